@@ -1,0 +1,81 @@
+//! The port by which services run a function version.
+
+use crate::{Executed, FunctionSpec, Future, Invocation, LaunchError, VersionKey};
+use std::sync::Arc;
+
+/// Runs invocations on environments, starting and keeping them as needed.
+pub trait Execute: Send + Sync {
+    /// Runs `call` on an environment of `spec`.
+    ///
+    /// Cancel-safety: once an environment has taken the call, dropping the future does not stop it.
+    fn execute(
+        &self,
+        spec: Arc<FunctionSpec>,
+        call: Invocation,
+    ) -> Future<'static, Result<Executed, ExecuteError>>;
+    /// No further call comes for this key: idle environments end now, busy ones after their call.
+    fn retire(&self, key: &VersionKey);
+    /// How busy a function (all versions) and its account are.
+    fn pressure(&self, key: &VersionKey) -> Pressure;
+}
+
+/// Concurrency in use now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pressure {
+    /// Invocations of the function running or waiting for a start.
+    pub function: u32,
+    /// The same for the whole account.
+    pub account: u32,
+}
+
+/// The call was not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// A bound of concurrency or rate is reached. Retry later.
+    #[error("Rate Exceeded.")]
+    Throttled(ThrottleReason),
+    /// This node has no memory for another environment, and none that it could end. Retry later.
+    #[error("no memory left on this node for another environment of {wanted}")]
+    NodeFull {
+        /// What the environment would have needed.
+        wanted: crate::MemoryMib,
+    },
+    /// No environment could be started.
+    #[error(transparent)]
+    Launch(Arc<LaunchError>),
+    /// The node is shutting down.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+}
+
+/// `Reason` of Lambda's `TooManyRequestsException`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ThrottleReason {
+    /// The account's (unreserved) concurrency is in use.
+    ConcurrentInvocationLimitExceeded,
+    /// The function's reserved concurrency is in use.
+    ReservedFunctionConcurrentInvocationLimitExceeded,
+    /// Requests per second exceed ten times the reserved concurrency.
+    ReservedFunctionInvocationRateLimitExceeded,
+    /// Requests per second exceed ten times the account's concurrency.
+    FunctionInvocationRateLimitExceeded,
+    /// The caller's request rate on the API is exceeded.
+    CallerRateLimitExceeded,
+}
+
+impl ThrottleReason {
+    /// The wire name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ThrottleReason::ConcurrentInvocationLimitExceeded => "ConcurrentInvocationLimitExceeded",
+            ThrottleReason::ReservedFunctionConcurrentInvocationLimitExceeded => {
+                "ReservedFunctionConcurrentInvocationLimitExceeded"
+            }
+            ThrottleReason::ReservedFunctionInvocationRateLimitExceeded => {
+                "ReservedFunctionInvocationRateLimitExceeded"
+            }
+            ThrottleReason::FunctionInvocationRateLimitExceeded => "FunctionInvocationRateLimitExceeded",
+            ThrottleReason::CallerRateLimitExceeded => "CallerRateLimitExceeded",
+        }
+    }
+}

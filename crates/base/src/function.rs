@@ -1,0 +1,103 @@
+//! What an execution environment is made from.
+
+use crate::{AccountId, CodeSha256, FunctionName, MemoryMib, Region, RequestId, Seconds, Version};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Identity of a pool of environments: one state of one version. Any change of code or configuration of `$LATEST`
+/// makes a new `revision`, so an environment never serves a configuration it was not started with.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct VersionKey {
+    /// Owner.
+    pub account: AccountId,
+    /// Where.
+    pub region: Region,
+    /// Function.
+    pub name: FunctionName,
+    /// Version.
+    pub version: Version,
+    /// Revision of that version; Lambda's `RevisionId`.
+    pub revision: RequestId,
+}
+
+/// Everything needed to start environments of one function version. Immutable; shared by reference.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FunctionSpec {
+    /// Identity.
+    pub key: VersionKey,
+    /// Runtime identifier, e.g. `python3.12`, `nodejs20.x`, `provided.al2023`.
+    pub runtime: String,
+    /// `x86_64` or `arm64`, as the user wrote it.
+    pub architecture: String,
+    /// Entry point, e.g. `app.handler`; at most 128 characters.
+    pub handler: String,
+    /// Unpacked by [`crate::Packages`].
+    pub code: CodeSha256,
+    /// Within [`crate::limits::MEMORY`].
+    pub memory: MemoryMib,
+    /// Within [`crate::limits::TIMEOUT`].
+    pub timeout: Seconds,
+    /// Size of `/tmp`, within [`crate::limits::SCRATCH`].
+    pub scratch: MemoryMib,
+    /// The user's variables; secrets, never logged.
+    pub variables: BTreeMap<String, String>,
+    /// ARN of the role that the function runs as.
+    pub role: String,
+    /// Where and how it logs.
+    pub logs: LogSettings,
+    /// Concurrency reserved for (and bounding) all versions of the function together; `None` takes from the account.
+    pub reserved_concurrency: Option<u32>,
+}
+
+/// Lambda's `LoggingConfig`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LogSettings {
+    /// Log group, by default `/aws/lambda/NAME`.
+    pub group: String,
+    /// Format of lines.
+    pub format: LogFormat,
+}
+
+/// Lambda's `LogFormat`; the level filters exist for JSON only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum LogFormat {
+    /// Lines as printed.
+    Text,
+    /// One JSON object a line.
+    Json {
+        /// Least severe application record kept. Default INFO.
+        application: ApplicationLogLevel,
+        /// Least severe platform record kept. Default INFO.
+        system: SystemLogLevel,
+    },
+}
+
+/// Severity of an application's log record, least severe first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ApplicationLogLevel {
+    /// TRACE.
+    Trace,
+    /// DEBUG.
+    Debug,
+    /// INFO.
+    Info,
+    /// WARN.
+    Warn,
+    /// ERROR.
+    Error,
+    /// FATAL.
+    Fatal,
+}
+
+/// Severity of a platform log record, least severe first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum SystemLogLevel {
+    /// DEBUG.
+    Debug,
+    /// INFO.
+    Info,
+    /// WARN.
+    Warn,
+}

@@ -1,0 +1,47 @@
+//! The vocabulary of Neap and the ports by which its parts meet.
+//!
+//! Owns: identifiers, ARNs, units, the clock, limits, the error trait, and the ports
+//! ([`Launch`], [`Execute`], [`Authorize`], [`Credentials`], [`Sessions`], [`Meter`], [`LogSink`], [`Packages`],
+//! [`RuntimeCatalog`], [`Clock`], [`Entropy`]).
+//! Must never know: an asynchronous runtime, HTTP, SQL, or any service.
+//!
+//! `bytes` and `futures-core` are here besides serde and thiserror because a port that streams payloads needs a
+//! reference-counted slice and the `Stream` trait; both are free of any runtime.
+
+mod arn;
+mod authorize;
+mod clock;
+mod error;
+mod execute;
+mod function;
+mod ids;
+mod launch;
+pub mod limits;
+mod logs;
+mod meter;
+mod packages;
+mod units;
+
+pub use arn::{Arn, BadArn};
+pub use authorize::{
+    Authorize, Credential, CredentialError, Credentials, Denied, Principal, SessionCredentials, Sessions,
+};
+pub use clock::{Clock, Entropy, Timestamp};
+pub use error::{Fault, Retry, ServiceError};
+pub use execute::{Execute, ExecuteError, Pressure, ThrottleReason};
+pub use function::{ApplicationLogLevel, FunctionSpec, LogFormat, LogSettings, SystemLogLevel, VersionKey};
+pub use ids::{
+    AccountId, BadAccountId, BadFunctionName, BadRegion, BadRequestId, BadVersion, CodeSha256, EnvironmentId,
+    FunctionName, Region, RequestId, Version,
+};
+pub use launch::{
+    After, Answer, Chunk, ChunkStream, Environment, Executed, Exit, FunctionError, FunctionErrorKind,
+    Initialization, Invocation, Launch, LaunchError, Phases, Release,
+};
+pub use logs::{LogEvent, LogSink};
+pub use meter::{InvocationRecord, Meter, Outcome};
+pub use packages::{PackageError, Packages, RuntimeCatalog, RuntimeRefused, RuntimeSupport, Unpacked};
+pub use units::{ByteCount, MemoryMib, Micros, Millis, Seconds};
+
+/// A boxed future, the return type of asynchronous ports.
+pub type Future<'a, T> = std::pin::Pin<Box<dyn std::future::Future<Output = T> + Send + 'a>>;

@@ -1,0 +1,1 @@
+//! Scaling, pools, admission: a pure planner with a thin driver.

@@ -1,0 +1,1 @@
+//! The AWS protocol families, signatures, and the operation table.

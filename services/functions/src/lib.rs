@@ -1,0 +1,1 @@
+//! Lambda functions: their configuration, code, versions and invocation.

@@ -1,0 +1,2 @@
+//! Developer commands: `cargo xtask check|bench`.
+fn main() {}
