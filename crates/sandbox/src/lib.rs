@@ -1,1 +1,49 @@
-//! Isolated processes: namespaces, cgroups, seccomp, Landlock.
+//! Isolated processes: namespaces, cgroups, seccomp, Landlock, read-only roots, private scratch space.
+//!
+//! Owns: how a program is started so that it can reach nothing but what it is given, what it may consume, and that
+//! nothing of it is left afterwards. Must never know: languages, runtimes, HTTP, SQL, scheduling.
+//!
+//! # The parts
+//! - [`Sandboxes`]: one per node. Starts the *spawner* (a small single-threaded process that does every clone), sweeps
+//!   what an earlier run of the same instance left, keeps prepared *slots* (network namespace with listeners, cgroup,
+//!   uid) so that a start does not wait for them.
+//! - [`Template`]: a mount namespace built once per runtime; starts enter a copy of it.
+//! - [`Sandbox`]: one running program. Its first process is an init of ours (it reaps, relays SIGTERM, reports the
+//!   exit); when the program ends, or the init is killed, the kernel ends everything in the pid namespace.
+//! - [`doctor`]: what this host gives, what is missing and what that costs.
+//!
+//! # What a program inside sees
+//! A read-only root of exactly the template's paths, `/var/task` read-only, `/tmp` private and limited, `/proc` of its
+//! own processes read-only, a minimal `/dev` and `/etc`, a loopback interface of its own on which the daemon listens at
+//! [`RUNTIME_API`] and [`PLATFORM`], descriptors 0–2 (null, pipe, pipe) and, when given, 3 (the channel). It has an own
+//! uid, no capabilities, no way to gain privileges, and the system calls of `seccomp/allowed.txt`.
+//!
+//! # Weaker isolation
+//! Never silent: what the host cannot give is an [`Error::Weaker`] unless [`Settings::allow_weaker`] names it.
+#![allow(unsafe_code)] // the only crate that has it: one block per operation, each with a SAFETY note
+#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block)]
+
+pub mod doctor;
+mod error;
+mod handle;
+mod sandboxes;
+mod settings;
+mod spec;
+
+pub use doctor::{Check, Report, Status, doctor};
+pub use error::Error;
+pub use handle::{Exit, Exited, Sandbox, Timing};
+pub use sandboxes::Sandboxes;
+pub use settings::{Settings, Weakness};
+pub use spec::{Attachment, CpuQuota, CpuWeight, Spec, Template, TemplateFile, TemplateLink, TemplateSpec};
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+/// Where the daemon accepts Runtime API connections inside each sandbox. Source: Lambda's `AWS_LAMBDA_RUNTIME_API`.
+pub const RUNTIME_API: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9001);
+/// Where the daemon accepts the platform's own API inside each sandbox.
+pub const PLATFORM: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4566);
+/// Where [`Spec::task`] is mounted inside.
+pub const TASK: &str = "/var/task";
+/// Where the private scratch space is mounted inside.
+pub const SCRATCH: &str = "/tmp";
