@@ -1,2 +1,25 @@
-//! Developer commands: `cargo xtask check|bench`.
-fn main() {}
+//! Developer commands: `cargo xtask check | bench NAME`.
+
+mod dependencies;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: cargo xtask check | bench NAME [OPTIONS]
+
+check   the dependency rule of ARCHITECTURE.md, read from cargo metadata
+bench   floors and Neap side by side; without NAME lists what there is";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let outcome = match args.next().as_deref() {
+        Some("check") => dependencies::check(),
+        _ => Err(USAGE.to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}

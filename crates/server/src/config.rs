@@ -1,0 +1,273 @@
+//! Configuration: read once from one file and the command line into typed structs; an unknown key is an error.
+//!
+//! Every key carries its unit in its name and has a default, so that an empty or missing file is a working node.
+
+use base::{AccountId, Region};
+use serde::Deserialize;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+/// Whom the node trusts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Nobody: each request is signed by a known key, each operation authorised.
+    Serve,
+    /// Everybody who reaches the loopback address: any credentials are taken. Bound to loopback only.
+    Dev,
+}
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whom the node trusts.
+    pub mode: Mode,
+    /// Listening address; overrides the file. Default 127.0.0.1:4566; port 0 takes a free one.
+    pub listen: Option<SocketAddr>,
+    /// Folder of everything the node keeps.
+    pub data: PathBuf,
+    /// Configuration file; default `<data>/neap.toml` if it exists.
+    pub config: Option<PathBuf>,
+}
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The node.
+    pub node: Node,
+    /// Databases.
+    pub store: Store,
+    /// Code packages.
+    pub blobs: Blobs,
+    /// Isolation.
+    pub sandbox: Sandbox,
+    /// Managed runtimes.
+    pub runtimes: Runtimes,
+    /// Scaling.
+    pub fleet: Fleet,
+    /// Asynchronous invocations.
+    pub asynchronous: Asynchronous,
+}
+
+/// `[node]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Node {
+    /// Listening address. Default 127.0.0.1:4566.
+    pub listen: SocketAddr,
+    /// The region that this node is. Default us-east-1.
+    pub region: Region,
+    /// The account of the root credentials. Default 000000000000.
+    pub account: AccountId,
+    /// How long running invocations may take to end after a stop is asked for. Default 30 s.
+    pub drain_s: u32,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Node {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4566)),
+            region: DEFAULT_REGION.parse().unwrap_or_else(|_| unreachable!("a constant of the grammar")),
+            account: AccountId::DEFAULT,
+            drain_s: 30,
+        }
+    }
+}
+
+const DEFAULT_REGION: &str = "us-east-1";
+
+/// `[store]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    /// `postgres://…`: the databases are schemas there instead of SQLite files under `<data>/db`. Default: SQLite.
+    pub postgres_url: Option<String>,
+    /// `full` (default): a success is on disk before it is answered. `relaxed`: it survives a crash of Neap, but a
+    /// power failure may lose the last moments.
+    pub durability: Durability,
+}
+
+/// `durability`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// fsync before the answer.
+    #[default]
+    Full,
+    /// No fsync.
+    Relaxed,
+}
+
+/// `[blobs]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Blobs {
+    /// An S3-compatible store. Default: `<data>/blobs` on the local disk.
+    pub s3: Option<S3>,
+}
+
+/// `[blobs.s3]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3 {
+    /// e.g. `http://10.0.0.5:9000`.
+    pub endpoint: String,
+    /// Bucket; must exist.
+    pub bucket: String,
+    /// Region for signatures. Default us-east-1.
+    #[serde(default = "default_region")]
+    pub region: String,
+    /// Access key.
+    pub access_key: String,
+    /// Secret access key.
+    pub secret_key: String,
+}
+
+fn default_region() -> String {
+    DEFAULT_REGION.to_owned()
+}
+
+/// `[sandbox]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sandbox {
+    /// Names of weaknesses that are accepted on a host that cannot isolate fully, as `neap doctor` prints them.
+    /// Default none: such a host is refused.
+    pub allow_weaker: Vec<String>,
+    /// Whether CPU is capped at the share that the memory size buys even when the machine is idle. Default false:
+    /// the share is a guaranteed weight, and idle CPU may be used.
+    pub hard_cpu_quota: bool,
+}
+
+/// `[runtimes]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Runtimes {
+    /// Folder of the managed runtimes' libraries; may be shared by nodes. Default `<data>/runtimes`.
+    pub folder: Option<PathBuf>,
+    /// Whether boto3 and the AWS SDK for JavaScript are installed into that folder where missing. Default true.
+    pub install_sdks: bool,
+}
+
+impl Default for Runtimes {
+    fn default() -> Self {
+        Runtimes { folder: None, install_sdks: true }
+    }
+}
+
+/// `[fleet]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Fleet {
+    /// Memory that environments may use together. Default: three quarters of the machine's.
+    pub memory_budget_mib: Option<u64>,
+    /// How long an idle environment is kept. Default 600 s.
+    pub idle_keep_s: Option<u32>,
+    /// Environments that may be starting at once. Default: four per CPU.
+    pub parallel_starts: Option<u32>,
+    /// Concurrent invocations of one account. Default 1,000.
+    pub account_concurrency: Option<u32>,
+}
+
+/// `[asynchronous]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Asynchronous {
+    /// Wait before the first and before the second retry of a failed event. Default 60 s and 120 s.
+    pub retry_waits_ms: [u64; 2],
+}
+
+impl Default for Asynchronous {
+    fn default() -> Self {
+        Asynchronous { retry_waits_ms: [60_000, 120_000] }
+    }
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("configuration file {path}: {source}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be; the message names the key and the line.
+    #[error("configuration file {path}: {source}")]
+    Invalid {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: Box<toml::de::Error>,
+    },
+    /// `neap dev` outside of loopback would let anybody run code.
+    #[error("neap dev takes any credentials and therefore listens on loopback only, not on {0}; use neap serve")]
+    DevBeyondLoopback(SocketAddr),
+}
+
+impl Config {
+    /// Reads the file that `options` name, or `<data>/neap.toml` if it exists, and applies the command line.
+    pub fn load(options: &Options) -> Result<Config, Error> {
+        let mut config = match &options.config {
+            Some(path) => Self::read(path)?,
+            None => {
+                let usual = options.data.join("neap.toml");
+                if usual.exists() { Self::read(&usual)? } else { Config::default() }
+            }
+        };
+        if let Some(listen) = options.listen {
+            config.node.listen = listen;
+        }
+        if options.mode == Mode::Dev && !config.node.listen.ip().is_loopback() {
+            return Err(Error::DevBeyondLoopback(config.node.listen));
+        }
+        Ok(config)
+    }
+
+    fn read(path: &Path) -> Result<Config, Error> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::Unreadable { path: path.to_owned(), source })?;
+        toml::from_str(&text)
+            .map_err(|source| Error::Invalid { path: path.to_owned(), source: Box::new(source) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(mode: Mode, listen: Option<&str>) -> Options {
+        Options {
+            mode,
+            listen: listen.map(|text| text.parse().unwrap()),
+            data: "/nonexistent".into(),
+            config: None,
+        }
+    }
+
+    #[test]
+    fn an_empty_file_is_a_working_node() {
+        let config: Config = toml::from_str("").unwrap();
+        assert_eq!(config.node.listen.to_string(), "127.0.0.1:4566");
+        assert_eq!(config.store.durability, Durability::Full);
+    }
+
+    #[test]
+    fn unknown_keys_are_errors_that_name_them() {
+        let error = toml::from_str::<Config>("[node]\nlisten_on = 1\n").unwrap_err();
+        assert!(error.to_string().contains("listen_on"), "{error}");
+    }
+
+    #[test]
+    fn dev_mode_refuses_to_listen_beyond_loopback() {
+        assert!(matches!(
+            Config::load(&options(Mode::Dev, Some("0.0.0.0:4566"))),
+            Err(Error::DevBeyondLoopback(_))
+        ));
+        assert!(Config::load(&options(Mode::Serve, Some("0.0.0.0:4566"))).is_ok());
+    }
+}
