@@ -7,6 +7,7 @@ use std::{pin::Pin, sync::Arc};
 /// Starts execution environments.
 pub trait Launch: Send + Sync {
     /// Starts an environment of `spec` and runs its initialisation. Resolves when it can take an invocation.
+    /// `queued` is how long its first caller has waited for permission to start; it becomes [`Phases::queue`].
     ///
     /// A failing or too slow initialisation (more than [`crate::limits::INIT_MAX`]) is not an error here: as on
     /// Lambda it is repeated inside the first invocation, which then reports it.
@@ -15,6 +16,7 @@ pub trait Launch: Send + Sync {
         &self,
         spec: Arc<FunctionSpec>,
         how: Initialization,
+        queued: Micros,
     ) -> Future<'_, Result<Arc<dyn Environment>, LaunchError>>;
 }
 
@@ -94,7 +96,7 @@ pub struct Invocation {
     pub tail: bool,
     /// Time that the call waited for an environment; set by the fleet.
     pub waited: Micros,
-    /// Whether an environment was started because of this call; set by the fleet.
+    /// Whether it is the first of its environment, and so the one that a start is charged to; set by the fleet.
     pub cold: bool,
 }
 
