@@ -1,0 +1,211 @@
+//! The wire's own refusals, and the one place where an error becomes a status, headers and a body.
+
+use crate::{Api, Context, RawResponse, protocol, protocol::Protocol};
+use base::{CredentialError, Denied, Fault, RequestId, Retry, ServiceError};
+use http::StatusCode;
+use std::borrow::Cow;
+
+/// Why the wire itself refuses a request. The wire name of some depends on the protocol, as in AWS.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither an `Authorization` header nor presigned parameters.
+    #[error("Missing Authentication Token")]
+    MissingAuthentication,
+    /// The `Authorization` header or the presigned parameters cannot be read.
+    #[error("{0}")]
+    IncompleteSignature(String),
+    /// The access key or its session token proves nothing.
+    #[error("The {} included in the request is {}.", "security token", match .0 { CredentialError::Unknown => "invalid", CredentialError::Expired => "expired" })]
+    Credential(CredentialError),
+    /// The signature is another than ours.
+    #[error(
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
+    )]
+    SignatureMismatch,
+    /// The signature is of another time, region or service.
+    #[error("{0}")]
+    SignatureScope(String),
+    /// A way of signing payloads that is not implemented.
+    #[error("x-amz-content-sha256 {0} is not implemented")]
+    PayloadSigning(String),
+    /// The principal may not do this.
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// No such operation, or none that Neap has.
+    #[error("{}", unknown_operation_text(.service, .operation, .known))]
+    UnknownOperation {
+        /// Signing name, if recognised.
+        service: Option<Cow<'static, str>>,
+        /// What was asked for.
+        operation: String,
+        /// Whether AWS has it and Neap does not.
+        known: bool,
+    },
+    /// No `Action` in a query-protocol request.
+    #[error("Missing Action")]
+    MissingAction,
+    /// The body is not the protocol's format, or a member has the wrong type.
+    #[error("{0}")]
+    Serialization(String),
+    /// Constraints on members do not hold; `code` is the service's.
+    #[error("{violations}")]
+    Invalid {
+        /// [`Api::invalid`].
+        code: &'static str,
+        /// AWS's text that lists them.
+        violations: String,
+    },
+    /// The body is larger than the operation takes.
+    #[error("Request must be smaller than {max} bytes for the {operation} operation")]
+    TooLarge {
+        /// Bound in bytes.
+        max: usize,
+        /// Which operation.
+        operation: String,
+    },
+    /// The client ended or broke the request before its end.
+    #[error("the request body could not be read")]
+    Body(#[source] crate::BoxError),
+    /// Neap's own failure; the source is logged, not sent.
+    #[error("internal failure")]
+    Internal(#[source] crate::BoxError),
+}
+
+fn unknown_operation_text(service: &Option<Cow<'static, str>>, operation: &str, known: &bool) -> String {
+    match (service, known) {
+        (Some(service), true) => {
+            format!("The operation {operation} of {service} is not implemented by Neap.")
+        }
+        (Some(service), false) => format!("The service {service} has no operation {operation}."),
+        (None, _) => format!("No service recognises the request {operation}."),
+    }
+}
+
+impl Error {
+    /// Used by [`api!`](crate::api!) for an index outside its table.
+    pub fn unknown_operation(api: &'static Api, index: usize) -> Error {
+        Error::UnknownOperation { service: Some(api.name.into()), operation: index.to_string(), known: false }
+    }
+
+    /// The wire name under `protocol`.
+    pub fn code(&self, protocol: &Protocol) -> &str {
+        let query = matches!(protocol, Protocol::Query { .. });
+        let by = |json: &'static str, in_query: &'static str| if query { in_query } else { json };
+        match self {
+            Error::MissingAuthentication => {
+                by("MissingAuthenticationTokenException", "MissingAuthenticationToken")
+            }
+            Error::IncompleteSignature(_) => by("IncompleteSignatureException", "IncompleteSignature"),
+            Error::Credential(CredentialError::Unknown) => {
+                by("UnrecognizedClientException", "InvalidClientTokenId")
+            }
+            Error::Credential(CredentialError::Expired) => by("ExpiredTokenException", "ExpiredToken"),
+            Error::SignatureMismatch | Error::SignatureScope(_) => {
+                by("InvalidSignatureException", "SignatureDoesNotMatch")
+            }
+            Error::PayloadSigning(_) => by("InvalidSignatureException", "SignatureDoesNotMatch"),
+            Error::Denied(_) => by("AccessDeniedException", "AccessDenied"),
+            Error::UnknownOperation { .. } => protocol.unknown_operation(),
+            Error::MissingAction => "MissingAction",
+            Error::Serialization(_) => by("SerializationException", "MalformedInput"),
+            Error::Invalid { code, .. } => code,
+            Error::TooLarge { .. } => by("RequestTooLargeException", "RequestEntityTooLarge"),
+            Error::Body(_) => by("RequestTimeoutException", "RequestTimeout"),
+            Error::Internal(_) => by("ServiceException", "InternalFailure"),
+        }
+    }
+
+    /// Whose fault.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Error::MissingAuthentication
+            | Error::IncompleteSignature(_)
+            | Error::Credential(_)
+            | Error::SignatureMismatch
+            | Error::SignatureScope(_)
+            | Error::PayloadSigning(_) => Fault::Unauthenticated,
+            Error::Denied(_) => Fault::Denied,
+            Error::UnknownOperation { .. } => Fault::NotFound,
+            Error::MissingAction | Error::Serialization(_) | Error::Invalid { .. } | Error::Body(_) => {
+                Fault::Invalid
+            }
+            Error::TooLarge { .. } => Fault::TooLarge,
+            Error::Internal(_) => Fault::Us,
+        }
+    }
+}
+
+/// HTTP status of a fault under a protocol: REST-JSON says it exactly; the others say 400 for whatever the caller
+/// can mend, query with 403 for what concerns identity. Source: observed answers of Lambda, CloudWatch Logs and STS.
+pub fn status(fault: Fault, protocol: &Protocol) -> StatusCode {
+    let exact = match fault {
+        Fault::Invalid => StatusCode::BAD_REQUEST,
+        Fault::Unauthenticated | Fault::Denied => StatusCode::FORBIDDEN,
+        Fault::NotFound => StatusCode::NOT_FOUND,
+        Fault::Conflict => StatusCode::CONFLICT,
+        Fault::Precondition => StatusCode::PRECONDITION_FAILED,
+        Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Fault::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Fault::Throttled => StatusCode::TOO_MANY_REQUESTS,
+        Fault::Us => StatusCode::INTERNAL_SERVER_ERROR,
+        Fault::Dependency => StatusCode::BAD_GATEWAY,
+        Fault::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    match protocol {
+        Protocol::RestJson => exact,
+        Protocol::Query { .. } if exact == StatusCode::FORBIDDEN => exact,
+        Protocol::Json10 { .. } | Protocol::Json11 { .. } | Protocol::Query { .. } => {
+            match exact.is_client_error() && exact != StatusCode::PAYLOAD_TOO_LARGE {
+                true => StatusCode::BAD_REQUEST,
+                false => exact,
+            }
+        }
+    }
+}
+
+/// An error in the form that every protocol renders.
+pub(crate) struct Rendered<'a> {
+    pub(crate) code: &'a str,
+    pub(crate) message: String,
+    pub(crate) status: StatusCode,
+    pub(crate) members: Vec<(&'static str, String)>,
+    /// Text in `Message` instead of `message`.
+    pub(crate) message_capital: bool,
+    /// The gateway's own error: under JSON 1.0 these have the framework's namespace, not the service's.
+    pub(crate) own: bool,
+    pub(crate) ours: bool,
+    pub(crate) retry_after: bool,
+}
+
+/// Renders a service's error.
+pub(crate) fn render_service(context: &Context, error: &dyn ServiceError) -> RawResponse {
+    let rendered = Rendered {
+        code: error.code(),
+        message: error.to_string(),
+        status: status(error.fault(), context.protocol),
+        members: error.members(),
+        message_capital: context.api.message_capital.contains(&error.code()),
+        own: false,
+        ours: matches!(error.fault(), Fault::Us | Fault::Dependency | Fault::Unavailable),
+        retry_after: error.fault() == Fault::Throttled && error.retry() == Retry::Later,
+    };
+    protocol::render_error(context.protocol, &rendered, context.request_id)
+}
+
+/// Renders the wire's own refusal.
+pub(crate) fn render_own(protocol: &Protocol, error: &Error, request_id: RequestId) -> RawResponse {
+    let rendered = Rendered {
+        code: error.code(protocol),
+        message: error.to_string(),
+        status: match (error, protocol) {
+            (Error::IncompleteSignature(_), Protocol::Query { .. }) => StatusCode::BAD_REQUEST,
+            _ => status(error.fault(), protocol),
+        },
+        members: Vec::new(),
+        message_capital: matches!(error, Error::Denied(_)),
+        own: true,
+        ours: matches!(error, Error::Internal(_)),
+        retry_after: false,
+    };
+    protocol::render_error(protocol, &rendered, request_id)
+}

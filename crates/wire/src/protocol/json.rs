@@ -1,0 +1,35 @@
+//! JSON 1.0 and 1.1: one JSON object in, one out; errors in `__type`.
+
+use crate::{Body, Context, Error, RawRequest, RawResponse, error::Rendered, protocol::rest_json};
+use http::StatusCode;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Namespace of the framework's own errors under JSON 1.0. Source: observed answers of DynamoDB.
+const FRAMEWORK: &str = "com.amazon.coral.service";
+
+pub(crate) fn decode<T: DeserializeOwned>(context: &Context, request: &RawRequest) -> Result<T, Error> {
+    let body: &[u8] = if request.body.is_empty() { b"{}" } else { &request.body };
+    serde_json::from_slice(body).map_err(|error| rest_json::refuse(context, error.into()))
+}
+
+pub(crate) fn encode<T: Serialize>(context: &Context, value: &T) -> Result<RawResponse, Error> {
+    let body = serde_json::to_vec(value).map_err(|error| Error::Internal(error.into()))?;
+    let body = if body == b"null" { Body::Empty } else { Body::Bytes(body.into()) };
+    Ok(RawResponse::new(StatusCode::OK, body).header("content-type", context.protocol.content_type()))
+}
+
+pub(crate) fn render_error(error: &Rendered<'_>, namespace: Option<&str>) -> RawResponse {
+    let kind = match namespace {
+        Some(_) if error.own => format!("{FRAMEWORK}#{}", error.code),
+        Some(namespace) => format!("{namespace}#{}", error.code),
+        None => error.code.to_owned(),
+    };
+    let mut body = serde_json::Map::new();
+    body.insert("__type".into(), kind.into());
+    let message = if error.message_capital { "Message" } else { "message" };
+    body.insert(message.into(), error.message.as_str().into());
+    for (name, value) in &error.members {
+        body.insert((*name).into(), value.as_str().into());
+    }
+    RawResponse::json(error.status, &body)
+}
