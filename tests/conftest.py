@@ -33,7 +33,7 @@ root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a sandbox with 
 class Node:
     """One `neap serve` or `neap dev` process and what is needed to talk to it."""
 
-    def __init__(self, data, mode="serve", config="", environment=None):
+    def __init__(self, data, mode="serve", config="", environment=None, arguments=()):
         self.data = pathlib.Path(data)
         self.data.mkdir(parents=True, exist_ok=True)
         self.mode = mode
@@ -42,13 +42,14 @@ class Node:
             config += f'\n[runtimes]\nfolder = "{runtimes}"\n'
         (self.data / "neap.toml").write_text(config)
         self.environment = environment or {}
+        self.arguments = list(arguments)
         self.process = None
         self.port = None
 
     def start(self):
         self.log = open(self.data / "neap.log", "ab")
         self.process = subprocess.Popen(
-            [BINARY, self.mode, "--listen", "127.0.0.1:0", "--data", str(self.data)],
+            [BINARY, self.mode, "--listen", "127.0.0.1:0", "--data", str(self.data), *self.arguments],
             stdout=subprocess.PIPE,
             stderr=self.log,
             env={**os.environ, **self.environment},
@@ -137,9 +138,9 @@ class Node:
 
 
 @contextlib.contextmanager
-def running(mode="serve", config="", environment=None, data=None):
+def running(mode="serve", config="", environment=None, data=None, arguments=()):
     with tempfile.TemporaryDirectory(prefix="neap-test-", ignore_cleanup_errors=True) as folder:
-        node = Node(data or folder, mode, config, environment).start()
+        node = Node(data or folder, mode, config, environment, arguments).start()
         try:
             yield node
         finally:

@@ -1,0 +1,174 @@
+"""CloudWatch Logs, as boto3 and the AWS CLI see them; metering and metrics."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+
+import botocore.exceptions
+import pytest
+from conftest import eventually, get, messages
+
+
+def test_an_invocations_lines_are_found_in_order(deploy, logs):
+    function = deploy("def handler(e, c):\n    print('one')\n    print('two')\n    return 1")
+    reply = function.invoke()
+    request = reply["ResponseMetadata"]["RequestId"]
+    lines = eventually(lambda: (m := messages(logs, f"/aws/lambda/{function.name}")) and any("REPORT" in x for x in m) and m)
+    text = [line.strip() for line in lines]
+    assert text.index(f"START RequestId: {request} Version: $LATEST") < text.index("one") < text.index("two")
+    assert text.index("two") < text.index(f"END RequestId: {request}")
+
+
+def test_a_log_group_setting_is_obeyed(deploy, logs):
+    function = deploy("def handler(e, c): print('elsewhere')", LoggingConfig={"LogGroup": "/my/group"})
+    function.invoke()
+    eventually(lambda: any("elsewhere" in line for line in messages(logs, "/my/group")))
+    assert messages(logs, f"/aws/lambda/{function.name}") == []
+
+
+def test_the_json_format_has_platform_records_and_levels(deploy, logs):
+    function = deploy(
+        """
+        import logging
+        log = logging.getLogger()
+        def handler(e, c):
+            log.info("quiet")
+            log.warning("loud")
+        """,
+        LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": "WARN", "SystemLogLevel": "INFO"},
+    )
+    reply = function.invoke()
+    group = f"/aws/lambda/{function.name}"
+    lines = eventually(lambda: (m := messages(logs, group)) and any("platform.report" in x for x in m) and m)
+    records = [json.loads(line) for line in lines]
+    kinds = [record["type"] for record in records if "type" in record]
+    assert "platform.start" in kinds and "platform.report" in kinds
+    report = next(record for record in records if record.get("type") == "platform.report")["record"]
+    assert report["requestId"] == reply["ResponseMetadata"]["RequestId"]
+    assert report["status"] == "success"
+    assert {"durationMs", "billedDurationMs", "memorySizeMB", "maxMemoryUsedMB"} <= set(report["metrics"])
+    application = [record for record in records if "level" in record]
+    assert [record["message"] for record in application] == ["loud"]
+
+
+def test_groups_streams_and_events_can_be_written_and_read(logs):
+    group = "/test/own"
+    logs.create_log_group(logGroupName=group)
+    with pytest.raises(logs.exceptions.ResourceAlreadyExistsException):
+        logs.create_log_group(logGroupName=group)
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    now = int(time.time() * 1000)
+    events = [{"timestamp": now + i, "message": f"event {i}"} for i in range(30)]
+    logs.put_log_events(logGroupName=group, logStreamName="s", logEvents=events)
+    first = logs.get_log_events(logGroupName=group, logStreamName="s", startFromHead=True, limit=10)
+    assert [event["message"] for event in first["events"]] == [f"event {i}" for i in range(10)]
+    rest = logs.get_log_events(logGroupName=group, logStreamName="s", startFromHead=True, nextToken=first["nextForwardToken"])
+    assert [event["message"] for event in rest["events"]] == [f"event {i}" for i in range(10, 30)]
+    end = logs.get_log_events(logGroupName=group, logStreamName="s", startFromHead=True, nextToken=rest["nextForwardToken"])
+    assert end["events"] == [] and end["nextForwardToken"] == rest["nextForwardToken"]
+    last = logs.get_log_events(logGroupName=group, logStreamName="s", limit=5)
+    assert [event["message"] for event in last["events"]] == [f"event {i}" for i in range(25, 30)]
+    paged = [e for p in logs.get_paginator("filter_log_events").paginate(logGroupName=group, PaginationConfig={"PageSize": 7})
+             for e in p["events"]]
+    assert [e["message"] for e in paged] == [f"event {i}" for i in range(30)]
+    assert len({e["eventId"] for e in paged}) == 30
+    logs.delete_log_group(logGroupName=group)
+    with pytest.raises(logs.exceptions.ResourceNotFoundException):
+        logs.filter_log_events(logGroupName=group)
+
+
+@pytest.mark.parametrize(
+    "pattern, hits",
+    [
+        ("ERROR", {0, 3}),
+        ('"note created"', {1}),
+        ("ERROR -disk", {3}),
+        ("?created ?disk", {0, 1}),
+        ('{ $.level = "warn" && $.n > 3 }', {2}),
+        ("{ $.n = 1 }", set()),
+        ("[level=ERROR, ...]", {0, 3}),
+    ],
+)
+def test_filter_patterns_select(logs, pattern, hits):
+    group = "/test/patterns"
+    lines = ["ERROR disk full", "INFO note created", '{"level": "warn", "n": 4}', "ERROR again"]
+    try:
+        logs.create_log_group(logGroupName=group)
+        logs.create_log_stream(logGroupName=group, logStreamName="s")
+        now = int(time.time() * 1000)
+        logs.put_log_events(logGroupName=group, logStreamName="s",
+                            logEvents=[{"timestamp": now + i, "message": m} for i, m in enumerate(lines)])
+    except logs.exceptions.ResourceAlreadyExistsException:
+        pass
+    assert set(messages(logs, group, filterPattern=pattern)) == {lines[i] for i in hits}
+
+
+def test_retention_is_a_number_of_days_that_aws_allows(logs):
+    logs.create_log_group(logGroupName="/test/retention")
+    logs.put_retention_policy(logGroupName="/test/retention", retentionInDays=7)
+    group = logs.describe_log_groups(logGroupNamePrefix="/test/retention")["logGroups"][0]
+    assert group["retentionInDays"] == 7
+    with pytest.raises(botocore.exceptions.ClientError):
+        logs.put_retention_policy(logGroupName="/test/retention", retentionInDays=8)
+
+
+def test_the_aws_cli_tails_a_log(deploy, node):
+    function = deploy("def handler(e, c): print('seen by the cli')")
+    function.invoke()
+    eventually(lambda: "seen by the cli" in node.aws("logs", "tail", f"/aws/lambda/{function.name}", "--since", "5m").stdout)
+    follow = subprocess.Popen(
+        [sys.executable, "-m", "awscli", "logs", "tail", f"/aws/lambda/{function.name}", "--follow", "--since", "1s"],
+        stdout=subprocess.PIPE, env=node.aws_environment(), text=True,
+    )
+    try:
+        import threading
+
+        seen = threading.Event()
+        threading.Thread(target=lambda: [seen.set() for line in follow.stdout if "seen by the cli" in line], daemon=True).start()
+        eventually(lambda: function.invoke() and seen.wait(1), timeout=40)
+    finally:
+        follow.kill()
+        follow.wait()
+
+
+def test_the_aws_cli_drives_a_function(deploy, node, tmp_path):
+    function = deploy("def handler(e, c): return e['n'] + 1")
+    out = tmp_path / "out.json"
+    node.aws("lambda", "invoke", "--function-name", function.name, "--cli-binary-format", "raw-in-base64-out",
+             "--payload", '{"n": 41}', str(out))
+    assert out.read_text() == "42"
+    shown = json.loads(node.aws("lambda", "get-function-configuration", "--function-name", function.name, "--output", "json").stdout)
+    assert shown["FunctionArn"] == function.arn
+    missing = node.aws("lambda", "get-function", "--function-name", "t-none", check=False)
+    assert missing.returncode != 0 and "ResourceNotFoundException" in missing.stderr
+
+
+def usage(node, function):
+    rows = json.loads(node.neap("cost", "--json").stdout)["functions"]
+    return next((row for row in rows if row["function"] == function.name), None)
+
+
+def test_each_invocation_is_metered_once(deploy, node):
+    function = deploy("import time\ndef handler(e, c): time.sleep(0.02)", MemorySize=256)
+    for _ in range(5):
+        function.invoke()
+    row = eventually(lambda: (r := usage(node, function)) and r["invocations"] >= 5 and r)
+    assert row["invocations"] == 5
+    # At least 5 × 20 ms at a quarter of a GB.
+    assert row["gb_seconds"] >= 5 * 0.020 * 0.25
+
+
+def test_metrics_are_prometheus_text(deploy, node):
+    function = deploy("def handler(e, c): return 1")
+    function.invoke()
+    eventually(lambda: re.search(rf'^neap_invocations_total\{{[^}}]*function="{function.name}"[^}}]*\}} 1', get(node, "/_neap/metrics").text, re.M))
+
+
+def test_phases_of_a_cold_start_are_shown(deploy, node):
+    function = deploy("import time\ntime.sleep(0.2)\ndef handler(e, c): return 1")
+    function.invoke()
+    text = eventually(lambda: (t := get(node, "/_neap/metrics").text) and function.name in t and t)
+    for phase in ("queue", "sandbox", "boot", "init"):
+        assert re.search(rf'phase="{phase}"', text), phase
