@@ -1,0 +1,499 @@
+//! Performs what the planner decides: an [`Execute`] over a [`Launch`].
+
+mod keeper;
+
+use crate::{
+    Settings, Snapshot,
+    environment::Environment as State,
+    planner::{CallId, Demand, Effect, Event, Planner, Refusal, Tick},
+    snapshot::EnvironmentStatus,
+};
+use base::{
+    After, ByteCount, Environment, EnvironmentId, Execute, ExecuteError, Executed, FunctionSpec, Future,
+    Invocation, Launch, LaunchError, Meter, Micros, Pressure, Release, VersionKey,
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, oneshot, watch},
+    time::{Instant, timeout},
+};
+
+/// Runs invocations on environments that it starts and ends as needed.
+///
+/// A clone is another handle of the same fleet. When the last handle is dropped and no call runs, the environments
+/// end by themselves; [`Fleet::drain`] waits for that.
+#[derive(Clone)]
+pub struct Fleet {
+    shared: Arc<Shared>,
+}
+
+/// What the handles and the running calls share; environments' tasks and the timer hold it weakly.
+struct Shared {
+    core: Mutex<Core>,
+    launch: Arc<dyn Launch>,
+    meter: Arc<dyn Meter>,
+    settings: Settings,
+    runtime: Handle,
+    began: Instant,
+    /// Rung when the planner wants to be woken earlier than the timer expects, and when this is dropped.
+    alarm: Arc<Notify>,
+    /// Number of live environments, starting and ending ones included.
+    population: watch::Sender<usize>,
+}
+
+/// Behind one lock that is held for microseconds: never across an `await` or a call into another crate.
+struct Core {
+    planner: Planner,
+    effects: Vec<Effect>,
+    /// Callers of queued calls.
+    waiting: HashMap<CallId, Waiting>,
+    live: HashMap<EnvironmentId, Live>,
+    /// What [`Shared::population`] was last told.
+    published: usize,
+    next_call: u64,
+    /// When the timer is set to ring.
+    armed: Option<Tick>,
+}
+
+/// A caller in the queue.
+struct Waiting {
+    answer: oneshot::Sender<Answer>,
+    spec: Arc<FunctionSpec>,
+}
+
+type Answer = Result<Grant, ExecuteError>;
+
+/// An environment that is being started, is ready, or is being ended.
+struct Live {
+    /// Present once it is ready.
+    handle: Option<Arc<dyn Environment>>,
+    /// Tells its task to end it; taken when told.
+    stop: Option<oneshot::Sender<()>>,
+}
+
+/// The right to run one call in one environment; gives the environment back if dropped unused.
+struct Grant {
+    shared: Arc<Shared>,
+    environment: EnvironmentId,
+    /// Taken when used.
+    handle: Option<Arc<dyn Environment>>,
+    waited: Micros,
+    first: bool,
+}
+
+/// What is left to do when the lock has been given back.
+#[derive(Default)]
+struct Later {
+    answers: Vec<(oneshot::Sender<Answer>, Answer)>,
+    launches: Vec<keeper::Order>,
+    stops: Vec<oneshot::Sender<()>>,
+}
+
+/// What a request leads to at once.
+enum Admitted {
+    Run(Grant),
+    Queued(QueuedCall, oneshot::Receiver<Answer>),
+    Refused(ExecuteError),
+}
+
+/// A caller's place in the queue; leaves it if dropped unanswered.
+struct QueuedCall {
+    shared: Arc<Shared>,
+    call: CallId,
+}
+
+impl Fleet {
+    /// A fleet without environments. `meter` learns of throttled calls.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime: the environments' tasks and the timer run there.
+    pub fn new(settings: Settings, launch: Arc<dyn Launch>, meter: Arc<dyn Meter>) -> Fleet {
+        let shared = Arc::new(Shared {
+            core: Mutex::new(Core {
+                planner: Planner::new(settings.limits.clone()),
+                effects: Vec::new(),
+                waiting: HashMap::new(),
+                live: HashMap::new(),
+                published: 0,
+                next_call: 0,
+                armed: None,
+            }),
+            launch,
+            meter,
+            settings,
+            runtime: Handle::current(),
+            began: Instant::now(),
+            alarm: Arc::new(Notify::new()),
+            population: watch::Sender::new(0),
+        });
+        shared.runtime.spawn(ring(Arc::downgrade(&shared), Arc::clone(&shared.alarm), shared.began));
+        Fleet { shared }
+    }
+
+    /// Ends the fleet's work: new and queued calls are refused, running ones may take up to `deadline`, then they
+    /// are ended by force. Resolves with the number of environments that could not be ended within
+    /// [`Settings::stop_max`] after that: zero, unless the sandbox fails. Cancel-safe: what was begun goes on.
+    pub async fn drain(&self, deadline: Duration) -> usize {
+        let mut population = self.shared.population.subscribe();
+        self.shared.report(Event::Drain);
+        if timeout(deadline, population.wait_for(|&live| live == 0)).await.is_err() {
+            tracing::warn!(live = *population.borrow(), "calls did not end in time and are ended by force");
+            self.shared.report(Event::Kill);
+            let stop_max = self.shared.settings.stop_max.saturating_mul(2);
+            // What is left is the result.
+            let _ = timeout(stop_max, population.wait_for(|&live| live == 0)).await;
+        }
+        *population.borrow()
+    }
+
+    /// What the fleet is doing now.
+    pub fn snapshot(&self) -> Snapshot {
+        let mut members = Vec::new();
+        let mut snapshot = {
+            let core = self.shared.lock();
+            for (id, state, key) in core.planner.environments() {
+                let busy = matches!(state, State::Busy { .. } | State::Draining { .. });
+                if let Some(handle) = core.live.get(&id).and_then(|live| live.handle.clone()) {
+                    members.push((key.clone(), id, busy, handle));
+                }
+            }
+            core.planner.snapshot()
+        };
+        let mut pools: HashMap<_, _> =
+            snapshot.pools.iter_mut().map(|pool| (pool.key.clone(), pool)).collect();
+        for (key, id, busy, handle) in members {
+            let Some(pool) = pools.get_mut(&key) else { continue };
+            let resident = ByteCount(handle.memory_bytes());
+            pool.resident.0 += resident.0;
+            pool.environments.push(EnvironmentStatus { id, busy, resident, phases: handle.phases() });
+        }
+        snapshot
+    }
+}
+
+impl Execute for Fleet {
+    fn execute(
+        &self,
+        spec: Arc<FunctionSpec>,
+        call: Invocation,
+    ) -> Future<'static, Result<Executed, ExecuteError>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let grant = match shared.request(&spec) {
+                Admitted::Run(grant) => grant,
+                Admitted::Refused(error) => {
+                    if let ExecuteError::Throttled(_) = error {
+                        shared.meter.throttled(&spec.key);
+                    }
+                    return Err(error);
+                }
+                Admitted::Queued(place, answer) => {
+                    let answer = answer.await;
+                    drop(place);
+                    // Unanswered only if the fleet itself is gone.
+                    answer.unwrap_or(Err(ExecuteError::ShuttingDown))?
+                }
+            };
+            drop(shared);
+            Ok(grant.run(call).await)
+        })
+    }
+
+    fn retire(&self, key: &VersionKey) {
+        self.shared.report(Event::Retire(key));
+    }
+
+    fn pressure(&self, key: &VersionKey) -> Pressure {
+        self.shared.lock().planner.pressure(key)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        // A panic inside the lock is a broken assertion of the planner; the rest of the node lives on.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Tick {
+        Tick(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn request(self: &Arc<Self>, spec: &Arc<FunctionSpec>) -> Admitted {
+        let demand = Demand { key: &spec.key, memory: spec.memory, reserved: spec.reserved_concurrency };
+        let mut later = Later::default();
+        let mut core = self.lock();
+        let call = CallId(core.next_call);
+        core.next_call += 1;
+        self.plan(&mut core, Event::Request { call, demand });
+        // The planner decides about the request itself first.
+        let admitted = match core.effects.first().copied() {
+            Some(Effect::Assign { call: own, environment, waited_us, first }) if own == call => {
+                core.effects.remove(0);
+                match self.grant(&core, environment, waited_us, first) {
+                    Some(grant) => Admitted::Run(grant),
+                    None => Admitted::Refused(ExecuteError::ShuttingDown),
+                }
+            }
+            Some(Effect::Refuse { call: own, why }) if own == call => {
+                core.effects.remove(0);
+                Admitted::Refused(why.error(None))
+            }
+            _ => {
+                let (answer, receiver) = oneshot::channel();
+                core.waiting.insert(call, Waiting { answer, spec: Arc::clone(spec) });
+                Admitted::Queued(QueuedCall { shared: Arc::clone(self), call }, receiver)
+            }
+        };
+        self.perform(&mut core, None, &mut later);
+        drop(core);
+        self.finish(later);
+        admitted
+    }
+
+    /// Tells the planner what has happened and performs what follows.
+    fn report(self: &Arc<Self>, event: Event<'_>) {
+        self.report_because(event, None);
+    }
+
+    /// The same, with the failure that refused calls are to be told.
+    fn report_because(self: &Arc<Self>, event: Event<'_>, cause: Option<&Arc<LaunchError>>) {
+        let mut later = Later::default();
+        let mut core = self.lock();
+        self.plan(&mut core, event);
+        self.perform(&mut core, cause, &mut later);
+        drop(core);
+        self.finish(later);
+    }
+
+    fn cancel(self: &Arc<Self>, call: CallId) {
+        let mut later = Later::default();
+        let mut core = self.lock();
+        if core.waiting.remove(&call).is_some() {
+            self.plan(&mut core, Event::Cancelled(call));
+            self.perform(&mut core, None, &mut later);
+        }
+        drop(core);
+        self.finish(later);
+    }
+
+    /// The start of an environment has failed, and nothing is left of it.
+    fn launch_failed(self: &Arc<Self>, id: EnvironmentId, error: LaunchError) {
+        let transient = match error {
+            LaunchError::Sandbox(_) => true,
+            LaunchError::RuntimeUnavailable { .. } | LaunchError::CodeMissing(_) => false,
+        };
+        self.lock().live.remove(&id);
+        self.report_because(Event::LaunchFailed { environment: id, transient }, Some(&Arc::new(error)));
+    }
+
+    /// Nothing is left of an environment.
+    fn ended(self: &Arc<Self>, id: EnvironmentId) {
+        self.lock().live.remove(&id);
+        self.report(Event::Ended(id));
+    }
+
+    /// The task of an environment has died.
+    fn lost(self: &Arc<Self>, id: EnvironmentId) {
+        let state = {
+            let mut core = self.lock();
+            core.live.remove(&id);
+            core.planner.environment(id)
+        };
+        tracing::error!(environment = id.0, ?state, "the task of an environment died");
+        match state {
+            Some(State::Booting { .. }) => {
+                self.launch_failed(id, LaunchError::Sandbox("the start panicked".into()));
+            }
+            Some(State::Idle { .. } | State::Busy { .. } | State::Draining { .. }) => {
+                self.report(Event::Broken(id))
+            }
+            Some(State::Stopping { .. }) => self.report(Event::Ended(id)),
+            Some(State::Gone) | None => {}
+        }
+    }
+
+    /// An environment is ready.
+    fn ready(self: &Arc<Self>, id: EnvironmentId, handle: Arc<dyn Environment>) {
+        if let Some(live) = self.lock().live.get_mut(&id) {
+            live.handle = Some(handle);
+        }
+        self.report(Event::Ready(id));
+    }
+
+    fn plan(&self, core: &mut Core, event: Event<'_>) {
+        let now = self.now();
+        let Core { planner, effects, .. } = core;
+        if let Err(illegal) = planner.on(event, now, effects) {
+            tracing::error!(%illegal, "the fleet was told something impossible");
+        }
+        if let Some(wake) = planner.wake()
+            && core.armed.is_none_or(|armed| wake < armed)
+        {
+            core.armed = Some(wake);
+            self.alarm.notify_one();
+        }
+    }
+
+    /// Turns effects into what is to do after the lock.
+    fn perform(self: &Arc<Self>, core: &mut Core, cause: Option<&Arc<LaunchError>>, later: &mut Later) {
+        while !core.effects.is_empty() {
+            let mut orphans = Vec::new();
+            for effect in std::mem::take(&mut core.effects) {
+                match effect {
+                    Effect::Assign { call, environment, waited_us, first } => {
+                        let Some(waiting) = core.waiting.remove(&call) else { continue };
+                        let grant = self.grant(core, environment, waited_us, first);
+                        later.answers.push((waiting.answer, grant.ok_or(ExecuteError::ShuttingDown)));
+                    }
+                    Effect::Refuse { call, why } => {
+                        let Some(waiting) = core.waiting.remove(&call) else { continue };
+                        later.answers.push((waiting.answer, Err(why.error(cause))));
+                    }
+                    Effect::Launch { environment, call, queued_us } => {
+                        let Some(waiting) = core.waiting.get(&call) else { continue };
+                        let spec = Arc::clone(&waiting.spec);
+                        let (stop, stopped) = oneshot::channel();
+                        core.live.insert(environment, Live { handle: None, stop: Some(stop) });
+                        let queued = Micros(queued_us);
+                        later.launches.push(keeper::Order { id: environment, spec, queued, stopped });
+                    }
+                    Effect::Stop(id) => match core.live.get_mut(&id).and_then(|live| live.stop.take()) {
+                        Some(stop) if !stop.is_closed() => later.stops.push(stop),
+                        // Its task is gone (it panicked): nobody else will report the end.
+                        Some(_) | None => orphans.push(id),
+                    },
+                }
+            }
+            for id in orphans {
+                core.live.remove(&id);
+                self.plan(core, Event::Ended(id));
+            }
+        }
+        if core.published != core.live.len() {
+            core.published = core.live.len();
+            self.population.send_replace(core.published);
+        }
+    }
+
+    fn finish(self: &Arc<Self>, later: Later) {
+        for order in later.launches {
+            self.runtime.spawn(keeper::keep(Arc::downgrade(self), order, &self.launch, &self.settings));
+        }
+        for stop in later.stops {
+            // Without receiver the environment's task is ending already.
+            let _ = stop.send(());
+        }
+        for (sender, answer) in later.answers {
+            // A caller that has left meanwhile drops the grant, which gives the environment back.
+            let _ = sender.send(answer);
+        }
+    }
+
+    fn grant(
+        self: &Arc<Self>,
+        core: &Core,
+        environment: EnvironmentId,
+        waited_us: u64,
+        first: bool,
+    ) -> Option<Grant> {
+        let handle = core.live.get(&environment).and_then(|live| live.handle.clone());
+        debug_assert!(handle.is_some(), "assigned environments are ready");
+        let shared = Arc::clone(self);
+        handle.map(|handle| Grant {
+            shared,
+            environment,
+            handle: Some(handle),
+            waited: Micros(waited_us),
+            first,
+        })
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The timer sees that it is not needed any more.
+        self.alarm.notify_one();
+    }
+}
+
+impl Grant {
+    /// Runs `call`; from the first poll on, dropping this does not stop it.
+    async fn run(mut self, mut call: Invocation) -> Executed {
+        call.waited = self.waited;
+        call.cold = self.first;
+        let (shared, environment) = (Arc::clone(&self.shared), self.environment);
+        let release = Release::new(move |after| {
+            let reusable = match after {
+                After::Reusable => true,
+                After::Gone(exit) => {
+                    tracing::debug!(environment = environment.0, ?exit, "environment is not reused");
+                    false
+                }
+            };
+            shared.report(Event::Released { environment, reusable });
+        });
+        let Some(handle) = self.handle.take() else { unreachable!("a grant is used once") };
+        drop(self);
+        handle.invoke(call, release).await
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        if self.handle.is_some() {
+            self.shared.report(Event::Released { environment: self.environment, reusable: true });
+        }
+    }
+}
+
+impl Drop for QueuedCall {
+    fn drop(&mut self) {
+        self.shared.cancel(self.call);
+    }
+}
+
+/// Tells the planner when time has passed; ends with the fleet.
+async fn ring(shared: Weak<Shared>, alarm: Arc<Notify>, began: Instant) {
+    loop {
+        let armed = {
+            let Some(shared) = shared.upgrade() else { return };
+            let mut core = shared.lock();
+            core.armed = core.planner.wake();
+            core.armed
+        };
+        let due = async {
+            match armed {
+                Some(tick) => tokio::time::sleep_until(began + Duration::from_micros(tick.0)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = alarm.notified() => continue,
+            () = due => {}
+        }
+        let Some(shared) = shared.upgrade() else { return };
+        shared.report(Event::Tick);
+    }
+}
+
+impl Refusal {
+    /// The error that the caller gets; `cause` is the failed start that was just reported.
+    fn error(self, cause: Option<&Arc<LaunchError>>) -> ExecuteError {
+        match self {
+            Refusal::Throttled(reason) => ExecuteError::Throttled(reason),
+            Refusal::NodeFull { wanted } => ExecuteError::NodeFull { wanted },
+            Refusal::LaunchFailed => match cause {
+                Some(cause) => ExecuteError::Launch(Arc::clone(cause)),
+                None => unreachable!(
+                    "only a failed start refuses calls so, and the driver reports it with its cause"
+                ),
+            },
+            Refusal::ShuttingDown => ExecuteError::ShuttingDown,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Every bound of the fleet, with its unit, default and reason.
+
+use base::{ByteCount, MemoryMib, limits};
+use std::time::Duration;
+
+/// Bounds that the planner keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory that environments of this node may be configured for together, before [`Limits::overcommit_percent`].
+    /// No default: the server gives what the host has, less its own share.
+    pub memory_budget: MemoryMib,
+    /// Factor on the budget, in percent: functions are configured for their peak and use far less on average, and
+    /// each is held to its own size by its cgroup. Default 200.
+    pub overcommit_percent: u32,
+    /// Starts under way at once on the whole node. A start is work for a CPU: more of them in parallel than the
+    /// CPUs can feed makes each later, the first included. Default 4 per CPU.
+    pub starts_parallel: u32,
+    /// A start older than this no longer counts against [`Limits::starts_parallel`]: it waits for something other
+    /// than this node's CPUs, and must not hold up other functions. Default 1 s.
+    pub start_slot_us_max: u64,
+    /// An environment idle for longer ends. Default 10 min: about half of all functions are invoked again within
+    /// that time (Shahrad et al., "Serverless in the Wild", 2020), and hosted platforms keep as long.
+    pub keep_us: u64,
+    /// A call for which the node has no memory, and nothing idle to end, is refused after waiting so long.
+    /// Default 5 s: calls that run meanwhile mostly end within that, and a longer wait is the caller's to choose.
+    pub full_wait_us_max: u64,
+    /// A function without any environment whose call has waited so long for memory gets the next environment
+    /// released by another function, even one whose own queue is not empty. Default 1 s.
+    pub yield_after_us: u64,
+    /// Failed starts that one call survives before it fails. Only failures that can pass count; permanent ones fail
+    /// at once. Default 2.
+    pub launch_retries: u8,
+    /// Wait before a pool starts again after a failed start; doubles with each failure in a row, up to 32 times.
+    /// Default 20 ms.
+    pub launch_backoff_us: u64,
+    /// Concurrent calls of one account and region. Default [`limits::ACCOUNT_CONCURRENCY`].
+    pub account_concurrency: u32,
+    /// What reservations always leave to functions without one. Default [`limits::UNRESERVED_CONCURRENCY_MIN`].
+    pub unreserved_concurrency_min: u32,
+    /// Requests per second for each unit of a function's reserved concurrency. Default 10. Source: Lambda quotas.
+    pub reserved_rate_per_concurrency: Option<u32>,
+    /// Requests per second for each unit of the account's concurrency. Lambda's value is 10, which is 10,000
+    /// requests per second; the default is `None`, since one node serves several times as many and no caller
+    /// relies on being refused.
+    pub account_rate_per_concurrency: Option<u32>,
+    /// Starts per function in any [`Limits::scaling_period_us`], beyond which calls that need another are refused.
+    /// Default 1,000. Source: Lambda developer guide, "scaling rate".
+    pub scaling_starts: u32,
+    /// Period of [`Limits::scaling_starts`]. Default 10 s.
+    pub scaling_period_us: u64,
+}
+
+impl Limits {
+    /// The defaults for a node with `memory_budget` for environments and `cpus` processors.
+    pub fn new(memory_budget: MemoryMib, cpus: usize) -> Limits {
+        Limits {
+            memory_budget,
+            overcommit_percent: 200,
+            starts_parallel: u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(4).max(4),
+            start_slot_us_max: 1_000_000,
+            keep_us: 600_000_000,
+            full_wait_us_max: 5_000_000,
+            yield_after_us: 1_000_000,
+            launch_retries: 2,
+            launch_backoff_us: 20_000,
+            account_concurrency: limits::ACCOUNT_CONCURRENCY,
+            unreserved_concurrency_min: limits::UNRESERVED_CONCURRENCY_MIN,
+            reserved_rate_per_concurrency: Some(10),
+            account_rate_per_concurrency: None,
+            scaling_starts: 1_000,
+            scaling_period_us: 10_000_000,
+        }
+    }
+
+    /// Memory that live environments may be configured for together.
+    pub const fn memory_max(&self) -> MemoryMib {
+        let mib = self.memory_budget.0 as u64 * self.overcommit_percent as u64 / 100;
+        MemoryMib(if mib > u32::MAX as u64 { u32::MAX } else { mib as u32 })
+    }
+}
+
+/// [`Limits`] and what only the driver needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// What the planner keeps.
+    pub limits: Limits,
+    /// A start that takes longer is given up as failed. Default 60 s: several times [`limits::INIT_MAX`], which the
+    /// runtimes enforce themselves; this catches a start that hangs before its initialisation.
+    pub launch_max: Duration,
+    /// Ending an environment may take so long before it is reported and no longer waited for. Default 10 s.
+    pub stop_max: Duration,
+}
+
+impl Settings {
+    /// The defaults for a host with `memory` in all and `cpus` processors: four fifths of the memory are for
+    /// environments.
+    pub fn for_host(memory: ByteCount, cpus: usize) -> Settings {
+        let mib = memory.0 / (1024 * 1024) / 5 * 4;
+        Settings {
+            limits: Limits::new(MemoryMib(u32::try_from(mib).unwrap_or(u32::MAX)), cpus),
+            launch_max: Duration::from_secs(60),
+            stop_max: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,630 @@
+//! The fleet's decisions as a pure state machine: [`Planner::on`] takes an event and the time, and says what to do.
+//!
+//! Nothing here waits, reads a clock, draws a random number or talks to anybody, and no decision depends on the
+//! iteration order of a hash map: the same events at the same times give the same effects.
+//!
+//! Terms. A *call* is queued or occupies an environment. A pool *wants* a start for each queued call that no start
+//! under way covers; that is computed, not stored, so a start that has lost its reason is simply never begun.
+//! A pool is *starved* if it wants a start and not even ending idle environments would make room for it.
+
+mod admission;
+mod pool;
+mod starts;
+mod table;
+
+use crate::{
+    Limits, Snapshot, Totals,
+    environment::{Environment, Illegal, Transition},
+    snapshot::PoolSnapshot,
+};
+use admission::Admission;
+use base::{ByteCount, EnvironmentId, MemoryMib, Pressure, ThrottleReason, VersionKey};
+use pool::{Pool, Queued};
+use starts::Starts;
+use std::collections::{BTreeMap, HashMap};
+use table::{Row, Table};
+
+/// A moment: microseconds since the fleet began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tick(pub u64);
+
+impl Tick {
+    /// Microseconds from `earlier` until now; zero if that is in the future.
+    pub const fn since(self, earlier: Tick) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The moment `us` microseconds later.
+    pub const fn plus(self, us: u64) -> Tick {
+        Tick(self.0.saturating_add(us))
+    }
+}
+
+/// One call, by a number of the driver's choice that it never uses twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// What a call needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Demand<'a> {
+    /// The pool.
+    pub key: &'a VersionKey,
+    /// Memory of each of its environments.
+    pub memory: MemoryMib,
+    /// Concurrency reserved for its function.
+    pub reserved: Option<u32>,
+}
+
+/// What has happened.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A caller asks to run a call.
+    Request {
+        /// The call.
+        call: CallId,
+        /// What it needs.
+        demand: Demand<'a>,
+    },
+    /// The caller of a queued call has left.
+    Cancelled(CallId),
+    /// A start has succeeded.
+    Ready(EnvironmentId),
+    /// A start has failed, and nothing is left of it.
+    LaunchFailed {
+        /// Which.
+        environment: EnvironmentId,
+        /// Whether another attempt can succeed.
+        transient: bool,
+    },
+    /// The call of an environment has ended.
+    Released {
+        /// Which.
+        environment: EnvironmentId,
+        /// Whether it may serve another.
+        reusable: bool,
+    },
+    /// An environment has ended by itself.
+    Broken(EnvironmentId),
+    /// Nothing is left of an environment that was to stop.
+    Ended(EnvironmentId),
+    /// No further call comes for this pool.
+    Retire(&'a VersionKey),
+    /// Time has passed; due at [`Planner::wake`].
+    Tick,
+    /// The node shuts down: queued and new calls are refused, environments end after their call.
+    Drain,
+    /// The time for draining is over: everything ends.
+    Kill,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Run the call there.
+    Assign {
+        /// The call.
+        call: CallId,
+        /// Where.
+        environment: EnvironmentId,
+        /// How long it was queued, in microseconds.
+        waited_us: u64,
+        /// Whether it is that environment's first call.
+        first: bool,
+    },
+    /// Answer the call with an error.
+    Refuse {
+        /// The call.
+        call: CallId,
+        /// Why.
+        why: Refusal,
+    },
+    /// Start an environment with the function of `call`, which is queued and stays so.
+    Launch {
+        /// The new environment.
+        environment: EnvironmentId,
+        /// Because of which call.
+        call: CallId,
+        /// How long that call has waited, in microseconds.
+        queued_us: u64,
+    },
+    /// End the environment, or give up its start; [`Event::Ended`] must follow.
+    Stop(EnvironmentId),
+}
+
+/// Why a call is not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A bound of concurrency or rate.
+    Throttled(ThrottleReason),
+    /// No memory.
+    NodeFull {
+        /// What an environment needs.
+        wanted: MemoryMib,
+    },
+    /// No environment could be started; the failure is the one just reported.
+    LaunchFailed,
+    /// The node shuts down.
+    ShuttingDown,
+}
+
+/// One live environment.
+#[derive(Debug)]
+struct Member {
+    pool: Row<Pool>,
+    state: Environment,
+}
+
+/// Configured memory of environments, in MB.
+#[derive(Debug, Default)]
+struct Memory {
+    /// Of all that are not gone.
+    used: u64,
+    /// Of those being ended: on its way back.
+    stopping: u64,
+    /// Of those idle: can be had by ending them.
+    idle: u64,
+}
+
+/// All state of the fleet.
+#[derive(Debug)]
+pub struct Planner {
+    limits: Limits,
+    pools: Table<Pool>,
+    rows: HashMap<VersionKey, Row<Pool>>,
+    members: BTreeMap<EnvironmentId, Member>,
+    /// Where each queued call waits.
+    queued: HashMap<CallId, Row<Pool>>,
+    admission: Admission,
+    memory: Memory,
+    starts: Starts,
+    next_environment: u64,
+    draining: bool,
+    wake: Option<Tick>,
+    totals: Totals,
+}
+
+impl Planner {
+    /// A fleet without environments.
+    pub fn new(limits: Limits) -> Planner {
+        Planner {
+            limits,
+            pools: Table::new(),
+            rows: HashMap::new(),
+            members: BTreeMap::new(),
+            queued: HashMap::new(),
+            admission: Admission::new(),
+            memory: Memory::default(),
+            starts: Starts::new(),
+            next_environment: 1,
+            draining: false,
+            wake: None,
+            totals: Totals::default(),
+        }
+    }
+
+    /// Decides what follows from `event`; effects are appended to `out` in the order in which to perform them.
+    ///
+    /// `now` never goes back. An [`Illegal`] event changes nothing.
+    pub fn on(&mut self, event: Event<'_>, now: Tick, out: &mut Vec<Effect>) -> Result<(), Illegal> {
+        match event {
+            Event::Request { call, demand } => self.request(call, &demand, now, out),
+            Event::Cancelled(call) => self.cancelled(call)?,
+            Event::Ready(id) => self.ready(id, now, out)?,
+            Event::LaunchFailed { environment, transient } => {
+                self.launch_failed(environment, transient, now, out)?;
+            }
+            Event::Released { environment, reusable } => self.released(environment, reusable, now, out)?,
+            Event::Broken(id) => self.broken(id, now, out)?,
+            Event::Ended(id) => self.ended(id, now)?,
+            Event::Retire(key) => self.retire(key, now, out),
+            Event::Tick => self.tick(now, out),
+            Event::Drain => self.drain(Transition::Stop, now, out),
+            Event::Kill => self.drain(Transition::Kill, now, out),
+        }
+        self.start_wanted(now, out);
+        Ok(())
+    }
+
+    /// When [`Event::Tick`] is next due; `None` while nothing depends on time passing.
+    pub fn wake(&self) -> Option<Tick> {
+        self.wake
+    }
+
+    /// Concurrency in use.
+    pub fn pressure(&self, key: &VersionKey) -> Pressure {
+        self.admission.pressure(key)
+    }
+
+    /// Whether no environment, call or pool is left.
+    pub fn is_empty(&self) -> bool {
+        self.pools.is_empty()
+            && self.members.is_empty()
+            && self.queued.is_empty()
+            && self.admission.is_empty()
+            && self.rows.is_empty()
+            && self.memory.used == 0
+            && self.starts.is_empty()
+    }
+
+    /// The state of a live environment.
+    pub fn environment(&self, id: EnvironmentId) -> Option<Environment> {
+        self.members.get(&id).map(|member| member.state)
+    }
+
+    /// Ids of live environments.
+    pub fn environments(&self) -> impl Iterator<Item = (EnvironmentId, Environment, &VersionKey)> {
+        self.members.iter().map(|(&id, member)| (id, member.state, &self.pools[member.pool].key))
+    }
+
+    /// A picture of now, without what only the driver knows.
+    pub fn snapshot(&self) -> Snapshot {
+        let pools = self.pools.iter().map(|(_, pool)| PoolSnapshot {
+            key: pool.key.clone(),
+            memory: pool.memory,
+            idle: count(pool.idle.len()),
+            busy: pool.busy,
+            starting: pool.booting,
+            stopping: pool.stopping,
+            queued: count(pool.queue.len()),
+            retired: pool.retired,
+            resident: ByteCount(0),
+            environments: Vec::new(),
+        });
+        Snapshot {
+            pools: pools.collect(),
+            memory_used: MemoryMib(u32::try_from(self.memory.used).unwrap_or(u32::MAX)),
+            memory_max: self.limits.memory_max(),
+            starts_running: self.starts.slots_used(),
+            starts_parallel: self.limits.starts_parallel,
+            totals: self.totals,
+        }
+    }
+
+    fn request(&mut self, call: CallId, demand: &Demand<'_>, now: Tick, out: &mut Vec<Effect>) {
+        if self.draining {
+            return out.push(Effect::Refuse { call, why: Refusal::ShuttingDown });
+        }
+        if demand.memory > self.limits.memory_max() {
+            self.totals.node_full += 1;
+            return out.push(Effect::Refuse { call, why: Refusal::NodeFull { wanted: demand.memory } });
+        }
+        let known = self.rows.get(demand.key).copied();
+        let function = match known {
+            Some(row) => self.pools[row].function,
+            None => self.admission.function(demand.key),
+        };
+        if let Err(reason) = self.admission.enter(function, demand, &self.limits, now) {
+            self.admission.forget_unused(function);
+            return self.throttle(call, reason, out);
+        }
+        let row = known.unwrap_or_else(|| self.add_pool(demand, function));
+        if let Some(id) = self.pools[row].idle.back().copied() {
+            return self.assign(Queued { call, since: now, failures: 0 }, id, now, out);
+        }
+        let wanted = self.pools[row].wanted() as u64;
+        if self.admission.starts_available(function, &self.limits, now) <= wanted {
+            self.admission.leave(function);
+            self.remove_pool_if_unused(row);
+            return self.throttle(call, ThrottleReason::ConcurrentInvocationLimitExceeded, out);
+        }
+        self.pools[row].queue.push_back(Queued { call, since: now, failures: 0 });
+        self.queued.insert(call, row);
+        self.starts.want(row, &mut self.pools[row]);
+    }
+
+    fn throttle(&mut self, call: CallId, reason: ThrottleReason, out: &mut Vec<Effect>) {
+        self.totals.throttled += 1;
+        out.push(Effect::Refuse { call, why: Refusal::Throttled(reason) });
+    }
+
+    fn cancelled(&mut self, call: CallId) -> Result<(), Illegal> {
+        let row = self.queued.remove(&call).ok_or(Illegal::UnknownCall(call))?;
+        let pool = &mut self.pools[row];
+        pool.queue.retain(|queued| queued.call != call);
+        self.admission.leave(pool.function);
+        self.totals.cancelled += 1;
+        self.remove_pool_if_unused(row);
+        Ok(())
+    }
+
+    fn ready(&mut self, id: EnvironmentId, now: Tick, out: &mut Vec<Effect>) -> Result<(), Illegal> {
+        let (row, state) = self.change(id, Transition::Ready, now)?;
+        match state {
+            Environment::Idle { .. } => {
+                self.starts.finish(id);
+                self.pools[row].failures = 0;
+                self.pools[row].not_before = Tick(0);
+                self.serve_or_rest(row, id, now, out);
+            }
+            Environment::Stopping { .. } => {}
+            Environment::Booting { .. }
+            | Environment::Busy { .. }
+            | Environment::Draining { .. }
+            | Environment::Gone => unreachable!("a start that succeeds is idle or was to end"),
+        }
+        Ok(())
+    }
+
+    fn launch_failed(
+        &mut self,
+        id: EnvironmentId,
+        transient: bool,
+        now: Tick,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Illegal> {
+        let (row, _) = self.change(id, Transition::End, now)?;
+        self.starts.finish(id);
+        self.totals.start_failures += 1;
+        let pool = &mut self.pools[row];
+        pool.failures = pool.failures.saturating_add(1);
+        let backoff = self.limits.launch_backoff_us << u64::from(pool.failures - 1).min(5);
+        pool.not_before = now.plus(backoff);
+        // The oldest calls are those whose starts began first. After a permanent failure every call that no other
+        // start covers would fail as well.
+        let uncovered = pool.wanted();
+        let failing = if !transient {
+            uncovered
+        } else if let Some(first) = pool.queue.front_mut()
+            && uncovered > 0
+        {
+            first.failures += 1;
+            usize::from(first.failures > self.limits.launch_retries)
+        } else {
+            0
+        };
+        for _ in 0..failing {
+            let Some(queued) = self.pools[row].queue.pop_front() else { break };
+            self.totals.launch_refused += 1;
+            self.refuse_queued(row, queued.call, Refusal::LaunchFailed, out);
+        }
+        if !self.pools[row].queue.is_empty() {
+            self.starts.want(row, &mut self.pools[row]);
+        }
+        self.remove_pool_if_unused(row);
+        Ok(())
+    }
+
+    fn released(
+        &mut self,
+        id: EnvironmentId,
+        reusable: bool,
+        now: Tick,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Illegal> {
+        let forced = matches!(self.environment(id), Some(Environment::Stopping { .. }));
+        let (row, state) = self.change(id, Transition::Release { reusable }, now)?;
+        self.admission.leave(self.pools[row].function);
+        match state {
+            // Only after a call, so that every environment serves at least one.
+            Environment::Idle { .. } => match self.starts.must_yield(row, &self.pools, &self.limits, now) {
+                Some(starved) => {
+                    self.starts.favour(starved);
+                    self.totals.evicted += 1;
+                    self.stop(id, Transition::Stop, now, out);
+                }
+                None => self.serve_or_rest(row, id, now, out),
+            },
+            Environment::Stopping { .. } if forced => {}
+            Environment::Stopping { .. } => out.push(Effect::Stop(id)),
+            Environment::Booting { .. }
+            | Environment::Busy { .. }
+            | Environment::Draining { .. }
+            | Environment::Gone => unreachable!("a released environment is idle or stopping"),
+        }
+        Ok(())
+    }
+
+    /// Decides about an environment that has just become idle.
+    fn serve_or_rest(&mut self, row: Row<Pool>, id: EnvironmentId, now: Tick, out: &mut Vec<Effect>) {
+        let pool = &mut self.pools[row];
+        match pool.queue.pop_front() {
+            Some(queued) => {
+                self.queued.remove(&queued.call);
+                self.assign(queued, id, now, out);
+            }
+            None if pool.retired || self.draining => self.stop(id, Transition::Stop, now, out),
+            None => self.wake_at(now.plus(self.limits.keep_us)),
+        }
+    }
+
+    fn assign(&mut self, queued: Queued, id: EnvironmentId, now: Tick, out: &mut Vec<Effect>) {
+        let Some(member) = self.members.get(&id) else { unreachable!("an idle environment is a member") };
+        let first = matches!(member.state, Environment::Idle { used: false, .. });
+        let taken = self.change(id, Transition::Take(queued.call), now);
+        assert!(taken.is_ok(), "only idle environments are assigned");
+        let waited_us = now.since(queued.since);
+        self.totals.calls += 1;
+        self.totals.cold += u64::from(first);
+        self.totals.waited += u64::from(waited_us > 0);
+        out.push(Effect::Assign { call: queued.call, environment: id, waited_us, first });
+    }
+
+    fn broken(&mut self, id: EnvironmentId, now: Tick, out: &mut Vec<Effect>) -> Result<(), Illegal> {
+        let idle = matches!(self.environment(id), Some(Environment::Idle { .. }));
+        self.change(id, Transition::Break, now)?;
+        if idle {
+            out.push(Effect::Stop(id));
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, id: EnvironmentId, now: Tick) -> Result<(), Illegal> {
+        let unanswered = self.environment(id).and_then(Environment::call);
+        if let Some(member) = self.members.get(&id)
+            && !matches!(member.state, Environment::Stopping { .. })
+        {
+            let state = member.state;
+            return Err(Illegal::Transition { id, state, transition: Transition::End });
+        }
+        let (row, _) = self.change(id, Transition::End, now)?;
+        self.starts.finish(id);
+        if unanswered.is_some() {
+            self.admission.leave(self.pools[row].function);
+        }
+        self.remove_pool_if_unused(row);
+        Ok(())
+    }
+
+    fn retire(&mut self, key: &VersionKey, now: Tick, out: &mut Vec<Effect>) {
+        let Some(&row) = self.rows.get(key) else { return };
+        let pool = &mut self.pools[row];
+        pool.retired = true;
+        // Starts go on while a queued call may need them.
+        let starts_needed = !pool.queue.is_empty();
+        let ending: Vec<EnvironmentId> = (self.members.iter())
+            .filter(|(_, member)| member.pool == row)
+            .filter(|(_, member)| match member.state {
+                Environment::Idle { .. } => true,
+                Environment::Booting { .. } => !starts_needed,
+                Environment::Busy { .. }
+                | Environment::Draining { .. }
+                | Environment::Stopping { .. }
+                | Environment::Gone => false,
+            })
+            .map(|(&id, _)| id)
+            .collect();
+        for id in ending {
+            self.stop(id, Transition::Stop, now, out);
+        }
+    }
+
+    fn drain(&mut self, how: Transition, now: Tick, out: &mut Vec<Effect>) {
+        self.draining = true;
+        let rows: Vec<Row<Pool>> = self.pools.iter().map(|(row, _)| row).collect();
+        for row in rows {
+            let calls: Vec<Queued> = self.pools[row].queue.drain(..).collect();
+            for queued in calls {
+                self.refuse_queued(row, queued.call, Refusal::ShuttingDown, out);
+            }
+            self.remove_pool_if_unused(row);
+        }
+        let ids: Vec<EnvironmentId> = self.members.keys().copied().collect();
+        for id in ids {
+            self.stop(id, how, now, out);
+        }
+    }
+
+    fn tick(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        self.wake = None;
+        self.refuse_starved(now, out);
+        self.release_expired(now, out);
+        self.starts.expire_slots(&self.limits, now);
+    }
+
+    /// Ends what has been idle too long and computes when that is next due. Releases come in batches, a 64th of the
+    /// window apart, so that many pools do not mean many wake-ups.
+    fn release_expired(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        let mut next: Option<Tick> = None;
+        let mut expired = Vec::new();
+        for (_, pool) in self.pools.iter() {
+            for &id in &pool.idle {
+                let Some(Environment::Idle { since, .. }) = self.environment(id) else {
+                    unreachable!("the idle list holds idle environments")
+                };
+                let due = since.plus(self.limits.keep_us);
+                if due > now {
+                    // The rest of this pool was used later.
+                    next = Some(next.map_or(due, |next| next.min(due)));
+                    break;
+                }
+                expired.push(id);
+            }
+        }
+        for id in expired {
+            self.totals.expired += 1;
+            self.stop(id, Transition::Stop, now, out);
+        }
+        if let Some(next) = next {
+            self.wake_at(next.max(now.plus(self.limits.keep_us / 64)));
+        }
+    }
+
+    fn refuse_queued(&mut self, row: Row<Pool>, call: CallId, why: Refusal, out: &mut Vec<Effect>) {
+        self.queued.remove(&call);
+        self.admission.leave(self.pools[row].function);
+        out.push(Effect::Refuse { call, why });
+    }
+
+    /// Ends an environment now or after its call.
+    fn stop(&mut self, id: EnvironmentId, how: Transition, now: Tick, out: &mut Vec<Effect>) {
+        let Some(before) = self.environment(id) else { return };
+        let Ok((_, after)) = self.change(id, how, now) else { return };
+        let begins = |state| matches!(state, Environment::Stopping { .. });
+        if begins(after) && !begins(before) {
+            self.starts.finish(id);
+            out.push(Effect::Stop(id));
+        }
+    }
+
+    /// The only place where an environment's state changes: keeps every sum that derives from it.
+    fn change(
+        &mut self,
+        id: EnvironmentId,
+        transition: Transition,
+        now: Tick,
+    ) -> Result<(Row<Pool>, Environment), Illegal> {
+        let member = self.members.get_mut(&id).ok_or(Illegal::UnknownEnvironment(id))?;
+        let (row, before) = (member.pool, member.state);
+        let after =
+            before.on(transition, now).ok_or(Illegal::Transition { id, state: before, transition })?;
+        member.state = after;
+        if after == Environment::Gone {
+            self.members.remove(&id);
+        }
+        let pool = &mut self.pools[row];
+        let mib = u64::from(pool.memory.0);
+        match before {
+            Environment::Booting { .. } => pool.booting -= 1,
+            Environment::Idle { .. } => {
+                pool.forget_idle(id);
+                self.memory.idle -= mib;
+            }
+            Environment::Busy { .. } | Environment::Draining { .. } => pool.busy -= 1,
+            Environment::Stopping { .. } => {
+                pool.stopping -= 1;
+                self.memory.stopping -= mib;
+            }
+            Environment::Gone => unreachable!("what is gone is no member"),
+        }
+        match after {
+            Environment::Booting { .. } => pool.booting += 1,
+            Environment::Idle { .. } => {
+                pool.idle.push_back(id);
+                self.memory.idle += mib;
+            }
+            Environment::Busy { .. } | Environment::Draining { .. } => pool.busy += 1,
+            Environment::Stopping { .. } => {
+                pool.stopping += 1;
+                self.memory.stopping += mib;
+            }
+            Environment::Gone => self.memory.used -= mib,
+        }
+        Ok((row, after))
+    }
+
+    fn add_pool(&mut self, demand: &Demand<'_>, function: Row<admission::Function>) -> Row<Pool> {
+        let row = self.pools.insert(Pool::new(demand.key.clone(), demand.memory, function));
+        self.rows.insert(demand.key.clone(), row);
+        self.admission.pool_added(function);
+        row
+    }
+
+    fn remove_pool_if_unused(&mut self, row: Row<Pool>) {
+        if !self.pools[row].is_unused() {
+            return;
+        }
+        self.starts.forget(row);
+        if let Some(pool) = self.pools.remove(row) {
+            self.rows.remove(&pool.key);
+            self.admission.pool_removed(pool.function);
+        }
+    }
+
+    fn wake_at(&mut self, at: Tick) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,88 @@
+//! One pool: the environments of one function version and the calls that wait for them.
+
+use super::{CallId, Tick, admission::Function, table::Row};
+use base::{EnvironmentId, MemoryMib, VersionKey};
+use std::collections::VecDeque;
+
+/// A call in the queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Queued {
+    pub(super) call: CallId,
+    pub(super) since: Tick,
+    /// Failed starts that it was charged with.
+    pub(super) failures: u8,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Pool {
+    pub(super) key: VersionKey,
+    pub(super) memory: MemoryMib,
+    pub(super) function: Row<Function>,
+    /// Least recently used first.
+    pub(super) idle: VecDeque<EnvironmentId>,
+    /// Oldest first. Empty while anything is idle.
+    pub(super) queue: VecDeque<Queued>,
+    pub(super) booting: u32,
+    /// Busy or draining.
+    pub(super) busy: u32,
+    pub(super) stopping: u32,
+    /// Environments that become idle end.
+    pub(super) retired: bool,
+    /// Failed starts in a row.
+    pub(super) failures: u32,
+    /// No start before this.
+    pub(super) not_before: Tick,
+    /// Whether it is in the ring of pools that want a start.
+    pub(super) wanting: bool,
+    /// Whether, when last looked at, no memory could be had for a start.
+    pub(super) starved: bool,
+}
+
+impl Pool {
+    pub(super) fn new(key: VersionKey, memory: MemoryMib, function: Row<Function>) -> Pool {
+        Pool {
+            key,
+            memory,
+            function,
+            idle: VecDeque::new(),
+            queue: VecDeque::new(),
+            booting: 0,
+            busy: 0,
+            stopping: 0,
+            retired: false,
+            failures: 0,
+            not_before: Tick(0),
+            wanting: false,
+            starved: false,
+        }
+    }
+
+    /// Starts that its queued calls need beyond those under way.
+    pub(super) fn wanted(&self) -> usize {
+        self.queue.len().saturating_sub(self.booting as usize)
+    }
+
+    /// The oldest queued call that no start under way covers.
+    pub(super) fn uncovered(&self) -> Option<&Queued> {
+        self.queue.get(self.booting as usize)
+    }
+
+    /// Environments that serve now or soon.
+    pub(super) fn serving(&self) -> usize {
+        self.idle.len() + self.booting as usize + self.busy as usize
+    }
+
+    pub(super) fn is_unused(&self) -> bool {
+        self.serving() == 0 && self.stopping == 0 && self.queue.is_empty()
+    }
+
+    /// Removes `id` from the idle list: at either end in the common cases.
+    pub(super) fn forget_idle(&mut self, id: EnvironmentId) {
+        if self.idle.back() == Some(&id) {
+            self.idle.pop_back();
+        } else if let Some(at) = self.idle.iter().position(|&other| other == id) {
+            self.idle.remove(at);
+        }
+    }
+}

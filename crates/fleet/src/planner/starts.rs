@@ -1,0 +1,242 @@
+//! Which start begins next: turns between pools, the bound of parallel starts, memory.
+
+use super::{Effect, Member, Planner, Refusal, Tick, pool::Pool, table::Row, table::Table};
+use crate::{
+    Limits,
+    environment::{Environment, Transition},
+};
+use base::EnvironmentId;
+use std::collections::VecDeque;
+
+/// Starts under way and pools that want one.
+#[derive(Debug)]
+pub(super) struct Starts {
+    /// Pools that may want a start, in the order of their turns.
+    ring: VecDeque<Row<Pool>>,
+    /// Starts that count against the bound, oldest first.
+    slots: VecDeque<(Tick, EnvironmentId)>,
+    /// Goes first, and nobody else starts until it has found its place.
+    favoured: Option<Row<Pool>>,
+}
+
+/// What became of a pool's turn.
+enum Turn {
+    /// A start has begun.
+    Begun,
+    /// Memory for its start is being freed; so much of it must not go to others.
+    Awaits { mib: u64 },
+    /// It cannot start now.
+    Blocked,
+    /// It wants nothing.
+    Done,
+}
+
+impl Starts {
+    pub(super) const fn new() -> Starts {
+        Starts { ring: VecDeque::new(), slots: VecDeque::new(), favoured: None }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ring.is_empty() && self.slots.is_empty() && self.favoured.is_none()
+    }
+
+    pub(super) fn slots_used(&self) -> u32 {
+        super::count(self.slots.len())
+    }
+
+    /// Gives `pool` a place in the ring.
+    pub(super) fn want(&mut self, row: Row<Pool>, pool: &mut Pool) {
+        if !pool.wanting {
+            pool.wanting = true;
+            self.ring.push_back(row);
+        }
+    }
+
+    /// The start of `id` is over.
+    pub(super) fn finish(&mut self, id: EnvironmentId) {
+        self.slots.retain(|&(_, other)| other != id);
+    }
+
+    /// Gives back the slots of starts that take so long that they cannot be busy with this node's CPUs.
+    pub(super) fn expire_slots(&mut self, limits: &Limits, now: Tick) {
+        while let Some(&(since, _)) = self.slots.front()
+            && now.since(since) >= limits.start_slot_us_max
+        {
+            self.slots.pop_front();
+        }
+    }
+
+    pub(super) fn favour(&mut self, row: Row<Pool>) {
+        self.favoured = Some(row);
+    }
+
+    pub(super) fn forget(&mut self, row: Row<Pool>) {
+        self.ring.retain(|&other| other != row);
+        if self.favoured == Some(row) {
+            self.favoured = None;
+        }
+    }
+
+    /// The starved pool that must get the place of an environment just released in `row`: it has no environment at
+    /// all, and its oldest call has waited long.
+    pub(super) fn must_yield(
+        &self,
+        row: Row<Pool>,
+        pools: &Table<Pool>,
+        limits: &Limits,
+        now: Tick,
+    ) -> Option<Row<Pool>> {
+        let oldest = |row: Row<Pool>| pools[row].queue.front().map(|queued| queued.since);
+        let candidates = self.ring.iter().copied().filter(|&other| {
+            let pool = &pools[other];
+            other != row && pool.starved && pool.serving() == 0
+        });
+        let starved = candidates.min_by_key(|&other| oldest(other))?;
+        let waits = now.since(oldest(starved)?) >= limits.yield_after_us;
+        waits.then_some(starved)
+    }
+}
+
+impl Planner {
+    /// Begins starts while the bounds allow, one pool after the other.
+    pub(super) fn start_wanted(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        if self.starts.ring.is_empty() {
+            return;
+        }
+        self.starts.expire_slots(&self.limits, now);
+        while self.start_round(now, out) {}
+    }
+
+    /// Gives each pool of the ring one turn. Returns whether any start began.
+    fn start_round(&mut self, now: Tick, out: &mut Vec<Effect>) -> bool {
+        let mut claimed = 0;
+        let mut begun = false;
+        if let Some(row) = self.starts.favoured {
+            if !self.slot_free() {
+                return false;
+            }
+            match self.turn(row, 0, now, out) {
+                Turn::Begun | Turn::Done => self.starts.favoured = None,
+                Turn::Awaits { .. } | Turn::Blocked => return false,
+            }
+        }
+        for _ in 0..self.starts.ring.len() {
+            if !self.slot_free() {
+                return false;
+            }
+            let Some(row) = self.starts.ring.pop_front() else { break };
+            match self.turn(row, claimed, now, out) {
+                Turn::Begun => begun = true,
+                Turn::Awaits { mib } => claimed += mib,
+                Turn::Blocked => {}
+                Turn::Done => {
+                    self.pools[row].wanting = false;
+                    continue;
+                }
+            }
+            self.starts.ring.push_back(row);
+        }
+        begun
+    }
+
+    /// Whether the bound of parallel starts allows one more; if not, sees to it that time will tell.
+    fn slot_free(&mut self) -> bool {
+        if self.starts.slots_used() < self.limits.starts_parallel {
+            return true;
+        }
+        if let Some(&(since, _)) = self.starts.slots.front() {
+            self.wake_at(since.plus(self.limits.start_slot_us_max));
+        }
+        false
+    }
+
+    /// One pool's turn; `claimed` of the free memory belongs to pools before it.
+    fn turn(&mut self, row: Row<Pool>, claimed: u64, now: Tick, out: &mut Vec<Effect>) -> Turn {
+        let pool = &mut self.pools[row];
+        pool.starved = false;
+        let Some(&queued) = pool.uncovered() else { return Turn::Done };
+        let (function, not_before, mib) = (pool.function, pool.not_before, u64::from(pool.memory.0));
+        if not_before > now {
+            self.wake_at(not_before);
+            return Turn::Blocked;
+        }
+        if self.admission.starts_available(function, &self.limits, now) == 0 {
+            let one = self.limits.scaling_period_us / u64::from(self.limits.scaling_starts.max(1));
+            self.wake_at(now.plus(one.max(1)));
+            return Turn::Blocked;
+        }
+        let max = u64::from(self.limits.memory_max().0);
+        let free = max.saturating_sub(self.memory.used).saturating_sub(claimed);
+        if free < mib {
+            return self.make_room(row, mib, claimed, now, out);
+        }
+        let id = EnvironmentId(self.next_environment);
+        self.next_environment += 1;
+        self.members.insert(id, Member { pool: row, state: Environment::Booting { since: now } });
+        self.pools[row].booting += 1;
+        self.memory.used += mib;
+        self.starts.slots.push_back((now, id));
+        self.admission.start(function);
+        self.totals.starts += 1;
+        out.push(Effect::Launch { environment: id, call: queued.call, queued_us: now.since(queued.since) });
+        Turn::Begun
+    }
+
+    /// Ends idle environments, least valuable first, until `mib` is free or will be.
+    fn make_room(
+        &mut self,
+        row: Row<Pool>,
+        mib: u64,
+        claimed: u64,
+        now: Tick,
+        out: &mut Vec<Effect>,
+    ) -> Turn {
+        let needed = self.memory.used + claimed + mib;
+        let max = u64::from(self.limits.memory_max().0);
+        if needed > max + self.memory.stopping + self.memory.idle {
+            self.pools[row].starved = true;
+            if let Some(queued) = self.pools[row].uncovered() {
+                let due = queued.since.plus(self.limits.full_wait_us_max);
+                self.wake_at(due.max(now.plus(1)));
+            }
+            return Turn::Blocked;
+        }
+        while needed > max + self.memory.stopping {
+            let Some(victim) = self.least_valuable(now) else { break };
+            self.totals.evicted += 1;
+            self.stop(victim, Transition::Stop, now, out);
+        }
+        Turn::Awaits { mib }
+    }
+
+    /// The idle environment with the largest product of idle time and memory.
+    fn least_valuable(&self, now: Tick) -> Option<EnvironmentId> {
+        let candidates = self.pools.iter().filter_map(|(_, pool)| {
+            let &id = pool.idle.front()?;
+            let Some(Environment::Idle { since, .. }) = self.environment(id) else {
+                unreachable!("the idle list holds idle environments")
+            };
+            let worthless = u128::from(now.since(since) + 1) * u128::from(pool.memory.0);
+            Some((worthless, std::cmp::Reverse(id), id))
+        });
+        candidates.max().map(|(_, _, id)| id)
+    }
+
+    /// Refuses calls that have waited too long for memory that cannot be had.
+    pub(super) fn refuse_starved(&mut self, now: Tick, out: &mut Vec<Effect>) {
+        let starved: Vec<Row<Pool>> =
+            self.starts.ring.iter().copied().filter(|&row| self.pools[row].starved).collect();
+        for row in starved {
+            let wanted = self.pools[row].memory;
+            while let Some(&queued) = self.pools[row].uncovered()
+                && now.since(queued.since) >= self.limits.full_wait_us_max
+            {
+                let at = self.pools[row].booting as usize;
+                self.pools[row].queue.remove(at);
+                self.totals.node_full += 1;
+                self.refuse_queued(row, queued.call, Refusal::NodeFull { wanted }, out);
+            }
+            self.remove_pool_if_unused(row);
+        }
+    }
+}

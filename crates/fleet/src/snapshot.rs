@@ -1,0 +1,85 @@
+//! What the fleet is doing: for metrics and `neap ps`.
+
+use base::{ByteCount, EnvironmentId, MemoryMib, Phases, VersionKey};
+
+/// A consistent picture of one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Every pool that has an environment or a queued call.
+    pub pools: Vec<PoolSnapshot>,
+    /// Configured memory of all live environments.
+    pub memory_used: MemoryMib,
+    /// What [`Snapshot::memory_used`] may reach: the budget times the overcommit.
+    pub memory_max: MemoryMib,
+    /// Starts that count against the bound of parallel starts.
+    pub starts_running: u32,
+    /// The bound.
+    pub starts_parallel: u32,
+    /// Sums since the node began.
+    pub totals: Totals,
+}
+
+/// One pool.
+#[derive(Clone, Debug)]
+pub struct PoolSnapshot {
+    /// Whose.
+    pub key: VersionKey,
+    /// Configured memory of each of its environments.
+    pub memory: MemoryMib,
+    /// Ready, without a call.
+    pub idle: u32,
+    /// Running a call.
+    pub busy: u32,
+    /// Being started.
+    pub starting: u32,
+    /// Being ended.
+    pub stopping: u32,
+    /// Calls waiting for an environment.
+    pub queued: u32,
+    /// Whether it was replaced by another revision.
+    pub retired: bool,
+    /// Resident memory of its environments together; filled by [`crate::Fleet::snapshot`].
+    pub resident: ByteCount,
+    /// Its ready environments; filled by [`crate::Fleet::snapshot`].
+    pub environments: Vec<EnvironmentStatus>,
+}
+
+/// One ready environment.
+#[derive(Clone, Copy, Debug)]
+pub struct EnvironmentStatus {
+    /// Which.
+    pub id: EnvironmentId,
+    /// Whether it runs a call.
+    pub busy: bool,
+    /// Resident memory.
+    pub resident: ByteCount,
+    /// How its start went.
+    pub phases: Phases,
+}
+
+/// Sums since the node began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Calls given to an environment.
+    pub calls: u64,
+    /// Of these, first calls of an environment.
+    pub cold: u64,
+    /// Of these, calls that had to wait.
+    pub waited: u64,
+    /// Starts begun.
+    pub starts: u64,
+    /// Starts that failed.
+    pub start_failures: u64,
+    /// Idle environments ended because their time was over.
+    pub expired: u64,
+    /// Idle environments ended to make room.
+    pub evicted: u64,
+    /// Calls refused by a concurrency, rate or scaling bound.
+    pub throttled: u64,
+    /// Calls refused for want of memory.
+    pub node_full: u64,
+    /// Calls refused since no environment could be started.
+    pub launch_refused: u64,
+    /// Calls whose caller left while they were queued.
+    pub cancelled: u64,
+}
