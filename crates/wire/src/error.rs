@@ -32,14 +32,14 @@ pub enum Error {
     #[error(transparent)]
     Denied(#[from] Denied),
     /// No such operation, or none that Neap has.
-    #[error("{}", unknown_operation_text(.service, .operation, .known))]
+    #[error("{}", unknown_operation_text(.service, .operation, *.lack))]
     UnknownOperation {
         /// Signing name, if recognised.
         service: Option<Cow<'static, str>>,
         /// What was asked for.
         operation: String,
-        /// Whether AWS has it and Neap does not.
-        known: bool,
+        /// What is missing.
+        lack: Lack,
     },
     /// No `Action` in a query-protocol request.
     #[error("Missing Action")]
@@ -71,20 +71,42 @@ pub enum Error {
     Internal(#[source] crate::BoxError),
 }
 
-fn unknown_operation_text(service: &Option<Cow<'static, str>>, operation: &str, known: &bool) -> String {
-    match (service, known) {
-        (Some(service), true) => {
+/// What Neap lacks for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The service has the operation elsewhere, but not here.
+    NotImplemented,
+    /// The service has no such operation.
+    NoOperation,
+    /// No service here takes such a request.
+    NoService,
+}
+
+fn unknown_operation_text(service: &Option<Cow<'static, str>>, operation: &str, lack: Lack) -> String {
+    let service = service.as_deref();
+    match (lack, service) {
+        (Lack::NotImplemented, _) => {
+            let service = service.unwrap_or("the service");
             format!("The operation {operation} of {service} is not implemented by Neap.")
         }
-        (Some(service), false) => format!("The service {service} has no operation {operation}."),
-        (None, _) => format!("No service recognises the request {operation}."),
+        (Lack::NoOperation, _) => {
+            format!("The service {} has no operation {operation}.", service.unwrap_or_default())
+        }
+        (Lack::NoService, Some(service)) => {
+            format!("The service {service} is not implemented by Neap ({operation}).")
+        }
+        (Lack::NoService, None) => format!("No service of Neap recognises the request {operation}."),
     }
 }
 
 impl Error {
     /// Used by [`api!`](crate::api!) for an index outside its table.
     pub fn unknown_operation(api: &'static Api, index: usize) -> Error {
-        Error::UnknownOperation { service: Some(api.name.into()), operation: index.to_string(), known: false }
+        Error::UnknownOperation {
+            service: Some(api.name.into()),
+            operation: index.to_string(),
+            lack: Lack::NoOperation,
+        }
     }
 
     /// The wire name under `protocol`.

@@ -1,10 +1,28 @@
 //! From a request to a response: recognise, authenticate, authorise, dispatch.
 
-use crate::{BoxError, Connection, RawRequest, RawResponse, Service};
-use base::{Authorize, Clock, Credentials, Entropy, Region};
+use crate::{
+    BoxError, Call, Connection, Context, Error, HostRoute, RawRequest, RawResponse, Service,
+    auth::{self, Authenticator, Proof},
+    body, error,
+    error::Lack,
+    protocol::Protocol,
+    route::{self, Recognised, Router},
+};
+use base::{Authorize, Clock, Credentials, Entropy, Region, RequestId, Timestamp};
 use bytes::Bytes;
-use http::{Request, Response};
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, Response, request::Parts};
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tracing::Instrument;
+
+/// Largest body of a mounted handler's request and of a query-protocol request, in bytes.
+const PLAIN_BODY_MAX: usize = 1024 * 1024;
 
 /// The ports that the gateway needs.
 #[derive(Clone)]
@@ -27,8 +45,18 @@ pub struct Settings {
     pub verify: bool,
     /// Region of requests that name none. Default `us-east-1`.
     pub region: Region,
-    /// Largest difference between a signature's time and ours, both ways. Default 15 minutes, as AWS.
+    /// Largest difference between a signature's time and ours, both ways. AWS: 15 minutes.
     pub skew_max: Duration,
+    /// Longest wait for the next piece of a request's body. 60 s.
+    pub body_idle_max: Duration,
+}
+
+impl Settings {
+    /// With the defaults.
+    pub fn new(verify: bool, region: Region) -> Settings {
+        let (skew_max, body_idle_max) = (Duration::from_secs(15 * 60), Duration::from_secs(60));
+        Settings { verify, region, skew_max, body_idle_max }
+    }
 }
 
 /// Told about each finished request: for metrics and access logs. Never blocks.
@@ -70,7 +98,10 @@ where
 pub struct Gateway {
     ports: Ports,
     settings: Settings,
+    authenticator: Authenticator,
+    router: Router,
     services: Vec<Arc<dyn Service>>,
+    /// Longest path first.
     mounts: Vec<(String, Arc<dyn Handler>)>,
     observer: Option<Arc<dyn Observe>>,
 }
@@ -78,19 +109,29 @@ pub struct Gateway {
 impl Gateway {
     /// Without services.
     pub fn new(ports: Ports, settings: Settings) -> Gateway {
-        Gateway { ports, settings, services: Vec::new(), mounts: Vec::new(), observer: None }
+        Gateway {
+            authenticator: Authenticator::new(Arc::clone(&ports.credentials), &settings),
+            ports,
+            settings,
+            router: Router::default(),
+            services: Vec::new(),
+            mounts: Vec::new(),
+            observer: None,
+        }
     }
 
     /// Adds a service.
     pub fn service(mut self, service: Arc<impl Service>) -> Gateway {
+        self.router.add(service.api());
         self.services.push(service);
         self
     }
 
     /// Mounts a handler at a path: exactly that path, or everything below it if it ends in `/`. Mounts go before
-    /// services; the longest wins.
+    /// services; the longest wins. Bodies are bound to 1 MiB.
     pub fn mount(mut self, path: &str, handler: impl Handler) -> Gateway {
         self.mounts.push((path.to_owned(), Arc::new(handler)));
+        self.mounts.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         self
     }
 
@@ -106,12 +147,232 @@ impl Gateway {
     }
 
     /// Answers one request. Never fails: what is wrong becomes a response.
-    pub async fn handle<B>(&self, _request: Request<B>, _connection: Connection) -> Response<crate::Body>
+    pub async fn handle<B>(&self, request: Request<B>, connection: Connection) -> Response<crate::Body>
     where
         B: hyper::body::Body<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
-        let _ = (&self.ports, &self.settings, &self.observer);
-        RawResponse::text(http::StatusCode::NOT_IMPLEMENTED, "not yet").0
+        let started = Instant::now();
+        let mut seen = Seen::new(RequestId::new(self.ports.entropy.as_ref()), self.ports.clock.now());
+        let (parts, body) = request.into_parts();
+        // A panic in one operation is that request's 500, nothing more.
+        let outcome = AssertUnwindSafe(self.answer(&mut seen, parts, body, connection)).catch_unwind().await;
+        let outcome = outcome.unwrap_or_else(|_| Err(Error::Internal("the operation panicked".into())));
+        let mut response = outcome.unwrap_or_else(|refusal| {
+            if let Error::Internal(source) = &refusal {
+                let (service, operation) = (seen.service, seen.operation);
+                tracing::error!(service, operation, request_id = %seen.request_id, error = %source, "request failed");
+            }
+            error::render_own(seen.protocol, &refusal, seen.request_id)
+        });
+        if let Ok(id) = HeaderValue::from_str(&seen.request_id.to_string()) {
+            response.0.headers_mut().insert("x-amzn-requestid", id);
+        }
+        if let Some(observer) = &self.observer {
+            observer.finished(&Finished {
+                service: seen.service,
+                operation: seen.operation,
+                status: response.0.status().as_u16(),
+                took: started.elapsed(),
+            });
+        }
+        response.0
     }
+
+    async fn answer<B>(
+        &self,
+        seen: &mut Seen,
+        parts: Parts,
+        body: B,
+        connection: Connection,
+    ) -> Result<RawResponse, Error>
+    where
+        B: hyper::body::Body<Data = Bytes> + Send,
+        B::Error: Into<BoxError>,
+    {
+        let authority = auth::authority(&parts.headers, &parts.uri).to_owned();
+        let host = HostRoute::parse(&authority);
+        let idle = self.settings.body_idle_max;
+        if let Some(handler) = self.mounted(parts.uri.path()) {
+            let body = body::read(body, &parts.headers, PLAIN_BODY_MAX, idle, parts.uri.path()).await?;
+            return Ok(handler.handle(raw(parts, body, Vec::new(), host, connection)).await);
+        }
+
+        let claim = auth::claim(&parts);
+        let recognised = self.router.recognise(&route::Head {
+            method: &parts.method,
+            path: parts.uri.path(),
+            query: parts.uri.query().unwrap_or_default(),
+            headers: &parts.headers,
+            host: &host,
+            scope: claim.scope_service(),
+        });
+        seen.note(&recognised, &self.services);
+        let service_name = match &recognised {
+            Recognised::NoService { .. } | Recognised::Form { service: None } => None,
+            _ => Some(seen.service),
+        };
+        let proof = self.authenticator.begin(&claim, service_name, &parts, &authority, seen.now)?;
+
+        let (recognised, body) = match recognised {
+            Recognised::Form { service } => {
+                let body = body::read(body, &parts.headers, PLAIN_BODY_MAX, idle, "query").await?;
+                let recognised = self.by_form(service, &body)?;
+                seen.note(&recognised, &self.services);
+                (recognised, Ok(body))
+            }
+            recognised => (recognised, Err(body)),
+        };
+        let body = match body {
+            Ok(body) => body,
+            Err(body) => {
+                let max = self.body_max(&recognised);
+                body::read(body, &parts.headers, max, idle, seen.operation).await?
+            }
+        };
+        let Proof { principal, region, access_key } =
+            self.authenticator.finish(proof, &claim, &parts, &authority, &body)?;
+
+        let (service, operation, protocol, labels) = self.found(recognised)?;
+        let api = service.api();
+        let Some(entry) = api.operations.get(operation) else {
+            return Err(Error::unknown_operation(api, operation));
+        };
+        let region = region.or_else(|| host.region.clone()).unwrap_or_else(|| self.settings.region.clone());
+        let span = tracing::debug_span!(
+            "request",
+            account = %principal.account(),
+            service = api.name,
+            operation = entry.name,
+            request_id = %seen.request_id
+        );
+        drop(claim);
+        let context = Context {
+            api,
+            operation: entry,
+            protocol,
+            account: principal.account(),
+            principal,
+            region,
+            request_id: seen.request_id,
+            now: seen.now,
+            authority: authority.into(),
+            host: host.clone(),
+            access_key,
+            connection: connection.clone(),
+            authorizer: Arc::clone(&self.ports.authorize),
+        };
+        let call = Call { context, request: raw(parts, body, labels, host, connection) };
+        service.call(operation, call).instrument(span).await
+    }
+
+    fn mounted(&self, path: &str) -> Option<&dyn Handler> {
+        let found = self.mounts.iter().find(|(mount, _)| match mount.ends_with('/') {
+            true => path.starts_with(mount.as_str()),
+            false => path == mount,
+        });
+        found.map(|(_, handler)| handler.as_ref())
+    }
+
+    fn by_form(&self, service: Option<usize>, body: &[u8]) -> Result<Recognised, Error> {
+        let field =
+            |name: &str| form_urlencoded::parse(body).find(|(key, _)| key == name).map(|(_, value)| value);
+        let action = field("Action").ok_or(Error::MissingAction)?;
+        Ok(self.router.action(service, &action, field("Version").as_deref()))
+    }
+
+    fn body_max(&self, recognised: &Recognised) -> usize {
+        match recognised {
+            Recognised::Operation { service, operation, .. } => self
+                .services
+                .get(*service)
+                .and_then(|service| service.api().operations.get(*operation))
+                .map_or(PLAIN_BODY_MAX, |operation| operation.body_max),
+            _ => PLAIN_BODY_MAX,
+        }
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn found(
+        &self,
+        recognised: Recognised,
+    ) -> Result<(Arc<dyn Service>, usize, &'static Protocol, Vec<(&'static str, String)>), Error> {
+        let name = |service: usize| self.services.get(service).map(|service| service.api().name.into());
+        let (service, operation, lack) = match recognised {
+            Recognised::Operation { service, operation, protocol, labels } => {
+                match self.services.get(service) {
+                    Some(found) => return Ok((Arc::clone(found), operation, protocol, labels)),
+                    None => (None, operation.to_string(), Lack::NoService),
+                }
+            }
+            Recognised::Form { .. } => return Err(Error::MissingAction),
+            Recognised::Missing { service, operation, .. } => {
+                (name(service), operation.to_owned(), Lack::NotImplemented)
+            }
+            Recognised::NoOperation { service, operation, .. } => {
+                (name(service), operation, Lack::NoOperation)
+            }
+            Recognised::NoService { service, operation, .. } => {
+                (service.map(Into::into), operation, Lack::NoService)
+            }
+        };
+        Err(Error::UnknownOperation { service, operation, lack })
+    }
+}
+
+/// What is known of a request so far: for rendering its refusal and for the observer.
+pub(crate) struct Seen {
+    pub(crate) request_id: RequestId,
+    pub(crate) now: Timestamp,
+    pub(crate) protocol: &'static Protocol,
+    pub(crate) service: &'static str,
+    pub(crate) operation: &'static str,
+}
+
+impl Seen {
+    fn new(request_id: RequestId, now: Timestamp) -> Seen {
+        Seen { request_id, now, protocol: &route::REST_JSON, service: "", operation: "" }
+    }
+
+    fn note(&mut self, recognised: &Recognised, services: &[Arc<dyn Service>]) {
+        let api = |service: &usize| services.get(*service).map(|service| service.api());
+        match recognised {
+            Recognised::Operation { service, operation, protocol, .. } => {
+                self.protocol = protocol;
+                if let Some(api) = api(service) {
+                    self.service = api.name;
+                    self.operation = api.operations.get(*operation).map_or("", |operation| operation.name);
+                }
+            }
+            Recognised::Missing { service, protocol, operation } => {
+                self.protocol = protocol;
+                self.service = api(service).map_or("", |api| api.name);
+                self.operation = operation;
+            }
+            Recognised::NoOperation { service, protocol, .. } => {
+                self.protocol = protocol;
+                self.service = api(service).map_or("", |api| api.name);
+            }
+            Recognised::NoService { protocol, .. } => self.protocol = protocol,
+            Recognised::Form { service } => {
+                self.protocol = &route::QUERY;
+                if let Some(api) = service.as_ref().and_then(api) {
+                    self.service = api.name;
+                    let query = |protocol: &&Protocol| matches!(protocol, Protocol::Query { .. });
+                    self.protocol = api.protocols.iter().find(query).unwrap_or(&route::QUERY);
+                }
+            }
+        }
+    }
+}
+
+fn raw(
+    parts: Parts,
+    body: Bytes,
+    labels: Vec<(&'static str, String)>,
+    host: HostRoute,
+    connection: Connection,
+) -> RawRequest {
+    let Parts { method, uri, headers, .. } = parts;
+    RawRequest { method, uri, headers, body, labels, host, connection }
 }

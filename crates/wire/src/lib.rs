@@ -102,6 +102,8 @@
 //! - In tests, without sockets: [`Gateway::handle`] with `http::Request<http_body_util::Full<Bytes>>`.
 
 mod api;
+mod auth;
+mod body;
 mod context;
 mod error;
 mod gateway;
@@ -109,12 +111,15 @@ mod host;
 pub mod protocol;
 mod request;
 mod response;
+mod route;
 mod serve;
+pub mod sign;
+mod sigv4;
 mod violations;
 
 pub use api::{Api, BODY_MAX_DEFAULT, Call, Listed, Missing, Operation, Route, Service, operations};
 pub use context::{Connection, Context};
-pub use error::{Error, status};
+pub use error::{Error, Lack, status};
 pub use gateway::{Finished, Gateway, Handler, Observe, Ports, Settings};
 pub use host::HostRoute;
 pub use request::{Input, RawRequest};

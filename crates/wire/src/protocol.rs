@@ -66,6 +66,14 @@ impl Protocol {
         }
     }
 
+    /// Prefix of `X-Amz-Target`.
+    pub(crate) const fn target(&self) -> Option<&'static str> {
+        match self {
+            Protocol::Json10 { target, .. } | Protocol::Json11 { target } => Some(target),
+            Protocol::RestJson | Protocol::Query { .. } => None,
+        }
+    }
+
     /// How an operation is addressed, for the published list.
     pub(crate) fn route_of(&self, operation: &str) -> String {
         match self {

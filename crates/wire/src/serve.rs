@@ -1,22 +1,44 @@
 //! Listening: HTTP/1.1 and HTTP/2 (prior knowledge) on one port, with bounds and graceful shutdown.
 
 use crate::{Connection, Gateway};
-use std::{future::Future, io, sync::Arc, time::Duration};
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
+    sync::{Semaphore, watch},
+    task::JoinSet,
 };
+
+/// Largest head of an HTTP/1 request, and of an HTTP/2 header list, in bytes.
+const HEAD_MAX: u32 = 64 * 1024;
+/// Requests at once on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 256;
+/// Pause after the system refused a connection (descriptors used up), before accepting again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Bounds of a listener.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections open at once; further ones wait in the kernel's backlog. Default 10,000.
     pub connections_max: usize,
-    /// From accepting (or the previous response) to the end of the next request's head. Default 60 s: idle
-    /// keep-alive ends here too.
+    /// From accepting, or from the previous response, to the end of the next request's head: idle connections end
+    /// here. Default 60 s. HTTP/2 connections are asked for a sign of life at this interval instead.
     pub header_read_max: Duration,
-    /// Between two pieces of a request's body. Default 60 s.
-    pub body_idle_max: Duration,
     /// From the shutdown signal until connections still busy are dropped. Default 30 s.
     pub drain_max: Duration,
 }
@@ -26,31 +48,120 @@ impl Default for Limits {
         Limits {
             connections_max: 10_000,
             header_read_max: Duration::from_secs(60),
-            body_idle_max: Duration::from_secs(60),
             drain_max: Duration::from_secs(30),
         }
     }
 }
 
 /// Serves `listener` until `shutdown` resolves, then lets requests in flight finish within
-/// [`Limits::drain_max`].
+/// [`Limits::drain_max`]. Returns once every connection is gone.
 pub async fn serve(
-    _listener: TcpListener,
-    _gateway: Arc<Gateway>,
-    _limits: Limits,
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    limits: Limits,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    shutdown.await;
+    let mut shutdown = pin!(shutdown);
+    let (stop, stopped) = watch::channel(false);
+    let permits = Arc::new(Semaphore::new(limits.connections_max));
+    let mut connections = JoinSet::new();
+    let limits = Arc::new(limits);
+    loop {
+        let accepted = async {
+            // Only closed semaphores fail, and this one never is.
+            let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
+            listener.accept().await.map(|(stream, peer)| (permit, stream, peer))
+        };
+        let (permit, stream, peer) = tokio::select! {
+            () = &mut shutdown => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = accepted => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        // Small answers must not wait for more; a socket that refuses this is about to fail anyway.
+        let _ = stream.set_nodelay(true);
+        let (gateway, limits, mut stopped) = (Arc::clone(&gateway), Arc::clone(&limits), stopped.clone());
+        connections.spawn(async move {
+            let connection = Connection { peer: Some(peer), extra: None };
+            let stop = async move {
+                // An error means that the listener is gone: stop as well.
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            serve_connection(stream, gateway, connection, &limits, stop).await;
+            drop(permit);
+        });
+    }
+    drop(listener);
+    let _ = stop.send(true);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(limits.drain_max, drained).await.is_err() {
+        let left = connections.len();
+        tracing::warn!(left, "connections still busy at the end of the drain are dropped");
+        connections.shutdown().await;
+    }
     Ok(())
 }
 
-/// Serves one accepted connection until it ends or `shutdown` resolves and its request in flight is answered.
+/// Serves one accepted connection until it ends, or until `shutdown` has resolved and its requests in flight are
+/// answered. Dropping the future drops the connection.
 pub async fn serve_connection(
-    _io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    _gateway: Arc<Gateway>,
-    _connection: Connection,
-    _limits: &Limits,
+    io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    gateway: Arc<Gateway>,
+    connection: Connection,
+    limits: &Limits,
     shutdown: impl Future<Output = ()> + Send,
 ) {
-    shutdown.await;
+    let begun = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let begun = Arc::clone(&begun);
+        move |request| {
+            begun.store(true, Ordering::Relaxed);
+            let (gateway, connection) = (Arc::clone(&gateway), connection.clone());
+            async move { Ok::<_, Infallible>(gateway.handle(request, connection).await) }
+        }
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_read_max)
+        .max_buf_size(HEAD_MAX as usize)
+        .pipeline_flush(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_MAX)
+        .keep_alive_interval(limits.header_read_max)
+        .adaptive_window(true);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
+    // The builder waits without bound for the first bytes, which tell the protocol.
+    let mut silence = pin!(tokio::time::sleep(limits.header_read_max));
+    let mut shutdown = pin!(shutdown);
+    let (mut stopping, mut waited) = (false, false);
+    let ended = loop {
+        tokio::select! {
+            ended = &mut serving => break ended,
+            () = &mut shutdown, if !stopping => {
+                stopping = true;
+                serving.as_mut().graceful_shutdown();
+            }
+            () = &mut silence, if !waited => {
+                waited = true;
+                if !begun.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        }
+    };
+    if let Err(error) = ended {
+        // The peer's doing: resets, timeouts, what is not HTTP.
+        tracing::debug!(%error, "connection ended");
+    }
 }
