@@ -15,7 +15,7 @@ pub enum Mode {
 /// The credentials of the account's owner, made at first start.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RootCredentials {
-    /// 12 digits, the first not zero.
+    /// [`AccountId::DEFAULT`]: a node has one account.
     pub account: AccountId,
     /// `AKIA` and 16 characters of base 32.
     pub access_key: String,
