@@ -150,12 +150,15 @@ fn is_normal(path: &str) -> bool {
     path.starts_with('/') && !path.contains("//") && !path.contains("/.")
 }
 
+/// An escaped name and value.
+type Pair<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 /// Sorted by escaped name, then escaped value.
 fn write_query(query: &str, sink: &mut impl Sink) {
     if query.is_empty() {
         return;
     }
-    let mut pairs: Vec<(Cow<'_, [u8]>, Cow<'_, [u8]>)> = query
+    let mut pairs: Vec<Pair<'_>> = query
         .split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
