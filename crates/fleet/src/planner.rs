@@ -208,7 +208,7 @@ impl Planner {
     pub fn on(&mut self, event: Event<'_>, now: Tick, out: &mut Vec<Effect>) -> Result<(), Illegal> {
         match event {
             Event::Request { call, demand } => self.request(call, &demand, now, out),
-            Event::Cancelled(call) => self.cancelled(call)?,
+            Event::Cancelled(call) => self.cancelled(call, now)?,
             Event::Ready(id) => self.ready(id, now, out)?,
             Event::LaunchFailed { environment, transient } => {
                 self.launch_failed(environment, transient, now, out)?;
@@ -237,13 +237,17 @@ impl Planner {
 
     /// Whether no environment, call or pool is left.
     pub fn is_empty(&self) -> bool {
-        self.pools.is_empty()
+        self.pools.len() == 0
             && self.members.is_empty()
             && self.queued.is_empty()
-            && self.admission.is_empty()
             && self.rows.is_empty()
             && self.memory.used == 0
             && self.starts.is_empty()
+    }
+
+    /// Functions that are known: those with a pool, and for a scaling period those that had one.
+    pub fn functions_known(&self) -> usize {
+        self.admission.functions()
     }
 
     /// The state of a live environment.
@@ -294,7 +298,8 @@ impl Planner {
             None => self.admission.function(demand.key),
         };
         if let Err(reason) = self.admission.enter(function, demand, &self.limits, now) {
-            self.admission.forget_unused(function);
+            let known_until = self.admission.forget_unused(function, &self.limits, now);
+            self.wake_if(known_until);
             return self.throttle(call, reason, out);
         }
         let row = known.unwrap_or_else(|| self.add_pool(demand, function));
@@ -304,7 +309,7 @@ impl Planner {
         let wanted = self.pools[row].wanted() as u64;
         if self.admission.starts_available(function, &self.limits, now) <= wanted {
             self.admission.leave(function);
-            self.remove_pool_if_unused(row);
+            self.remove_pool_if_unused(row, now);
             return self.throttle(call, ThrottleReason::ConcurrentInvocationLimitExceeded, out);
         }
         self.pools[row].queue.push_back(Queued { call, since: now, failures: 0 });
@@ -317,13 +322,13 @@ impl Planner {
         out.push(Effect::Refuse { call, why: Refusal::Throttled(reason) });
     }
 
-    fn cancelled(&mut self, call: CallId) -> Result<(), Illegal> {
+    fn cancelled(&mut self, call: CallId, now: Tick) -> Result<(), Illegal> {
         let row = self.queued.remove(&call).ok_or(Illegal::UnknownCall(call))?;
         let pool = &mut self.pools[row];
         pool.queue.retain(|queued| queued.call != call);
         self.admission.leave(pool.function);
         self.totals.cancelled += 1;
-        self.remove_pool_if_unused(row);
+        self.remove_pool_if_unused(row, now);
         Ok(())
     }
 
@@ -380,7 +385,7 @@ impl Planner {
         if !self.pools[row].queue.is_empty() {
             self.starts.want(row, &mut self.pools[row]);
         }
-        self.remove_pool_if_unused(row);
+        self.remove_pool_if_unused(row, now);
         Ok(())
     }
 
@@ -461,7 +466,7 @@ impl Planner {
         if unanswered.is_some() {
             self.admission.leave(self.pools[row].function);
         }
-        self.remove_pool_if_unused(row);
+        self.remove_pool_if_unused(row, now);
         Ok(())
     }
 
@@ -496,7 +501,7 @@ impl Planner {
             for queued in calls {
                 self.refuse_queued(row, queued.call, Refusal::ShuttingDown, out);
             }
-            self.remove_pool_if_unused(row);
+            self.remove_pool_if_unused(row, now);
         }
         let ids: Vec<EnvironmentId> = self.members.keys().copied().collect();
         for id in ids {
@@ -508,6 +513,8 @@ impl Planner {
         self.wake = None;
         self.refuse_starved(now, out);
         self.release_expired(now, out);
+        let next = self.admission.forget_expired(now);
+        self.wake_if(next);
         self.starts.expire_slots(&self.limits, now);
     }
 
@@ -609,14 +616,21 @@ impl Planner {
         row
     }
 
-    fn remove_pool_if_unused(&mut self, row: Row<Pool>) {
+    fn remove_pool_if_unused(&mut self, row: Row<Pool>, now: Tick) {
         if !self.pools[row].is_unused() {
             return;
         }
         self.starts.forget(row);
         if let Some(pool) = self.pools.remove(row) {
             self.rows.remove(&pool.key);
-            self.admission.pool_removed(pool.function);
+            let known_until = self.admission.pool_removed(pool.function, &self.limits, now);
+            self.wake_if(known_until);
+        }
+    }
+
+    fn wake_if(&mut self, at: Option<Tick>) {
+        if let Some(at) = at {
+            self.wake_at(at);
         }
     }
 

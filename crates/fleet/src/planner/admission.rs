@@ -19,6 +19,11 @@ impl Bucket {
     /// Full for any capacity.
     const FULL: Bucket = Bucket { level: u64::MAX, at: Tick(0) };
 
+    /// Whether it was never asked.
+    const fn untouched(&self) -> bool {
+        self.level == u64::MAX
+    }
+
     fn refill(&mut self, capacity: u32, period_us: u64, now: Tick) {
         let max = u64::from(capacity) * MILLION;
         let gained = u128::from(now.since(self.at)) * u128::from(max) / u128::from(period_us.max(1));
@@ -65,6 +70,8 @@ pub(super) struct Function {
     pools: u32,
     rate: Bucket,
     starts: Bucket,
+    /// Set while it has no pool but its buckets are not full again.
+    forget_at: Option<Tick>,
 }
 
 /// All accounts and functions with a pool.
@@ -102,6 +109,7 @@ impl Admission {
             pools: 0,
             rate: Bucket::FULL,
             starts: Bucket::FULL,
+            forget_at: None,
         });
         self.function_rows.insert(name, row);
         row
@@ -213,19 +221,46 @@ impl Admission {
 
     pub(super) fn pool_added(&mut self, row: Row<Function>) {
         self.functions[row].pools += 1;
+        self.functions[row].forget_at = None;
     }
 
-    pub(super) fn pool_removed(&mut self, row: Row<Function>) {
+    /// A pool is gone; see [`Admission::forget_unused`].
+    pub(super) fn pool_removed(&mut self, row: Row<Function>, limits: &Limits, now: Tick) -> Option<Tick> {
         self.functions[row].pools -= 1;
-        self.forget_unused(row);
+        self.forget_unused(row, limits, now)
     }
 
-    /// Forgets a function without pools, and its account if that was the last.
-    pub(super) fn forget_unused(&mut self, row: Row<Function>) {
-        if self.functions[row].pools > 0 {
-            return;
+    /// Forgets a function without pools, unless its rates must be remembered: then returns for how long, and
+    /// [`Admission::forget_expired`] is due.
+    pub(super) fn forget_unused(&mut self, row: Row<Function>, limits: &Limits, now: Tick) -> Option<Tick> {
+        let function = &mut self.functions[row];
+        if function.pools > 0 {
+            return None;
         }
+        let untouched = function.starts.untouched() && function.rate.untouched();
+        if !untouched && function.forget_at.is_none() {
+            // Both buckets are full after their periods; the other's is a second.
+            function.forget_at = Some(now.plus(limits.scaling_period_us.max(MILLION)));
+        }
+        let until = function.forget_at;
         self.reserve(row, None);
+        if until.is_none() {
+            self.forget(row);
+        }
+        until
+    }
+
+    /// Forgets functions whose time has come; returns when the next is due.
+    pub(super) fn forget_expired(&mut self, now: Tick) -> Option<Tick> {
+        let lingering = self.functions.iter().filter_map(|(row, function)| Some((row, function.forget_at?)));
+        let (due, later): (Vec<_>, Vec<_>) = lingering.partition(|&(_, at)| at <= now);
+        for (row, _) in due {
+            self.forget(row);
+        }
+        later.into_iter().map(|(_, at)| at).min()
+    }
+
+    fn forget(&mut self, row: Row<Function>) {
         let Some(function) = self.functions.remove(row) else { return };
         assert!(function.in_use == 0, "calls belong to pools, and there is none");
         self.function_rows.remove(&function.key);
@@ -246,7 +281,7 @@ impl Admission {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.accounts.is_empty() && self.functions.is_empty()
+    pub(super) fn functions(&self) -> usize {
+        self.functions.len()
     }
 }

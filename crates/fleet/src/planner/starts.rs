@@ -236,7 +236,7 @@ impl Planner {
                 self.totals.node_full += 1;
                 self.refuse_queued(row, queued.call, Refusal::NodeFull { wanted }, out);
             }
-            self.remove_pool_if_unused(row);
+            self.remove_pool_if_unused(row, now);
         }
     }
 }

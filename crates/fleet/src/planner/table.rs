@@ -59,8 +59,8 @@ impl<T> Table<T> {
         (0..).zip(&self.rows).filter_map(|(number, row)| Some((Row(number, PhantomData), row.as_ref()?)))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.rows.len() == self.free.len()
+    pub(super) fn len(&self) -> usize {
+        self.rows.len() - self.free.len()
     }
 }
 

@@ -1,0 +1,323 @@
+//! The rules, one by one.
+
+use crate::audit::{Audit, Function};
+use base::{EnvironmentId, MemoryMib, ThrottleReason};
+use fleet::{
+    Limits,
+    planner::{CallId, Effect, Event, Refusal},
+};
+
+fn function(name: &'static str, memory: u32) -> Function {
+    Function { name, revision: 0, memory, reserved: None }
+}
+
+fn limits() -> Limits {
+    let mut limits = Limits::new(MemoryMib(1_000), 1);
+    limits.overcommit_percent = 100;
+    limits
+}
+
+fn launched(effects: &[Effect]) -> Vec<EnvironmentId> {
+    let launch = |effect: &Effect| match *effect {
+        Effect::Launch { environment, .. } => Some(environment),
+        Effect::Assign { .. } | Effect::Refuse { .. } | Effect::Stop(_) => None,
+    };
+    effects.iter().filter_map(launch).collect()
+}
+
+fn assigned(effects: &[Effect]) -> Vec<(CallId, EnvironmentId)> {
+    let assign = |effect: &Effect| match *effect {
+        Effect::Assign { call, environment, .. } => Some((call, environment)),
+        Effect::Launch { .. } | Effect::Refuse { .. } | Effect::Stop(_) => None,
+    };
+    effects.iter().filter_map(assign).collect()
+}
+
+fn refused(effects: &[Effect]) -> Vec<Refusal> {
+    let refuse = |effect: &Effect| match *effect {
+        Effect::Refuse { why, .. } => Some(why),
+        Effect::Launch { .. } | Effect::Assign { .. } | Effect::Stop(_) => None,
+    };
+    effects.iter().filter_map(refuse).collect()
+}
+
+fn stopped(effects: &[Effect]) -> Vec<EnvironmentId> {
+    let stop = |effect: &Effect| match *effect {
+        Effect::Stop(id) => Some(id),
+        Effect::Launch { .. } | Effect::Assign { .. } | Effect::Refuse { .. } => None,
+    };
+    effects.iter().filter_map(stop).collect()
+}
+
+/// A call that runs at once or after its own start.
+fn run(audit: &mut Audit, function: &Function) -> EnvironmentId {
+    let (_, effects) = audit.request(function);
+    if let [(_, id)] = assigned(&effects)[..] {
+        return id;
+    }
+    let [id] = launched(&effects)[..] else { panic!("{effects:?}") };
+    audit.tell(Event::Ready(id));
+    id
+}
+
+fn release(audit: &mut Audit, environment: EnvironmentId) -> Vec<Effect> {
+    audit.tell(Event::Released { environment, reusable: true })
+}
+
+fn wait(audit: &mut Audit, us: u64) {
+    audit.advance(audit.now.plus(us));
+}
+
+#[test]
+fn takes_the_most_recently_used_environment() {
+    let (mut audit, f) = (Audit::new(limits()), function("f", 128));
+    let (first, second) = (run(&mut audit, &f), run(&mut audit, &f));
+    release(&mut audit, second);
+    release(&mut audit, first);
+    let (_, effects) = audit.request(&f);
+    assert_eq!(assigned(&effects)[0].1, first);
+}
+
+#[test]
+fn a_released_environment_serves_the_queue_and_the_start_ends_idle() {
+    let (mut audit, f) = (Audit::new(limits()), function("f", 128));
+    let warm = run(&mut audit, &f);
+    let (waiting, effects) = audit.request(&f);
+    let [starting] = launched(&effects)[..] else { panic!("{effects:?}") };
+    assert_eq!(assigned(&release(&mut audit, warm)), [(waiting, warm)]);
+    assert!(assigned(&audit.tell(Event::Ready(starting))).is_empty());
+    let (next, effects) = audit.request(&f);
+    assert_eq!(assigned(&effects), [(next, starting)]);
+}
+
+#[test]
+fn a_start_that_lost_its_reason_is_not_begun() {
+    let mut limits = limits();
+    limits.starts_parallel = 1;
+    let (mut audit, f) = (Audit::new(limits), function("f", 128));
+    let (_, effects) = audit.request(&f);
+    let [first] = launched(&effects)[..] else { panic!("{effects:?}") };
+    let (second, effects) = audit.request(&f);
+    assert!(launched(&effects).is_empty(), "one start at a time");
+    audit.tell(Event::Cancelled(second));
+    assert!(launched(&audit.tell(Event::Ready(first))).is_empty());
+}
+
+#[test]
+fn slow_starts_give_back_their_slot() {
+    let mut limits = limits();
+    limits.starts_parallel = 1;
+    let mut audit = Audit::new(limits);
+    audit.request(&function("slow", 128));
+    let (_, effects) = audit.request(&function("other", 128));
+    assert!(launched(&effects).is_empty());
+    let due = audit.planner.wake().expect("a slot expires");
+    audit.advance(due);
+    assert_eq!(launched(&audit.tell(Event::Tick)).len(), 1);
+}
+
+#[test]
+fn starts_take_turns_between_functions() {
+    let mut limits = limits();
+    limits.starts_parallel = 1;
+    let (mut audit, many, one) = (Audit::new(limits), function("many", 10), function("one", 10));
+    let (_, effects) = audit.request(&many);
+    let [first] = launched(&effects)[..] else { panic!("{effects:?}") };
+    for _ in 0..9 {
+        audit.request(&many);
+    }
+    let (call, _) = audit.request(&one);
+    let mut ready = vec![first];
+    for _ in 0..2 {
+        let effects = audit.tell(Event::Ready(ready.pop().expect("a start")));
+        let next =
+            effects.iter().any(|effect| matches!(effect, Effect::Launch { call: c, .. } if *c == call));
+        if next {
+            return;
+        }
+        ready = launched(&effects);
+    }
+    panic!("the single call waits behind the burst");
+}
+
+#[test]
+fn idle_environments_end_after_the_keep_window() {
+    let (mut audit, f) = (Audit::new(limits()), function("f", 128));
+    let id = run(&mut audit, &f);
+    release(&mut audit, id);
+    let due = audit.planner.wake().expect("the end of the window");
+    assert_eq!(due, audit.now.plus(audit.limits.keep_us));
+    audit.advance(due);
+    assert_eq!(stopped(&audit.tell(Event::Tick)), [id]);
+    audit.tell(Event::Ended(id));
+    assert!(audit.planner.is_empty());
+}
+
+#[test]
+fn ends_the_least_valuable_idle_environment_to_make_room() {
+    let mut audit = Audit::new(limits());
+    let (small, large) = (function("small", 200), function("large", 600));
+    let old = run(&mut audit, &small);
+    release(&mut audit, old);
+    let big = run(&mut audit, &large);
+    release(&mut audit, big);
+    wait(&mut audit, 1_000);
+    // Both are about as old; the larger one frees more.
+    let (_, effects) = audit.request(&function("new", 400));
+    assert_eq!(stopped(&effects), [big]);
+    assert!(launched(&effects).is_empty(), "memory comes back when nothing of it is left");
+    assert_eq!(launched(&audit.tell(Event::Ended(big))).len(), 1);
+}
+
+#[test]
+fn refuses_what_never_fits_and_what_waited_too_long() {
+    let mut audit = Audit::new(limits());
+    let (_, effects) = audit.request(&function("huge", 1_001));
+    assert_eq!(refused(&effects), [Refusal::NodeFull { wanted: MemoryMib(1_001) }]);
+    run(&mut audit, &function("busy", 900));
+    let (_, effects) = audit.request(&function("waits", 200));
+    assert!(effects.is_empty());
+    let due = audit.planner.wake().expect("the end of patience");
+    assert_eq!(due, audit.now.plus(audit.limits.full_wait_us_max));
+    audit.advance(due);
+    assert_eq!(refused(&audit.tell(Event::Tick)), [Refusal::NodeFull { wanted: MemoryMib(200) }]);
+}
+
+#[test]
+fn a_busy_function_makes_room_for_one_that_has_nothing() {
+    let mut audit = Audit::new(limits());
+    let (greedy, starved) = (function("greedy", 500), function("starved", 500));
+    let first = run(&mut audit, &greedy);
+    run(&mut audit, &greedy);
+    audit.request(&greedy);
+    let (call, _) = audit.request(&starved);
+    let patience = audit.limits.yield_after_us;
+    wait(&mut audit, patience);
+    assert_eq!(stopped(&release(&mut audit, first)), [first]);
+    let effects = audit.tell(Event::Ended(first));
+    assert!(matches!(effects[..], [Effect::Launch { call: c, .. }] if c == call), "{effects:?}");
+}
+
+#[test]
+fn accounts_and_reservations_bound_concurrency() {
+    let mut limits = limits();
+    limits.account_concurrency = 10;
+    limits.unreserved_concurrency_min = 4;
+    limits.memory_budget = MemoryMib(100_000);
+    let mut audit = Audit::new(limits);
+    let reserved = Function { reserved: Some(3), ..function("reserved", 128) };
+    let open = function("open", 128);
+    for _ in 0..3 {
+        run(&mut audit, &reserved);
+    }
+    let reason = ThrottleReason::ReservedFunctionConcurrentInvocationLimitExceeded;
+    assert_eq!(refused(&audit.request(&reserved).1), [Refusal::Throttled(reason)]);
+    for _ in 0..7 {
+        run(&mut audit, &open);
+    }
+    let reason = ThrottleReason::ConcurrentInvocationLimitExceeded;
+    assert_eq!(refused(&audit.request(&open).1), [Refusal::Throttled(reason)]);
+    let off = Function { reserved: Some(0), ..function("off", 128) };
+    let reason = ThrottleReason::ReservedFunctionConcurrentInvocationLimitExceeded;
+    assert_eq!(refused(&audit.request(&off).1), [Refusal::Throttled(reason)]);
+    audit.compare();
+}
+
+#[test]
+fn reserved_functions_are_bound_in_rate() {
+    let (mut audit, f) = (Audit::new(limits()), Function { reserved: Some(1), ..function("f", 128) });
+    for _ in 0..10 {
+        let id = run(&mut audit, &f);
+        release(&mut audit, id);
+    }
+    // The audit's naive reading knows no rates, so the planner is asked directly.
+    let key = f.key();
+    let demand = fleet::planner::Demand { key: &key, memory: MemoryMib(128), reserved: Some(1) };
+    let mut effects = Vec::new();
+    let request = Event::Request { call: CallId(99), demand };
+    audit.planner.on(request, audit.now, &mut effects).expect("legal");
+    let reason = ThrottleReason::ReservedFunctionInvocationRateLimitExceeded;
+    assert_eq!(refused(&effects), [Refusal::Throttled(reason)]);
+    wait(&mut audit, 100_000);
+    run(&mut audit, &f);
+}
+
+#[test]
+fn failing_starts_are_repeated_then_refused() {
+    let (mut audit, f) = (Audit::new(limits()), function("f", 128));
+    let (_, mut effects) = audit.request(&f);
+    for _ in 0..audit.limits.launch_retries {
+        let [environment] = launched(&effects)[..] else { panic!("{effects:?}") };
+        assert!(
+            audit.tell(Event::LaunchFailed { environment, transient: true }).is_empty(),
+            "it waits a little"
+        );
+        let due = audit.planner.wake().expect("another attempt");
+        audit.advance(due);
+        effects = audit.tell(Event::Tick);
+    }
+    let [environment] = launched(&effects)[..] else { panic!("{effects:?}") };
+    let effects = audit.tell(Event::LaunchFailed { environment, transient: true });
+    assert_eq!(refused(&effects), [Refusal::LaunchFailed]);
+    audit.compare();
+}
+
+#[test]
+fn permanent_failures_refuse_at_once_and_only_what_no_other_start_covers() {
+    let (mut audit, f) = (Audit::new(limits()), function("f", 128));
+    let (_, one) = audit.request(&f);
+    let (_, two) = audit.request(&f);
+    let (one, two) = (launched(&one)[0], launched(&two)[0]);
+    let effects = audit.tell(Event::LaunchFailed { environment: one, transient: false });
+    assert_eq!(refused(&effects), [Refusal::LaunchFailed]);
+    assert_eq!(assigned(&audit.tell(Event::Ready(two))).len(), 1);
+}
+
+#[test]
+fn retired_pools_end_idle_ones_now_and_busy_ones_after_their_call() {
+    let (mut audit, f) = (Audit::new(limits()), function("f", 128));
+    let (idle, busy) = (run(&mut audit, &f), run(&mut audit, &f));
+    release(&mut audit, idle);
+    let key = f.key();
+    assert_eq!(stopped(&audit.tell(Event::Retire(&key))), [idle]);
+    assert_eq!(stopped(&release(&mut audit, busy)), [busy]);
+    audit.tell(Event::Ended(idle));
+    audit.tell(Event::Ended(busy));
+    assert!(audit.planner.is_empty());
+}
+
+#[test]
+fn environments_that_end_by_themselves_are_not_assigned() {
+    let (mut audit, f) = (Audit::new(limits()), function("f", 128));
+    let id = run(&mut audit, &f);
+    release(&mut audit, id);
+    assert_eq!(stopped(&audit.tell(Event::Broken(id))), [id]);
+    let (_, effects) = audit.request(&f);
+    assert!(assigned(&effects).is_empty());
+    assert_eq!(launched(&effects).len(), 1);
+}
+
+#[test]
+fn scaling_rate_refuses_the_start_beyond_it() {
+    let mut limits = limits();
+    limits.scaling_starts = 2;
+    let (mut audit, f) = (Audit::new(limits), function("f", 10));
+    run(&mut audit, &f);
+    run(&mut audit, &f);
+    let reason = ThrottleReason::ConcurrentInvocationLimitExceeded;
+    assert_eq!(refused(&audit.request(&f).1), [Refusal::Throttled(reason)]);
+    wait(&mut audit, 5_000_000);
+    run(&mut audit, &f);
+}
+
+#[test]
+fn draining_refuses_the_queue_and_waits_for_running_calls() {
+    let (mut audit, f) = (Audit::new(limits()), function("f", 900));
+    let busy = run(&mut audit, &f);
+    audit.request(&f);
+    let effects = audit.tell(Event::Drain);
+    assert_eq!(refused(&effects), [Refusal::ShuttingDown]);
+    assert!(stopped(&effects).is_empty());
+    assert_eq!(refused(&audit.request(&f).1), [Refusal::ShuttingDown]);
+    assert_eq!(stopped(&audit.tell(Event::Kill)), [busy]);
+}
