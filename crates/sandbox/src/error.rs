@@ -64,6 +64,9 @@ pub enum Error {
         /// The kernel's answer.
         source: std::io::Error,
     },
+    /// The sandbox has ended, and its counters with it.
+    #[error("the sandbox has ended")]
+    Ended,
     /// The spawner process is gone: nothing can be started any more by these [`crate::Sandboxes`].
     #[error("the spawner process ended")]
     SpawnerGone,

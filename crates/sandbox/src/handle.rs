@@ -1,50 +1,159 @@
 //! One running sandbox.
 
-use crate::{CpuQuota, CpuWeight, Error};
+use crate::{
+    CpuQuota, CpuWeight, Error,
+    sandboxes::{Node, next_report},
+    slots::Slot,
+    spawner::protocol::Report,
+    sys,
+};
 use base::{ByteCount, Micros};
-use std::{net::TcpListener, os::fd::OwnedFd};
+use rustix::process::Signal;
+use std::{
+    net::TcpListener,
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio::{io::unix::AsyncFd, sync::watch};
 
 /// One program in its sandbox. Dropping it kills everything inside; [`Sandbox::kill`] also waits for the end.
 #[derive(Debug)]
 pub struct Sandbox {
+    shared: Arc<Shared>,
+    life: watch::Receiver<Life>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    runtime_api: Option<TcpListener>,
+    platform: Option<TcpListener>,
     timing: Timing,
 }
 
+/// What handle and watching task share.
+#[derive(Debug)]
+struct Shared {
+    node: Arc<Node>,
+    /// Taken when nothing of the sandbox is left.
+    slot: Mutex<Option<Slot>>,
+    index: u32,
+    uid: u32,
+    pid: u32,
+    process: OwnedFd,
+    frozen: AtomicBool,
+    last: Mutex<Last>,
+}
+
+/// Counters as they were when the program had ended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    memory_peak: u64,
+    oom_kills: u64,
+    cpu_us: u64,
+}
+
+/// `Running → Exited → Gone`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Running,
+    /// The program has ended; what it left is being killed.
+    Exited(Exited),
+    /// Nothing of it is left.
+    Gone(Exited),
+}
+
+/// Both ends of the standard streams.
+pub(crate) struct Streams {
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stdout_inside: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+    pub(crate) stderr_inside: OwnedFd,
+}
+
+/// What a start ended with.
+pub(crate) struct Parts {
+    pub(crate) node: Arc<Node>,
+    pub(crate) slot: Slot,
+    pub(crate) pid: u32,
+    pub(crate) process: OwnedFd,
+    pub(crate) control: AsyncFd<OwnedFd>,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+    pub(crate) timing: Timing,
+}
+
 impl Sandbox {
-    /// Number of its slot: small, unique among live sandboxes of this node, reused; for log lines.
-    pub fn slot(&self) -> u32 {
-        0
+    /// Begins to watch a program that was just started.
+    pub(crate) fn watch(parts: Parts) -> Result<Sandbox, Error> {
+        let Parts { node, slot, pid, process, control, stdout, stderr, timing } = parts;
+        let shared = Arc::new(Shared {
+            node,
+            index: slot.index,
+            uid: slot.uid,
+            pid,
+            process,
+            frozen: AtomicBool::new(false),
+            last: Mutex::default(),
+            slot: Mutex::new(Some(slot)),
+        });
+        // From here on `Shared`'s drop cleans up.
+        let watched = shared.with_slot(|slot| {
+            let watched = Watched {
+                control,
+                process: sys::wait_readable(shared.process.try_clone()?)?,
+                oom: slot.group.oom_event()?.map(sys::wait_readable).transpose()?,
+            };
+            Ok((watched, slot.network.runtime_api.try_clone()?, slot.network.platform.try_clone()?))
+        });
+        let (watched, runtime_api, platform) = watched?;
+        let (told, life) = watch::channel(Life::Running);
+        tokio::spawn(watched.until_gone(Arc::clone(&shared), told));
+        Ok(Sandbox {
+            shared,
+            life,
+            stdout: Some(stdout),
+            stderr: Some(stderr),
+            runtime_api: Some(runtime_api),
+            platform: Some(platform),
+            timing,
+        })
     }
 
-    /// Host uid of its processes.
+    /// Number of its slot: small, unique among live sandboxes of this node, reused; for log lines.
+    pub fn slot(&self) -> u32 {
+        self.shared.index
+    }
+
+    /// Host uid (and gid) of its processes.
     pub fn uid(&self) -> u32 {
-        0
+        self.shared.uid
     }
 
     /// Host process id of its init; for `ps` on the host only, since it may be reused after the end.
     pub fn pid(&self) -> u32 {
-        0
+        self.shared.pid
     }
 
     /// Read end of its standard output, non-blocking. `None` the second time.
     pub fn take_stdout(&mut self) -> Option<OwnedFd> {
-        None
+        self.stdout.take()
     }
 
     /// Read end of its standard error, non-blocking. `None` the second time.
     pub fn take_stderr(&mut self) -> Option<OwnedFd> {
-        None
+        self.stderr.take()
     }
 
     /// Listener at [`crate::RUNTIME_API`] inside, non-blocking. `None` the second time.
     /// Drop it and what it accepted when the sandbox has ended: only then is the network namespace reused.
     pub fn take_runtime_api(&mut self) -> Option<TcpListener> {
-        None
+        self.runtime_api.take()
     }
 
     /// Listener at [`crate::PLATFORM`] inside, non-blocking. As [`Sandbox::take_runtime_api`].
     pub fn take_platform(&mut self) -> Option<TcpListener> {
-        None
+        self.platform.take()
     }
 
     /// What the start consisted of.
@@ -55,54 +164,198 @@ impl Sandbox {
     /// Resolves when the program has ended (at once if it has); what it left running is being killed then.
     /// Any number of callers. Cancel-safe.
     pub async fn exited(&self) -> Exited {
-        Exited { exit: Exit::Code(0), oom: false }
+        let mut life = self.life.clone();
+        let ended = life.wait_for(|life| !matches!(life, Life::Running)).await.map(|life| *life);
+        match ended {
+            Ok(Life::Exited(exited) | Life::Gone(exited)) => exited,
+            // The watching task is gone with its runtime: so will be the sandbox.
+            Ok(Life::Running) | Err(_) => Exited::KILLED,
+        }
     }
 
-    /// Memory in use now: all processes, scratch space in memory, and active page cache; without cache that the
-    /// kernel would drop first. Blocks for microseconds.
+    /// Memory in use now: all processes, scratch space, and active page cache; without cache that the kernel would drop
+    /// first. Blocks for microseconds. [`Error::Ended`] when nothing is left.
     pub fn memory_now(&self) -> Result<ByteCount, Error> {
-        Ok(ByteCount(0))
+        self.shared.with_slot(|slot| slot.group.memory_now()).map(ByteCount)
     }
 
-    /// Most memory in use at once since the start, page cache included, at most the limit. Blocks for microseconds.
+    /// Most memory in use at once since the start, scratch space and page cache included, at most the limit; also after
+    /// the end. Blocks for microseconds.
     pub fn memory_peak(&self) -> Result<ByteCount, Error> {
-        Ok(ByteCount(0))
+        self.shared.counter(|slot| slot.group.memory_peak(), |last| last.memory_peak).map(ByteCount)
     }
 
-    /// Processes killed for exceeding the memory limit since the start; the first also ends the sandbox.
+    /// Processes killed for exceeding the memory limit since the start; the first also ends the sandbox. Also after the
+    /// end.
     pub fn oom_kills(&self) -> Result<u64, Error> {
-        Ok(0)
+        self.shared.counter(|slot| slot.group.oom_kills(), |last| last.oom_kills)
     }
 
-    /// CPU time used by all its processes since the start.
+    /// CPU time used by all its processes since the start; also after the end.
     pub fn cpu_used(&self) -> Result<Micros, Error> {
-        Ok(Micros(0))
+        self.shared.counter(|slot| slot.group.cpu_used_us(), |last| last.cpu_us).map(Micros)
     }
 
     /// Stops all its processes where they are, until [`Sandbox::thaw`]. Returns when the kernel has been told; they stop
     /// within microseconds.
     pub fn freeze(&self) -> Result<(), Error> {
-        Ok(())
+        self.shared.frozen.store(true, Ordering::SeqCst);
+        self.shared.with_slot(|slot| slot.group.freeze())
     }
 
-    /// Lets them run on.
+    /// Lets them run on. Cheap when it is not frozen.
     pub fn thaw(&self) -> Result<(), Error> {
-        Ok(())
+        self.shared.thaw()
     }
 
     /// Changes share and limit of CPU, e.g. down from [`CpuWeight::MAX`] after initialisation.
     pub fn set_cpu(&self, weight: CpuWeight, quota: Option<CpuQuota>) -> Result<(), Error> {
-        let _ = (weight, quota);
-        Ok(())
+        self.shared.with_slot(|slot| slot.group.set_cpu(weight, quota))
     }
 
     /// Asks the program to end: SIGTERM to its first process. Thaws it.
     pub fn terminate(&self) -> Result<(), Error> {
-        Ok(())
+        match rustix::process::pidfd_send_signal(&self.shared.process, Signal::TERM) {
+            // It has ended already.
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(error) => return Err(Error::step("signalling")(error)),
+        }
+        match self.shared.thaw() {
+            Ok(()) | Err(Error::Ended) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Kills everything inside; resolves when nothing is left of it. Idempotent. Cancel-safe: the kill goes on.
-    pub async fn kill(&self) {}
+    pub async fn kill(&self) {
+        self.shared.kill_now();
+        let mut life = self.life.clone();
+        // An error means that the watching task is gone with its runtime; then there is nobody to wait with.
+        let _ = life.wait_for(|life| matches!(life, Life::Gone(_))).await;
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.shared.kill_now();
+    }
+}
+
+impl Shared {
+    fn slot(&self) -> MutexGuard<'_, Option<Slot>> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with_slot<T>(&self, f: impl FnOnce(&mut Slot) -> std::io::Result<T>) -> Result<T, Error> {
+        f(self.slot().as_mut().ok_or(Error::Ended)?).map_err(Error::step("using the sandbox's cgroup"))
+    }
+
+    /// A counter as it is now, or as it was at the end.
+    fn counter(
+        &self,
+        now: impl FnOnce(&Slot) -> std::io::Result<u64>,
+        last: impl FnOnce(&Last) -> u64,
+    ) -> Result<u64, Error> {
+        match self.with_slot(|slot| now(slot)) {
+            Err(Error::Ended) => Ok(last(&self.last.lock().unwrap_or_else(PoisonError::into_inner))),
+            result => result,
+        }
+    }
+
+    fn thaw(&self) -> Result<(), Error> {
+        if self.frozen.swap(false, Ordering::SeqCst) {
+            self.with_slot(|slot| slot.group.thaw())?;
+        }
+        Ok(())
+    }
+
+    /// Kills the init, and with it everything. Does nothing when it is gone.
+    fn kill_now(&self) {
+        match rustix::process::pidfd_send_signal(&self.process, Signal::KILL) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(error) => tracing::error!(pid = self.pid, %error, "a sandbox could not be killed"),
+        }
+        // On cgroup v1 a frozen process dies when it is thawed.
+        match self.thaw() {
+            Ok(()) | Err(Error::Ended) => {}
+            Err(error) => tracing::error!(pid = self.pid, %error, "a killed sandbox could not be thawed"),
+        }
+    }
+
+    /// Keeps the counters for later.
+    fn settle(&self) -> Last {
+        let last = match self.slot().as_ref() {
+            None => Last::default(),
+            Some(slot) => Last {
+                memory_peak: slot.group.memory_peak().unwrap_or(0),
+                oom_kills: slot.group.oom_kills().unwrap_or(0),
+                cpu_us: slot.group.cpu_used_us().unwrap_or(0),
+            },
+        };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        last
+    }
+}
+
+impl Drop for Shared {
+    /// With the slot still here, the watching task was dropped before the end.
+    fn drop(&mut self) {
+        self.kill_now();
+        if let Some(slot) = self.slot().take() {
+            self.node.slots.put_back(slot, self.process.try_clone().ok());
+        }
+    }
+}
+
+/// What the watching task waits for.
+struct Watched {
+    control: AsyncFd<OwnedFd>,
+    process: AsyncFd<OwnedFd>,
+    oom: Option<AsyncFd<OwnedFd>>,
+}
+
+impl Watched {
+    async fn until_gone(self, shared: Arc<Shared>, told: watch::Sender<Life>) {
+        let (exit, told_oom) = self.until_exit().await;
+        if told_oom {
+            shared.kill_now();
+        }
+        let oom = shared.settle().oom_kills > 0 || told_oom;
+        let exited = Exited { exit, oom };
+        told.send_replace(Life::Exited(exited));
+        // Whoever is left in the sandbox is ended by the kernel with the init, which ends after its report.
+        let _ = self.process.readable().await;
+        shared.settle();
+        if let Some(slot) = shared.slot().take() {
+            shared.node.slots.put_back(slot, None);
+        }
+        told.send_replace(Life::Gone(exited));
+    }
+
+    /// Waits for the program's end, or for the memory limit: whether it was that.
+    async fn until_exit(&self) -> (Exit, bool) {
+        let oom = async {
+            match &self.oom {
+                Some(event) => drop(event.readable().await),
+                None => std::future::pending().await,
+            }
+        };
+        let report = async {
+            loop {
+                match next_report(&self.control).await {
+                    Ok(Some((Report::Exited { status }, _))) => return Exit::of(status),
+                    Ok(Some(_)) => {}
+                    Ok(None) | Err(_) => return Exit::Signal(9),
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            exit = report => (exit, false),
+            _ = self.process.readable() => (Exit::Signal(9), false),
+            () = oom => (Exit::Signal(9), true),
+        }
+    }
 }
 
 /// How the program ended.
@@ -114,6 +367,10 @@ pub struct Exited {
     pub oom: bool,
 }
 
+impl Exited {
+    const KILLED: Exited = Exited { exit: Exit::Signal(9), oom: false };
+}
+
 /// Status of the first process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -123,14 +380,27 @@ pub enum Exit {
     Signal(u8),
 }
 
+impl Exit {
+    /// From a wait status. Source: wait(2).
+    fn of(status: i32) -> Exit {
+        let [low, high, ..] = status.to_le_bytes();
+        match low & 0x7f {
+            0 => Exit::Code(high),
+            signal => Exit::Signal(signal),
+        }
+    }
+}
+
 /// What a start consisted of, in microseconds, in order; they add up to `total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timing {
-    /// Slot taken (or made, when none was ready) and limits set.
+    /// Slot taken (or made, when none was ready), limits set, pipes made.
     pub slot: Micros,
-    /// Request on its way to and through the spawner, until the new process runs.
+    /// Request on its way to the spawner, which may be busy with others.
+    pub request: Micros,
+    /// Process created.
     pub clone: Micros,
-    /// Namespaces entered, cgroups joined, file systems attached.
+    /// Cgroups joined, namespaces entered, file systems attached.
     pub mounts: Micros,
     /// Privileges dropped, Landlock and seccomp in place.
     pub lockdown: Micros,
@@ -138,4 +408,17 @@ pub struct Timing {
     pub exec: Micros,
     /// From the call of spawn to its return.
     pub total: Micros,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wait_statuses_are_understood() {
+        assert_eq!(Exit::of(0), Exit::Code(0));
+        assert_eq!(Exit::of(3 << 8), Exit::Code(3));
+        assert_eq!(Exit::of(9), Exit::Signal(9));
+        assert_eq!(Exit::of(0x80 | 11), Exit::Signal(11));
+    }
 }

@@ -16,19 +16,26 @@
 //! A read-only root of exactly the template's paths, `/var/task` read-only, `/tmp` private and limited, `/proc` of its
 //! own processes read-only, a minimal `/dev` and `/etc`, a loopback interface of its own on which the daemon listens at
 //! [`RUNTIME_API`] and [`PLATFORM`], descriptors 0–2 (null, pipe, pipe) and, when given, 3 (the channel). It has an own
-//! uid, no capabilities, no way to gain privileges, and the system calls of `seccomp/allowed.txt`.
+//! uid, no capabilities, no way to gain privileges, and the system calls of `seccomp/table.rs`.
 //!
 //! # Weaker isolation
 //! Never silent: what the host cannot give is an [`Error::Weaker`] unless [`Settings::allow_weaker`] names it.
 #![allow(unsafe_code)] // the only crate that has it: one block per operation, each with a SAFETY note
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block)]
 
+mod cgroup;
 pub mod doctor;
 mod error;
 mod handle;
+mod landlock;
+mod network;
 mod sandboxes;
+mod seccomp;
 mod settings;
+mod slots;
+mod spawner;
 mod spec;
+mod sys;
 
 pub use doctor::{Check, Report, Status, doctor};
 pub use error::Error;

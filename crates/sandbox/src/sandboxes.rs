@@ -1,12 +1,41 @@
-//! The node's sandboxes: spawner, slots, templates.
+//! The node's sandboxes: starts, templates, the end.
 
-use crate::{Error, Sandbox, Settings, Spec, Template, TemplateSpec};
+mod start;
+
+pub(crate) use start::next_report;
+
+use crate::{
+    Error, Sandbox, Settings, Spec, Template, TemplateFile, TemplateSpec, Weakness, cgroup, seccomp,
+    slots::Slots,
+    spawner::{Common, Spawner, builder::Plan, protocol},
+    sys,
+};
+use cgroup::{Layout, Role, Run};
+use std::{
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+    sync::Arc,
+};
 
 /// Starts sandboxes. Cheap to clone. When the last clone and the last [`Sandbox`] are dropped, or the daemon dies in
 /// whatever way, the spawner ends everything that still runs.
 #[derive(Clone, Debug)]
 pub struct Sandboxes {
-    _settings: std::sync::Arc<Settings>,
+    pub(crate) node: Arc<Node>,
+}
+
+/// What all sandboxes of a node share. Fields are dropped in this order.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) slots: Slots,
+    spawner: Spawner,
+    run: Run,
+    uids: std::ops::Range<u32>,
+    live_max: usize,
 }
 
 impl Sandboxes {
@@ -14,29 +43,256 @@ impl Sandboxes {
     ///
     /// Call it first in `main`, before there are threads and much memory: the spawner is a copy of the process as it is
     /// then, and its size is paid by each start. It works later too, at that cost. Blocks for some milliseconds.
+    /// Raises this process's limit of open descriptors to its hard limit.
     pub fn start(settings: Settings) -> Result<Sandboxes, Error> {
-        Ok(Sandboxes { _settings: std::sync::Arc::new(settings) })
+        check(&settings)?;
+        let uid = rustix::process::geteuid().as_raw();
+        if uid != 0 {
+            return Err(Error::NotRoot { uid });
+        }
+        let layout = Layout::detect().map_err(Error::step("looking for cgroups"))?;
+        let common = accept(&settings, &layout)?;
+        raise_descriptor_limit();
+        let swept = cgroup::sweep(&layout, &settings.instance);
+        if swept > 0 {
+            tracing::info!(cgroups = swept, "removed what an earlier run left");
+        }
+        let run = Run::begin(&layout, &settings.instance, settings.daemon_cpu_weight)
+            .map_err(Error::step("making cgroups"))?;
+        let spawner = Spawner::start(common, &run).map_err(Error::step("forking the spawner"))?;
+        let slots = Slots::start(&settings, run.clone()).map_err(Error::step("preparing sandboxes"))?;
+        let node = Node { slots, spawner, run, uids: settings.uids, live_max: settings.live_max };
+        Ok(Sandboxes { node: Arc::new(node) })
     }
 
-    /// Builds a root. Some milliseconds; done once per runtime.
+    /// Builds a root. Some milliseconds; done once per runtime. Needs a tokio runtime with I/O.
     pub async fn template(&self, spec: TemplateSpec) -> Result<Template, Error> {
-        Ok(Template { shared: std::sync::Arc::new(TemplateShared { name: spec.name }) })
+        let mut files = self.node.generated_files();
+        files.retain(|file| !spec.files.iter().any(|other| other.inside == file.inside));
+        files.extend(spec.files.iter().cloned());
+        absolute("bound host path", spec.binds.iter().map(|bind| bind.host.as_path()))?;
+        absolute("path inside", spec.binds.iter().map(|bind| bind.inside.as_path()))?;
+        absolute("link", spec.links.iter().map(|link| link.inside.as_path()))?;
+        absolute("folder", spec.folders.iter().map(std::path::PathBuf::as_path))?;
+        absolute("file", files.iter().map(|file| file.inside.as_path()))?;
+        let raw = |path: &'_ Path| path.as_os_str().as_bytes().to_vec();
+        let pairs = |pairs: Vec<(&Path, &Path)>| -> Vec<(Vec<u8>, Vec<u8>)> {
+            pairs.into_iter().map(|(first, second)| (raw(first), raw(second))).collect()
+        };
+        let binds = pairs(spec.binds.iter().map(|bind| (&*bind.host, &*bind.inside)).collect());
+        let links = pairs(spec.links.iter().map(|link| (&*link.inside, &*link.target)).collect());
+        fn borrow(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<(&[u8], &[u8])> {
+            pairs.iter().map(|(first, second)| (first.as_slice(), second.as_slice())).collect()
+        }
+        let plan = Plan {
+            binds: borrow(&binds),
+            links: borrow(&links),
+            folders: spec.folders.iter().map(|folder| folder.as_os_str().as_bytes()).collect(),
+            files: files
+                .iter()
+                .map(|file| (file.inside.as_os_str().as_bytes(), file.content.as_slice(), file.executable))
+                .collect(),
+        };
+        let request = plan.encode().ok_or(Error::Path {
+            what: "template",
+            path: spec.name.clone().into(),
+            reason: "a path contains a zero byte",
+        })?;
+        let namespace = self.node.build(&request, &spec, &files).await?;
+        Ok(Template { shared: Arc::new(TemplateShared { name: spec.name, namespace }) })
     }
 
     /// Starts a program; resolves when its first instruction is about to run, with an error when it could not be executed.
     /// Needs a tokio runtime with I/O, which must outlive the sandbox. Cancel-safe: a dropped start leaves nothing.
     pub async fn spawn(&self, spec: Spec) -> Result<Sandbox, Error> {
-        let _ = spec;
-        Err(Error::SpawnerGone)
+        start::spawn(&self.node, spec).await
     }
 
     /// Ends every sandbox and the spawner and removes the cgroups; resolves when nothing is left.
     /// Afterwards [`Sandboxes::spawn`] fails with [`Error::SpawnerGone`].
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        let node = Arc::clone(&self.node);
+        let ended = tokio::task::spawn_blocking(move || node.end()).await;
+        if ended.is_err() {
+            tracing::error!("ending the sandboxes panicked");
+        }
+    }
 }
+
+impl Node {
+    /// Blocks until nothing is left.
+    fn end(&self) {
+        self.slots.stop();
+        self.spawner.close();
+        let _ = sys::wait_for(self.spawner.keeper());
+        self.run.remove();
+    }
+
+    /// Sends a request to the worker. Cancel-safe: it is sent or it is not.
+    pub(crate) async fn request(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Error> {
+        if bytes.len() > protocol::REQUEST_MAX {
+            return Err(Error::TooLong { got: bytes.len(), max: protocol::REQUEST_MAX });
+        }
+        loop {
+            match protocol::send(self.spawner.socket().as_fd(), bytes, descriptors) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable().await?,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::BrokenPipe
+                            | io::ErrorKind::ConnectionReset
+                            | io::ErrorKind::NotConnected
+                    ) =>
+                {
+                    return Err(Error::SpawnerGone);
+                }
+                Err(error) => return Err(Error::step("sending the request")(error)),
+            }
+        }
+    }
+
+    /// Waits, on a thread for blocking work, until the worker has taken requests that were sent before.
+    async fn writable(&self) -> Result<(), Error> {
+        let socket =
+            self.spawner.socket().try_clone().map_err(Error::step("duplicating the spawner's socket"))?;
+        let waited = tokio::task::spawn_blocking(move || {
+            use rustix::event::{PollFd, PollFlags};
+            let mut polled = [PollFd::new(&socket, PollFlags::OUT)];
+            let _ = rustix::event::poll(&mut polled, None);
+        });
+        waited.await.map_err(|_| Error::SpawnerGone)
+    }
+
+    async fn build(
+        &self,
+        request: &[u8],
+        spec: &TemplateSpec,
+        files: &[TemplateFile],
+    ) -> Result<OwnedFd, Error> {
+        use protocol::Step;
+        let (ours, theirs) = start::control().map_err(Error::step("making a socket"))?;
+        self.request(request, &[theirs.as_fd()]).await?;
+        drop(theirs);
+        match start::next_report(&ours).await? {
+            Some((protocol::Report::Built, Some(namespace))) => Ok(namespace),
+            Some((protocol::Report::Failed { step, errno, index }, _)) => {
+                let index = index as usize;
+                let about = match step {
+                    Step::BuildBind => spec.binds.get(index).map(|bind| bind.host.as_path()),
+                    Step::BuildLink => spec.links.get(index).map(|link| link.inside.as_path()),
+                    Step::BuildFolder => spec.folders.get(index).map(std::path::PathBuf::as_path),
+                    Step::BuildFile => files.get(index).map(|file| file.inside.as_path()),
+                    _ => None,
+                };
+                Err(start::failed(step, errno, about))
+            }
+            Some(_) | None => Err(Error::SpawnerGone),
+        }
+    }
+
+    /// `/etc` of every root.
+    fn generated_files(&self) -> Vec<TemplateFile> {
+        let file = |inside: &str, content: String| TemplateFile {
+            inside: inside.into(),
+            content: content.into_bytes(),
+            executable: false,
+        };
+        let mut passwd = "root:x:0:0:root:/root:/sbin/nologin\n".to_owned();
+        let mut group = "root:x:0:\n".to_owned();
+        for (index, uid) in self.uids.clone().take(self.live_max.min(NAMED_MAX)).enumerate() {
+            passwd.push_str(&format!("sbx_user{index}:x:{uid}:{uid}::/tmp:/sbin/nologin\n"));
+            group.push_str(&format!("sbx_user{index}:x:{uid}:\n"));
+        }
+        vec![
+            file("/etc/passwd", passwd),
+            file("/etc/group", group),
+            file("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n".into()),
+            file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".into()),
+            file("/etc/resolv.conf", "# no name service inside\n".into()),
+        ]
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Users with a name in `/etc/passwd`; slots beyond it, in use only while as many sandboxes are live, have none.
+const NAMED_MAX: usize = 1_000;
 
 /// What clones of a [`Template`] share.
 #[derive(Debug)]
 pub(crate) struct TemplateShared {
     pub(crate) name: String,
+    /// Its mount namespace, which lives as long as this.
+    pub(crate) namespace: OwnedFd,
+}
+
+/// Refuses relative paths.
+fn absolute<'a>(what: &'static str, mut paths: impl Iterator<Item = &'a Path>) -> Result<(), Error> {
+    match paths.find(|path| !path.is_absolute()) {
+        Some(path) => Err(Error::Path { what, path: path.to_owned(), reason: "is not absolute" }),
+        None => Ok(()),
+    }
+}
+
+fn check(settings: &Settings) -> Result<(), Error> {
+    let wrong = |name, reason| Err(Error::Setting { name, reason });
+    let instance = &settings.instance;
+    let good = (1..=32).contains(&instance.len())
+        && instance.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    if !good {
+        return wrong("instance", format!("{instance:?} is not 1 to 32 of a-z and 0-9"));
+    }
+    if settings.uids.is_empty() || settings.uids.start == 0 {
+        return wrong("uids", format!("{:?} is empty or contains root", settings.uids));
+    }
+    if settings.live_max == 0 {
+        return wrong("live_max", "0 is below 1".into());
+    }
+    Ok(())
+}
+
+/// What the host gives, if that and what the settings accept is enough.
+fn accept(settings: &Settings, layout: &Layout) -> Result<Common, Error> {
+    let missing = |missing: Weakness, reason: &str| {
+        if settings.allow_weaker.contains(&missing) {
+            tracing::warn!(weakness = missing.name(), reason, "running with weaker isolation, as configured");
+            Ok(())
+        } else {
+            Err(Error::Weaker { missing, reason: reason.to_owned() })
+        }
+    };
+    for (role, weakness, reason) in [
+        (Role::Memory, Weakness::NoMemoryLimit, "no cgroup hierarchy has the memory controller"),
+        (Role::Processes, Weakness::NoProcessLimit, "no cgroup hierarchy has the pids controller"),
+        (Role::CpuWeight, Weakness::NoCpuWeight, "no cgroup hierarchy has the cpu controller"),
+        (Role::Freeze, Weakness::NoFreezer, "there is neither a v1 freezer nor a v2 hierarchy"),
+    ] {
+        if layout.serving(role).is_none() {
+            missing(weakness, reason)?;
+        }
+    }
+    let filtering = seccomp::available();
+    if !filtering {
+        missing(Weakness::NoSeccomp, "the kernel has no seccomp filters, or not for this processor")?;
+    }
+    let landlock = sys::landlock_abi() > 0;
+    if !landlock {
+        missing(Weakness::NoLandlock, "the kernel has no Landlock, or it is not enabled at boot")?;
+    }
+    Ok(Common { filter: filtering.then(seccomp::compile), landlock, last_capability: sys::last_capability() })
+}
+
+/// Each sandbox takes about a dozen descriptors of the daemon.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open descriptors could not be raised");
+    }
 }

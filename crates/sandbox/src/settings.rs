@@ -1,6 +1,6 @@
 //! What a node's operator decides about sandboxes.
 
-use std::{ops::Range, path::PathBuf};
+use std::ops::Range;
 
 /// Configuration of [`crate::Sandboxes`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,9 +8,6 @@ pub struct Settings {
     /// Names this node on this host, so that leftovers of an earlier run are recognised: 1–32 of `a-z0-9`. Two daemons that
     /// run at once on a host must differ in it; derive it from the data folder.
     pub instance: String,
-    /// Folder on a disk with room for the environments' `/tmp`; made when missing, emptied at start. `None` keeps `/tmp`
-    /// in memory: its use then counts against the environment's memory limit.
-    pub scratch: Option<PathBuf>,
     /// Host uids (and gids) given to sandboxes, one each; nobody else on the host may use them. Default 100,000..165,536.
     pub uids: Range<u32>,
     /// Sandboxes at once, at most. Default 1,000.
@@ -31,7 +28,6 @@ impl Settings {
     pub fn new(instance: impl Into<String>) -> Settings {
         Settings {
             instance: instance.into(),
-            scratch: None,
             uids: 100_000..165_536,
             live_max: 1_000,
             prepared: 16,

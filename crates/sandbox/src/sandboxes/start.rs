@@ -1,0 +1,272 @@
+//! One start, seen from the daemon.
+
+use super::{Node, absolute};
+use crate::{
+    Attachment, Error, RUNTIME_API, Sandbox, Spec, TASK, Timing,
+    handle::{Parts, Streams},
+    slots::Slot,
+    spawner::{
+        init::Order,
+        protocol::{self, Report, Step},
+    },
+    sys,
+};
+use base::Micros;
+use rustix::{
+    net::{AddressFamily, SocketFlags, SocketType},
+    pipe::PipeFlags,
+};
+use std::{
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+    sync::Arc,
+};
+use tokio::io::unix::AsyncFd;
+
+/// Smallest memory limit with which a process can start, in bytes.
+const MEMORY_MIN: u64 = 8 << 20;
+
+/// A control socket: our end, for the current tokio runtime, and theirs.
+pub(super) fn control() -> io::Result<(AsyncFd<OwnedFd>, OwnedFd)> {
+    let (ours, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    Ok((sys::wait_readable(ours)?, theirs))
+}
+
+/// The next report; `None` when the other end is gone. Cancel-safe.
+pub(crate) async fn next_report(
+    control: &AsyncFd<OwnedFd>,
+) -> Result<Option<(Report, Option<OwnedFd>)>, Error> {
+    loop {
+        let mut ready = control.readable().await.map_err(Error::step("waiting for the spawner"))?;
+        match ready.try_io(|control| protocol::receive_report(control.get_ref())) {
+            Ok(received) => return received.map_err(Error::step("hearing from the spawner")),
+            Err(_would_block) => {}
+        }
+    }
+}
+
+/// The error for a step that the spawner or the init reported.
+pub(super) fn failed(step: Step, errno: i32, about: Option<&Path>) -> Error {
+    let step = match about {
+        Some(path) => format!("{} {}", step.name(), path.display()),
+        None => step.name().to_owned(),
+    };
+    Error::Step { step, source: io::Error::from_raw_os_error(errno) }
+}
+
+pub(super) async fn spawn(node: &Arc<Node>, spec: Spec) -> Result<Sandbox, Error> {
+    let called_ns = sys::monotonic_ns();
+    let attachments = check(&spec)?;
+    // Dropped with this future, it goes back to the others.
+    let slot = Held { node: Arc::clone(node), slot: Some(node.slots.take().await?) };
+    // A task of its own: when the caller gives up, the start still ends in order.
+    let task = tokio::spawn(async move { start(slot, spec, attachments, called_ns).await });
+    task.await.unwrap_or(Err(Error::SpawnerGone))
+}
+
+/// A slot in use that has no process yet.
+struct Held {
+    node: Arc<Node>,
+    slot: Option<Slot>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.node.slots.put_back(slot, None);
+        }
+    }
+}
+
+/// All paths shown inside, besides the root.
+fn check(spec: &Spec) -> Result<Vec<Attachment>, Error> {
+    let task = spec.task.as_ref().map(|task| Attachment::new(task, TASK));
+    let attachments: Vec<Attachment> = task.into_iter().chain(spec.attachments.iter().cloned()).collect();
+    absolute("attached host path", attachments.iter().map(|attached| attached.host.as_path()))?;
+    absolute("path inside", attachments.iter().map(|attached| attached.inside.as_path()))?;
+    absolute("program", spec.argv.iter().take(1).map(Path::new))?;
+    if spec.argv.is_empty() {
+        return Err(Error::Setting { name: "argv", reason: "is empty".into() });
+    }
+    if spec.memory.bytes().0 < MEMORY_MIN {
+        return Err(Error::Setting { name: "memory", reason: format!("{} is below 8 MB", spec.memory) });
+    }
+    if spec.processes < 2 || spec.descriptors < 4 {
+        return Err(Error::Setting { name: "processes or descriptors", reason: "too few to start".into() });
+    }
+    Ok(attachments)
+}
+
+async fn start(
+    mut held: Held,
+    spec: Spec,
+    attachments: Vec<Attachment>,
+    called_ns: u64,
+) -> Result<Sandbox, Error> {
+    let node = Arc::clone(&held.node);
+    let slot = held.slot.as_mut().ok_or(Error::SpawnerGone)?;
+    limit(slot, &spec)?;
+    let streams = Streams::make(slot.uid).map_err(Error::step("making pipes"))?;
+    let (control, theirs) = control().map_err(Error::step("making a socket"))?;
+    let request = encode(slot, &spec, &attachments)?;
+    let slot_ns = sys::monotonic_ns();
+    {
+        let mut descriptors: Vec<BorrowedFd<'_>> = vec![
+            theirs.as_fd(),
+            spec.template.shared.namespace.as_fd(),
+            slot.network.namespace.as_fd(),
+            streams.stdout_inside.as_fd(),
+            streams.stderr_inside.as_fd(),
+        ];
+        descriptors.extend(spec.channel.as_ref().map(AsFd::as_fd));
+        descriptors.extend(slot.group.birthplace().map(AsFd::as_fd));
+        descriptors.extend(slot.group.doors_to_join().map(AsFd::as_fd));
+        node.request(&request, &descriptors).await?;
+    }
+    drop(theirs);
+    let slot = held.slot.take().ok_or(Error::SpawnerGone)?;
+    let (stdout, stderr) = streams.outside();
+    let begun = follow(&control).await;
+    let Begun { process, failure, phases } = begun;
+    match (failure, process, phases) {
+        (None, Some((pid, process)), Some(phases)) => {
+            let timing = phases.timing(called_ns, slot_ns);
+            let parts = Parts { node, slot, pid, process, control, stdout, stderr, timing };
+            Sandbox::watch(parts)
+        }
+        (failure, process, _) => {
+            let process = process.map(|(_, process)| process);
+            if let Some(process) = &process {
+                let _ = rustix::process::pidfd_send_signal(process, rustix::process::Signal::KILL);
+            }
+            node.slots.put_back(slot, process);
+            Err(match failure {
+                Some((Step::Exec, errno, _)) => failed(Step::Exec, errno, spec.argv.first().map(Path::new)),
+                Some((step, errno, index)) => {
+                    let about = attachments.get(index as usize).map(|attached| attached.host.as_path());
+                    let has_paths = matches!(step, Step::OpenAttachment | Step::Attach);
+                    failed(step, errno, about.filter(|_| has_paths))
+                }
+                None => Error::SpawnerGone,
+            })
+        }
+    }
+}
+
+fn limit(slot: &mut Slot, spec: &Spec) -> Result<(), Error> {
+    let group = &mut slot.group;
+    group.limit_memory(spec.memory.bytes().0).map_err(Error::step("limiting memory"))?;
+    group.limit_processes(spec.processes).map_err(Error::step("limiting processes"))?;
+    group.set_cpu(spec.cpu_weight, spec.cpu_quota).map_err(Error::step("setting CPU shares"))
+}
+
+fn encode(slot: &Slot, spec: &Spec, attachments: &[Attachment]) -> Result<Vec<u8>, Error> {
+    let order = Order {
+        uid: slot.uid,
+        scratch_bytes: spec.scratch.bytes().0,
+        processes: spec.processes,
+        descriptors: spec.descriptors,
+        has_channel: spec.channel.is_some(),
+        has_birth_cgroup: slot.group.birthplace().is_some(),
+        attachments: attachments
+            .iter()
+            .map(|attached| (attached.host.as_os_str().as_bytes(), attached.inside.as_os_str().as_bytes()))
+            .collect(),
+        cwd: spec.cwd.as_os_str().as_bytes(),
+        argv: spec.argv.iter().map(|argument| argument.as_bytes()).collect(),
+        env: spec.env.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect(),
+    };
+    let request = order.encode().ok_or_else(|| Error::Setting {
+        name: "argv, env or paths",
+        reason: "one contains a zero byte".into(),
+    })?;
+    if request.len() > protocol::REQUEST_MAX {
+        return Err(Error::TooLong { got: request.len(), max: protocol::REQUEST_MAX });
+    }
+    Ok(request)
+}
+
+/// What became of a request.
+#[derive(Default)]
+struct Begun {
+    process: Option<(u32, OwnedFd)>,
+    failure: Option<(Step, i32, u32)>,
+    phases: Option<Phases>,
+}
+
+struct Phases {
+    received_ns: u64,
+    born_ns: u64,
+    mounted_ns: u64,
+    locked_ns: u64,
+}
+
+/// Follows a start until the program runs, or until nobody is left who could report. Worker and init report
+/// independently, in any order.
+async fn follow(control: &AsyncFd<OwnedFd>) -> Begun {
+    let mut begun = Begun::default();
+    let mut received = 0;
+    while let Ok(Some((report, descriptor))) = next_report(control).await {
+        match report {
+            Report::Cloned { pid, received_ns } => {
+                received = received_ns;
+                begun.process = descriptor.map(|process| (pid, process));
+            }
+            Report::Executed { born_ns, mounted_ns, locked_ns, executed_ns: _ } => {
+                begun.phases = Some(Phases { received_ns: 0, born_ns, mounted_ns, locked_ns });
+            }
+            Report::Failed { step, errno, index } => begun.failure = Some((step, errno, index)),
+            Report::Exited { .. } | Report::Built => {}
+        }
+        if let (Some(_), Some(phases)) = (&begun.process, &mut begun.phases) {
+            phases.received_ns = received;
+            break;
+        }
+    }
+    begun
+}
+
+impl Phases {
+    fn timing(&self, called_ns: u64, slot_ns: u64) -> Timing {
+        let now_ns = sys::monotonic_ns();
+        let between = |from: u64, to: u64| Micros(to.saturating_sub(from) / 1000);
+        Timing {
+            slot: between(called_ns, slot_ns),
+            request: between(slot_ns, self.received_ns),
+            clone: between(self.received_ns, self.born_ns),
+            mounts: between(self.born_ns, self.mounted_ns),
+            lockdown: between(self.mounted_ns, self.locked_ns),
+            exec: between(self.locked_ns, now_ns),
+            total: between(called_ns, now_ns),
+        }
+    }
+}
+
+impl Streams {
+    /// Pipes for standard output and error, owned by the sandbox's user so that it can open them again by name
+    /// (`/dev/stdout`).
+    fn make(uid: u32) -> io::Result<Streams> {
+        let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
+            let (outside, inside) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+            rustix::io::ioctl_fionbio(&outside, true)?;
+            let owner = rustix::fs::Uid::from_raw(uid);
+            rustix::fs::fchown(&inside, Some(owner), None)?;
+            Ok((outside, inside))
+        };
+        let ((stdout, stdout_inside), (stderr, stderr_inside)) = (pipe()?, pipe()?);
+        Ok(Streams { stdout, stdout_inside, stderr, stderr_inside })
+    }
+
+    /// The daemon's ends; the others are closed.
+    fn outside(self) -> (OwnedFd, OwnedFd) {
+        (self.stdout, self.stderr)
+    }
+}
+
+const _: () = assert!(RUNTIME_API.port() != crate::PLATFORM.port());

@@ -1,0 +1,337 @@
+//! The first process of a sandbox, from its birth in the worker's image to the end of the program that it starts.
+//!
+//! Order matters: what needs privileges comes first, then they are dropped, then the filters close. The program is
+//! started last, as process 2, by an init that has no more rights than the program itself and cannot be traced by it.
+
+use super::{
+    Common,
+    protocol::{self, Reader, Report, Step, Writer},
+    raw,
+};
+use crate::{landlock, sys};
+use rustix::{
+    fd::{AsFd, BorrowedFd},
+    fs::CWD,
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+        fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    },
+    process::{DumpableBehavior, Resource, Rlimit, Signal},
+    thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets, Gid, LinkNameSpaceType, Uid},
+};
+use std::{
+    ffi::{CStr, CString},
+    io,
+    os::fd::OwnedFd,
+};
+
+/// The daemon's description of a start.
+pub(crate) struct Order<'a> {
+    pub(crate) uid: u32,
+    pub(crate) scratch_bytes: u64,
+    pub(crate) processes: u32,
+    pub(crate) descriptors: u32,
+    pub(crate) has_channel: bool,
+    pub(crate) has_birth_cgroup: bool,
+    /// Host path, path inside.
+    pub(crate) attachments: Vec<(&'a [u8], &'a [u8])>,
+    pub(crate) cwd: &'a [u8],
+    pub(crate) argv: Vec<&'a [u8]>,
+    /// Name, value.
+    pub(crate) env: Vec<(&'a [u8], &'a [u8])>,
+}
+
+impl Order<'_> {
+    /// As [`Request::decode`] reads it; `None` when a text contains a zero. The descriptors that go along, in order:
+    /// control, mount namespace, network namespace, stdout, stderr, channel, birth cgroup, cgroups to join.
+    pub(crate) fn encode(&self) -> Option<Vec<u8>> {
+        let mut writer = Writer::new(protocol::SPAWN);
+        writer.number(self.uid.into());
+        writer.number(self.scratch_bytes);
+        writer.number(self.processes.into());
+        writer.number(self.descriptors.into());
+        writer.number(self.has_channel.into());
+        writer.number(self.has_birth_cgroup.into());
+        let mut whole = writer.text(&[self.cwd]);
+        writer.number(self.attachments.len() as u64 * 2);
+        for (host, inside) in &self.attachments {
+            whole &= writer.text(&[host]);
+            whole &= writer.text(&[inside]);
+        }
+        writer.number(self.argv.len() as u64);
+        for argument in &self.argv {
+            whole &= writer.text(&[argument]);
+        }
+        writer.number(self.env.len() as u64);
+        for (name, value) in &self.env {
+            whole &= writer.text(&[name, b"=", value]);
+        }
+        whole.then(|| writer.finish())
+    }
+}
+
+/// A start as the worker reads it, ready to use without further allocation of its texts.
+pub(crate) struct Request<'a> {
+    uid: u32,
+    scratch: CString,
+    processes: u32,
+    descriptors: u32,
+    cwd: &'a CStr,
+    attachments: Vec<&'a CStr>,
+    path: &'a CStr,
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+    root: OwnedFd,
+    network: OwnedFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    channel: Option<OwnedFd>,
+    pub(crate) birth_cgroup: Option<OwnedFd>,
+    join: Vec<OwnedFd>,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn decode(
+        mut reader: Reader<'a>,
+        mut descriptors: impl Iterator<Item = OwnedFd>,
+    ) -> Option<Request<'a>> {
+        let list = |texts: &[&CStr]| {
+            texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
+        };
+        let uid = reader.small()?;
+        let scratch = CString::new(reader.number()?.to_string()).ok()?;
+        let (processes, nofile) = (reader.small()?, reader.small()?);
+        let (has_channel, has_birth_cgroup) = (reader.number()? != 0, reader.number()? != 0);
+        let cwd = reader.text()?;
+        let attachments = reader.texts()?;
+        let argv = reader.texts()?;
+        let env = reader.texts()?;
+        Some(Request {
+            uid,
+            scratch,
+            processes,
+            descriptors: nofile,
+            cwd,
+            attachments,
+            path: argv.first()?,
+            argv: list(&argv),
+            envp: list(&env),
+            root: descriptors.next()?,
+            network: descriptors.next()?,
+            stdout: descriptors.next()?,
+            stderr: descriptors.next()?,
+            channel: if has_channel { Some(descriptors.next()?) } else { None },
+            birth_cgroup: if has_birth_cgroup { Some(descriptors.next()?) } else { None },
+            join: descriptors.collect(),
+        })
+    }
+}
+
+/// A failed step, and at which of its things.
+struct Failure {
+    step: Step,
+    errno: i32,
+    index: u32,
+}
+
+/// Names the step of a failing call.
+fn at<E: Into<io::Error>>(step: Step) -> impl FnOnce(E) -> Failure {
+    at_nth(step, 0)
+}
+
+fn at_nth<E: Into<io::Error>>(step: Step, index: usize) -> impl FnOnce(E) -> Failure {
+    move |error| Failure {
+        step,
+        errno: error.into().raw_os_error().unwrap_or(libc::EINVAL),
+        index: u32::try_from(index).unwrap_or(u32::MAX),
+    }
+}
+
+/// Everything that a sandbox's first process does.
+pub(crate) fn run(control: &OwnedFd, request: &Request<'_>, common: &Common) -> ! {
+    match start(control, request, common) {
+        Ok((program, executed)) => {
+            if protocol::report(control, executed, None).is_err() {
+                sys::exit_now(1); // the daemon does not wait any more
+            }
+            attend(control, program)
+        }
+        Err(Failure { step, errno, index }) => {
+            let _ = protocol::report(control, Report::Failed { step, errno, index }, None);
+            sys::exit_now(1)
+        }
+    }
+}
+
+fn start(control: &OwnedFd, request: &Request<'_>, common: &Common) -> Result<(i32, Report), Failure> {
+    let born_ns = sys::monotonic_ns();
+    sys::block_signals(true);
+    sys::reset_signals();
+    join_cgroups(request)?;
+    assemble(request)?;
+    let mounted_ns = sys::monotonic_ns();
+    limit(request)?;
+    drop_privileges(request, common)?;
+    let locked_ns = sys::monotonic_ns();
+    let image = sys::Image {
+        path: request.path,
+        argv: &request.argv,
+        envp: &request.envp,
+        stdout: raw(&request.stdout),
+        stderr: raw(&request.stderr),
+        channel: request.channel.as_ref().map(raw),
+    };
+    let program = sys::vfork_exec(&image).map_err(at(Step::Exec))?;
+    // From here on the init holds nothing but the control socket.
+    let keep = raw(control).cast_unsigned();
+    sys::close_range(0, keep.saturating_sub(1));
+    sys::close_range(keep + 1, u32::MAX);
+    Ok((program, Report::Executed { born_ns, mounted_ns, locked_ns, executed_ns: sys::monotonic_ns() }))
+}
+
+/// On cgroup v1 a process is moved by itself, by writing 0 to `tasks`: this takes microseconds, where any write to
+/// `cgroup.procs` waits some milliseconds for a grace period of the whole machine.
+fn join_cgroups(request: &Request<'_>) -> Result<(), Failure> {
+    for (index, tasks) in request.join.iter().enumerate() {
+        rustix::io::write(tasks, b"0").map_err(at_nth(Step::JoinCgroup, index))?;
+    }
+    Ok(())
+}
+
+/// Enters the namespaces and attaches what is this sandbox's own.
+fn assemble(request: &Request<'_>) -> Result<(), Failure> {
+    // Opened while the host's files are still in view.
+    let mut attachments = Vec::with_capacity(request.attachments.len() / 2);
+    for (index, pair) in request.attachments.chunks_exact(2).enumerate() {
+        let [host, inside] = pair else { continue };
+        let tree = detached(host, false).map_err(at_nth(Step::OpenAttachment, index))?;
+        attachments.push((tree, inside));
+    }
+    rustix::thread::move_into_link_name_space(request.network.as_fd(), Some(LinkNameSpaceType::Network))
+        .map_err(at(Step::EnterNetwork))?;
+    rustix::thread::move_into_link_name_space(request.root.as_fd(), Some(LinkNameSpaceType::Mount))
+        .map_err(at(Step::EnterRoot))?;
+    sys::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP).map_err(at(Step::Unshare))?;
+    mount_proc().map_err(at(Step::MountProc))?;
+    mount_scratch(request).map_err(at(Step::MountScratch))?;
+    for (index, (tree, inside)) in attachments.iter().enumerate() {
+        put(tree.as_fd(), inside).map_err(at_nth(Step::Attach, index))?;
+    }
+    sys::set_host_name("localhost").map_err(at(Step::Unshare))?;
+    rustix::process::chdir(request.cwd).map_err(at(Step::WorkingFolder))
+}
+
+/// A read-only copy of the mount at a host path, without devices and set-uid, attached nowhere; with `recursive` of the
+/// mounts beneath it too.
+pub(crate) fn detached(host: &CStr, recursive: bool) -> io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    let tree = open_tree(CWD, host, flags)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV;
+    sys::mount_setattr(tree.as_fd(), attributes.bits().into(), recursive)?;
+    Ok(tree)
+}
+
+/// Attaches a detached mount.
+pub(crate) fn put(tree: BorrowedFd<'_>, inside: &CStr) -> io::Result<()> {
+    Ok(move_mount(tree, c"", CWD, inside, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+/// `/proc` of the new pid namespace: read-only as a whole, so that nothing of `/proc/sys` and no trigger can be written
+/// whatever its mode, and showing only processes that the viewer could trace: not our init.
+fn mount_proc() -> io::Result<()> {
+    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), "hidepid", "2")?;
+    fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let tree = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    put(tree.as_fd(), c"/proc")
+}
+
+/// `/tmp`: in memory, of the function's size, its own alone, executable as on Lambda.
+fn mount_scratch(request: &Request<'_>) -> io::Result<()> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let uid = CString::new(request.uid.to_string())?;
+    for (key, value) in [
+        (c"size", request.scratch.as_c_str()),
+        (c"nr_inodes", c"65536"),
+        (c"mode", c"0700"),
+        (c"uid", &uid),
+        (c"gid", &uid),
+    ] {
+        fsconfig_set_string(context.as_fd(), key, value)?;
+    }
+    fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let tree = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    put(tree.as_fd(), c"/tmp")
+}
+
+fn limit(request: &Request<'_>) -> Result<(), Failure> {
+    let limits = [
+        (Resource::Nofile, u64::from(request.descriptors)),
+        // Also where there is no pids cgroup: the uid is this sandbox's alone.
+        (Resource::Nproc, u64::from(request.processes)),
+        // 1, not 0: where the host pipes core dumps to a program, 0 does not prevent that and 1 does.
+        (Resource::Core, 1),
+        (Resource::Memlock, 8 << 20),
+        (Resource::Nice, 0),
+        (Resource::Rtprio, 0),
+        (Resource::Sigpending, 4096),
+        (Resource::Msgqueue, 819_200),
+    ];
+    for (resource, value) in limits {
+        let limit = Rlimit { current: Some(value), maximum: Some(value) };
+        rustix::process::setrlimit(resource, limit).map_err(at(Step::Limits))?;
+    }
+    Ok(())
+}
+
+fn drop_privileges(request: &Request<'_>, common: &Common) -> Result<(), Failure> {
+    let secure = CapabilitiesSecureBits::NO_ROOT
+        | CapabilitiesSecureBits::NO_ROOT_LOCKED
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP_LOCKED
+        | CapabilitiesSecureBits::KEEP_CAPS_LOCKED
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
+    sys::drop_bounding_set(common.last_capability).map_err(at(Step::Capabilities))?;
+    rustix::thread::set_capabilities_secure_bits(secure).map_err(at(Step::Capabilities))?;
+    rustix::thread::set_thread_groups(&[]).map_err(at(Step::Identity))?;
+    let (uid, gid) = (Uid::from_raw(request.uid), Gid::from_raw(request.uid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(at(Step::Identity))?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(at(Step::Identity))?;
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::set_capabilities(None, none).map_err(at(Step::Capabilities))?;
+    // After the change of user, which clears both.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Step::Identity))?;
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Identity))?;
+    rustix::thread::set_no_new_privs(true).map_err(at(Step::Capabilities))?;
+    if common.landlock {
+        landlock::restrict().map_err(at(Step::Landlock))?;
+    }
+    if let Some(filter) = &common.filter {
+        sys::install_filter(filter).map_err(at(Step::Seccomp))?;
+    }
+    Ok(())
+}
+
+/// Reaps whatever ends, relays SIGTERM to the program, and ends with the program: then the kernel kills the rest.
+fn attend(control: &OwnedFd, program: i32) -> ! {
+    loop {
+        while let Ok(Some((pid, status))) = sys::wait_any(false) {
+            if pid == program {
+                let _ = protocol::report(control, Report::Exited { status }, None);
+                sys::exit_now(0);
+            }
+        }
+        if sys::next_signal() == libc::SIGTERM {
+            let _ = sys::kill(program, libc::SIGTERM);
+        }
+    }
+}

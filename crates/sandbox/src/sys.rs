@@ -1,0 +1,375 @@
+//! The system calls that no safe library offers, each behind a function that is safe to call.
+
+use std::{
+    ffi::CStr,
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    ptr,
+    sync::atomic::{AtomicI32, Ordering},
+};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Turns -1 into the thread's `errno`.
+fn checked(result: libc::c_long) -> io::Result<libc::c_long> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Nanoseconds of the monotonic clock, comparable between processes of one boot.
+pub(crate) fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the pointer is to a live local; CLOCK_MONOTONIC always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut now) };
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
+
+/// In which process a [`fork`] or [`clone_process`] returned.
+pub(crate) enum Forked<T> {
+    /// In the new one.
+    Child,
+    /// In the old one.
+    Parent(T),
+}
+
+/// `fork(2)`. The child has only the calling thread: until it ends it must not wait for locks that other threads of the
+/// parent may have held (standard streams, the environment, loggers). The allocator is safe: the C library sees to it.
+pub(crate) fn fork() -> io::Result<Forked<i32>> {
+    // SAFETY: no memory is shared; callers keep the rule on locks above.
+    let pid = unsafe { libc::fork() };
+    match checked(pid.into())? {
+        0 => Ok(Forked::Child),
+        _ => Ok(Forked::Parent(pid)),
+    }
+}
+
+/// A process made by [`clone_process`].
+pub(crate) struct Cloned {
+    pub(crate) pid: i32,
+    pub(crate) pidfd: OwnedFd,
+}
+
+/// Argument of `clone3(2)`, version 2 of its layout.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// A copy of this process in new namespaces (`flags`), optionally born in a cgroup v2. For a single-threaded caller.
+pub(crate) fn clone_process(flags: i32, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forked<Cloned>> {
+    let mut pidfd: RawFd = -1;
+    let into = if cgroup.is_some() { 0x2_0000_0000 } else { 0 }; // CLONE_INTO_CGROUP
+    let args = CloneArgs {
+        flags: u64::from(flags.cast_unsigned()) | u64::from(libc::CLONE_PIDFD.cast_unsigned()) | into,
+        pidfd: ptr::from_mut(&mut pidfd) as u64,
+        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        cgroup: cgroup.map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned())),
+        ..CloneArgs::default()
+    };
+    // SAFETY: without CLONE_VM this is a fork: nothing is shared; `args` and `pidfd` live across the call.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, ptr::from_ref(&args), size_of::<CloneArgs>()) };
+    match checked(pid)? {
+        0 => Ok(Forked::Child),
+        pid => {
+            // SAFETY: the kernel has put a new descriptor there, which nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Forked::Parent(Cloned { pid: i32::try_from(pid).unwrap_or(i32::MAX), pidfd }))
+        }
+    }
+}
+
+/// Ends the process at once, without destructors or exit handlers.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// Waits for any child. `None` when there is none left, or (with `block` unset) none has ended.
+pub(crate) fn wait_any(block: bool) -> io::Result<Option<(i32, i32)>> {
+    let mut status = 0;
+    loop {
+        // SAFETY: the pointer is to a live local.
+        let pid = unsafe { libc::waitpid(-1, &mut status, if block { 0 } else { libc::WNOHANG }) };
+        match checked(pid.into()) {
+            Ok(0) => return Ok(None),
+            Ok(_) => return Ok(Some((pid, status))),
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => continue,
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Waits for this child.
+pub(crate) fn wait_for(pid: i32) -> io::Result<i32> {
+    let mut status = 0;
+    loop {
+        // SAFETY: the pointer is to a live local.
+        let ended = unsafe { libc::waitpid(pid, &mut status, 0) };
+        match checked(ended.into()) {
+            Ok(_) => return Ok(status),
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => continue,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A set of all signals.
+fn all_signals() -> libc::sigset_t {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the pointer is to a live local of the right type.
+    unsafe { libc::sigfillset(set.as_mut_ptr()) };
+    // SAFETY: sigfillset has initialised it and cannot fail on a valid pointer.
+    unsafe { set.assume_init() }
+}
+
+/// Blocks or unblocks every signal for this thread.
+pub(crate) fn block_signals(block: bool) {
+    let how = if block { libc::SIG_BLOCK } else { libc::SIG_UNBLOCK };
+    // SAFETY: the set is initialised; no old set is asked for.
+    unsafe { libc::sigprocmask(how, &all_signals(), ptr::null_mut()) };
+}
+
+/// Gives every signal the default disposition, or ignores it.
+pub(crate) fn set_signal(signal: i32, ignore: bool) {
+    let disposition = if ignore { libc::SIG_IGN } else { libc::SIG_DFL };
+    // SAFETY: installs no handler, so no code of ours runs in signal context.
+    unsafe { libc::signal(signal, disposition) };
+}
+
+/// Default disposition for all signals.
+pub(crate) fn reset_signals() {
+    for signal in 1..=64 {
+        set_signal(signal, false);
+    }
+}
+
+/// Waits for one blocked signal and returns its number.
+pub(crate) fn next_signal() -> i32 {
+    let mut signal = 0;
+    // SAFETY: both pointers are to live, initialised locals.
+    unsafe { libc::sigwait(&all_signals(), &mut signal) };
+    signal
+}
+
+/// `kill(2)`.
+pub(crate) fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: has no memory effects.
+    checked(unsafe { libc::kill(pid, signal) }.into()).map(drop)
+}
+
+/// Closes every descriptor from `first` to `last`, both included.
+pub(crate) fn close_range(first: u32, last: u32) {
+    if first > last {
+        return;
+    }
+    // SAFETY: callers own the whole range: they are processes of ours that are about to run other code or to idle,
+    // and use none of the closed descriptors afterwards.
+    unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+}
+
+/// `unshare(2)` for namespaces.
+pub(crate) fn unshare(flags: i32) -> io::Result<()> {
+    // SAFETY: callers pass namespace flags only, never CLONE_FILES, so descriptors keep their meaning.
+    checked(unsafe { libc::unshare(flags) }.into()).map(drop)
+}
+
+/// Argument of `mount_setattr(2)`.
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// Sets attributes (`MOUNT_ATTR_*`) on the mount that `fd` is, and with `recursive` on those beneath it; cuts it off from
+/// mounts and unmounts elsewhere.
+pub(crate) fn mount_setattr(fd: BorrowedFd<'_>, set: u64, recursive: bool) -> io::Result<()> {
+    let attr = MountAttr { set, clear: 0, propagation: libc::MS_PRIVATE, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { 0x8000 } else { 0 }; // AT_RECURSIVE
+    // SAFETY: path and attributes live across the call, and the size is that of the structure.
+    checked(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            ptr::from_ref(&attr),
+            size_of::<MountAttr>(),
+        )
+    })
+    .map(drop)
+}
+
+/// `pivot_root(".", ".")`: the working directory becomes the root, with the old root stacked upon it.
+pub(crate) fn pivot_root_here() -> io::Result<()> {
+    // SAFETY: both strings are static.
+    checked(unsafe { libc::syscall(libc::SYS_pivot_root, c".".as_ptr(), c".".as_ptr()) }).map(drop)
+}
+
+/// Brings the loopback interface of this thread's network namespace up.
+pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: all-zero is a valid value of this plain structure.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads an ifreq, which lives across the call.
+    checked(
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, ptr::from_ref(&request)) }.into(),
+    )
+    .map(drop)
+}
+
+/// Number of the last capability that this kernel knows.
+pub(crate) fn last_capability() -> u32 {
+    std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(63)
+}
+
+/// Removes capabilities `0..=last` from the bounding set for good. Needs CAP_SETPCAP.
+pub(crate) fn drop_bounding_set(last: u32) -> io::Result<()> {
+    for capability in 0..=last {
+        // SAFETY: this prctl takes one number.
+        checked(
+            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) }.into(),
+        )?;
+    }
+    Ok(())
+}
+
+/// Installs a seccomp filter on this thread; needs no_new_privs.
+pub(crate) fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    let mode: libc::c_ulong = 1; // SECCOMP_SET_MODE_FILTER
+    let flags: libc::c_ulong = 0;
+    // SAFETY: the kernel copies `len` instructions from a live slice and does not write to it.
+    checked(unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, ptr::from_ref(&program)) }).map(drop)
+}
+
+/// Whether this kernel has seccomp filters with this action.
+pub(crate) fn seccomp_has(action: u32) -> bool {
+    let mode: libc::c_ulong = 2; // SECCOMP_GET_ACTION_AVAIL
+    let flags: libc::c_ulong = 0;
+    // SAFETY: the kernel reads one number from a live local.
+    unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, ptr::from_ref(&action)) == 0 }
+}
+
+/// Landlock's version on this kernel; 0 when it has none.
+pub(crate) fn landlock_abi() -> u32 {
+    let version: libc::c_ulong = 1; // LANDLOCK_CREATE_RULESET_VERSION
+    let none: libc::c_ulong = 0;
+    // SAFETY: with this flag the call takes no pointer and returns a number.
+    let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, none, version) };
+    u32::try_from(abi).unwrap_or(0)
+}
+
+/// A program image to run, all in memory that outlives the call.
+pub(crate) struct Image<'a> {
+    pub(crate) path: &'a CStr,
+    /// Pointers to C strings, ended by a null.
+    pub(crate) argv: &'a [*const libc::c_char],
+    /// Pointers to C strings, ended by a null.
+    pub(crate) envp: &'a [*const libc::c_char],
+    pub(crate) stdout: RawFd,
+    pub(crate) stderr: RawFd,
+    /// Becomes descriptor 3.
+    pub(crate) channel: Option<RawFd>,
+}
+
+struct Launch<'a> {
+    image: &'a Image<'a>,
+    errno: AtomicI32,
+}
+
+/// Runs `image` in a new child, sharing memory with it until the image is loaded: no page table is copied.
+/// Descriptor 0 is inherited, 1, 2 and 3 are set, the rest closed. The source descriptors must be above 3.
+pub(crate) fn vfork_exec(image: &Image<'_>) -> io::Result<i32> {
+    for list in [image.argv, image.envp] {
+        if list.last().is_none_or(|last| !last.is_null()) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+    }
+    let launch = Launch { image, errno: AtomicI32::new(0) };
+    let mut stack = vec![0_u128; 2048];
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let top = stack.as_mut_ptr_range().end;
+    let argument = ptr::from_ref(&launch).cast_mut().cast::<libc::c_void>();
+    // SAFETY: the child runs `exec_child` on its own 32 KiB stack, while this thread (the only one) is suspended until
+    // the child has loaded another image or ended; so `launch` and `stack` outlive the child's use of them.
+    let pid = unsafe { libc::clone(exec_child, top.cast(), flags, argument) };
+    let pid = checked(pid.into())?;
+    match launch.errno.load(Ordering::Relaxed) {
+        0 => Ok(i32::try_from(pid).unwrap_or(i32::MAX)),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// The child's way to its image. Allocates nothing and only makes system calls.
+extern "C" fn exec_child(argument: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: `vfork_exec` passes a pointer to a `Launch` that outlives this function.
+    let launch = unsafe { &*argument.cast_const().cast::<Launch<'_>>() };
+    let image = launch.image;
+    // SAFETY: has no preconditions.
+    unsafe { libc::setsid() };
+    block_signals(false);
+    let mut first_closed = 3;
+    // SAFETY: changes only this process's descriptor table, which is its own (no CLONE_FILES).
+    unsafe { libc::dup2(image.stdout, 1) };
+    // SAFETY: as above.
+    unsafe { libc::dup2(image.stderr, 2) };
+    if let Some(channel) = image.channel {
+        // SAFETY: as above.
+        unsafe { libc::dup2(channel, 3) };
+        first_closed = 4;
+    }
+    close_range(first_closed, u32::MAX);
+    // SAFETY: path and both lists are C strings and null-ended lists of such, checked by `vfork_exec`'s caller and itself.
+    unsafe { libc::execve(image.path.as_ptr(), image.argv.as_ptr(), image.envp.as_ptr()) };
+    let errno = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL);
+    launch.errno.store(errno, Ordering::Relaxed);
+    exit_now(127)
+}
+
+/// Makes `sources` the descriptors 0, 1, 2, … and closes every other; returns the last of them, closed on exec.
+/// For a process that was just forked. The sources must be above their targets.
+pub(crate) fn install_descriptors(sources: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
+    let mut next = 0;
+    for source in sources {
+        // SAFETY: nobody in this just forked process uses the descriptor that is replaced.
+        checked(unsafe { libc::dup2(source.as_raw_fd(), next) }.into())?;
+        next += 1;
+    }
+    close_range(next.cast_unsigned(), u32::MAX);
+    // SAFETY: the descriptor was made by the last `dup2` and has no other owner.
+    let last = unsafe { OwnedFd::from_raw_fd(next - 1) };
+    rustix::io::fcntl_setfd(&last, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(last)
+}
+
+/// Sets the host name of this process's UTS namespace.
+pub(crate) fn set_host_name(name: &str) -> io::Result<()> {
+    // SAFETY: pointer and length are of a live string.
+    checked(unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) }.into()).map(drop)
+}
+
+/// Registers a descriptor with the current tokio runtime, to wait until it is readable.
+pub(crate) fn wait_readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, until it is dropped, which `AsyncFd` does after
+    // deregistering it; nobody calls `get_mut` to replace it.
+    unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }.map_err(io::Error::from)
+}
