@@ -26,6 +26,8 @@ pub struct Api {
     pub protocols: &'static [Protocol],
     /// Code of the error that lists [`Violations`].
     pub invalid: &'static str,
+    /// Code of the error for a body that is not the protocol's format.
+    pub unreadable: &'static str,
     /// REST-JSON errors whose text is in `Message` instead of `message`.
     pub message_capital: &'static [&'static str],
     /// What works.
@@ -113,58 +115,22 @@ impl Call {
     }
 }
 
-/// One row of the published list of operations, see [`operations`].
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Listed {
-    /// Signing name.
-    pub service: &'static str,
-    /// Wire name.
-    pub operation: &'static str,
-    /// `REST-JSON`, `JSON 1.1`, …
-    pub protocols: Vec<&'static str>,
-    /// `POST /path`, `POST / (X-Amz-Target: Prefix.Operation)`, `POST / (Action=Operation)`.
-    pub route: String,
-    /// IAM name, if any.
-    pub permission: Option<&'static str>,
-    /// Declared errors.
-    pub errors: Vec<&'static str>,
-    /// Whether it works; otherwise the answer is [`Listed::refusal`].
-    pub works: bool,
-    /// Code of the error that names an operation that does not work.
-    pub refusal: Option<&'static str>,
-}
-
-/// The published list of a service: what works and what is refused by name. `docs/operations.md` is made from it.
-pub fn operations(api: &'static Api) -> Vec<Listed> {
-    let row = |name: &'static str, http: &Option<Route>| Listed {
-        service: api.name,
-        operation: name,
-        protocols: api.protocols.iter().map(|protocol| protocol.title()).collect(),
-        route: match http {
-            Some(route) => format!("{} {}", route.method, route.path),
-            None => api.protocols.first().map_or_else(String::new, |protocol| protocol.route_of(name)),
-        },
-        permission: None,
-        errors: Vec::new(),
-        works: true,
-        refusal: None,
-    };
-    let works = api.operations.iter().map(|operation| Listed {
-        permission: operation.permission,
-        errors: operation.errors.to_vec(),
-        ..row(operation.name, &operation.http)
-    });
-    let missing = api.missing.iter().map(|missing| Listed {
-        works: false,
-        refusal: api.protocols.first().map(|protocol| protocol.unknown_operation()),
-        ..row(missing.name, &missing.http)
-    });
-    works.chain(missing).collect()
-}
-
 /// Declares a service's table and implements [`Service`] for its type. See the crate's documentation for a whole
 /// example.
 ///
+/// The head, in this order, those in brackets optional:
+/// ```text
+/// /// Documentation.
+/// impl Type;
+/// name: "signing-name";
+/// protocol: rest_json;              | json10("TargetPrefix", "error.namespace") | json11("TargetPrefix")
+///                                   | query("Version", "xml namespace"); several separated by commas
+/// [invalid: "Code";]                error for violated constraints and missing members; ValidationException
+/// [unreadable: "Code";]             error for a body that is not JSON; SerializationException
+/// [message_capital: [Code, …];]     REST-JSON errors whose text is in `Message` instead of `message`
+/// operations { entries }
+/// [missing: [Name, Name: METHOD "/path", …];]
+/// ```
 /// The parts of an entry, in this order, those in brackets optional:
 /// ```text
 /// /// Documentation.
@@ -187,6 +153,7 @@ macro_rules! api {
         name: $name:literal;
         protocol: $($protocol:ident $(($($argument:expr),* $(,)?))?),+;
         $(invalid: $invalid:literal;)?
+        $(unreadable: $unreadable:literal;)?
         $(message_capital: [$($capital:ident),* $(,)?];)?
         operations {$(
             $(#[doc = $op_doc:literal])*
@@ -211,6 +178,7 @@ macro_rules! api {
                 name: $name,
                 protocols: &[$($crate::protocol::$protocol($($($argument),*)?)),+],
                 invalid: $crate::__or!($($invalid)?, "ValidationException"),
+                unreadable: $crate::__or!($($unreadable)?, "SerializationException"),
                 message_capital: &[$($(stringify!($capital)),*)?],
                 operations: &[$($crate::Operation {
                     name: stringify!($op),

@@ -44,9 +44,17 @@ pub enum Error {
     /// No `Action` in a query-protocol request.
     #[error("Missing Action")]
     MissingAction,
-    /// The body is not the protocol's format, or a member has the wrong type.
+    /// A member has the wrong type.
     #[error("{0}")]
     Serialization(String),
+    /// The body is not the protocol's format; `code` is the service's.
+    #[error("{text}")]
+    Unreadable {
+        /// [`Api::unreadable`].
+        code: &'static str,
+        /// What the parser says.
+        text: String,
+    },
     /// Constraints on members do not hold; `code` is the service's.
     #[error("{violations}")]
     Invalid {
@@ -130,7 +138,7 @@ impl Error {
             Error::UnknownOperation { .. } => protocol.unknown_operation(),
             Error::MissingAction => "MissingAction",
             Error::Serialization(_) => by("SerializationException", "MalformedInput"),
-            Error::Invalid { code, .. } => code,
+            Error::Invalid { code, .. } | Error::Unreadable { code, .. } => code,
             Error::TooLarge { .. } => by("RequestTooLargeException", "RequestEntityTooLarge"),
             Error::Body(_) => by("RequestTimeoutException", "RequestTimeout"),
             Error::Internal(_) => by("ServiceException", "InternalFailure"),
@@ -148,9 +156,11 @@ impl Error {
             | Error::PayloadSigning(_) => Fault::Unauthenticated,
             Error::Denied(_) => Fault::Denied,
             Error::UnknownOperation { .. } => Fault::NotFound,
-            Error::MissingAction | Error::Serialization(_) | Error::Invalid { .. } | Error::Body(_) => {
-                Fault::Invalid
-            }
+            Error::MissingAction
+            | Error::Serialization(_)
+            | Error::Unreadable { .. }
+            | Error::Invalid { .. }
+            | Error::Body(_) => Fault::Invalid,
             Error::TooLarge { .. } => Fault::TooLarge,
             Error::Internal(_) => Fault::Us,
         }

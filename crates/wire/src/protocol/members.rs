@@ -17,7 +17,9 @@ pub(crate) enum Source<'a> {
 pub(crate) enum Failure {
     /// A required member is not there.
     Missing(String),
-    /// Anything else.
+    /// The body is not JSON.
+    Unreadable(String),
+    /// A wrong type.
     Other(String),
 }
 
@@ -25,7 +27,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Missing(member) => write!(f, "missing field `{member}`"),
-            Failure::Other(text) => f.write_str(text),
+            Failure::Unreadable(text) | Failure::Other(text) => f.write_str(text),
         }
     }
 }
@@ -45,11 +47,47 @@ impl de::Error for Failure {
 impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Failure {
         let text = error.to_string();
+        if !error.is_data() {
+            return Failure::Unreadable(text);
+        }
         match text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
             Some(field) => Failure::Missing(field.to_owned()),
-            None => Failure::Other(text),
+            None => Failure::Other(in_words_of_aws(&text)),
         }
     }
+}
+
+/// `invalid type: string "x", expected u32 at line 1 column 9` as `STRING_VALUE can not be converted to an Integer`.
+/// The texts for values were observed at CloudWatch Logs and Lambda; names of our types must not leave.
+fn in_words_of_aws(text: &str) -> String {
+    let text = text.split(" at line ").next().unwrap_or(text);
+    let Some((found, expected)) =
+        text.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected "))
+    else {
+        return text.to_owned();
+    };
+    let found = match found.split_once(' ').map_or(found, |(kind, _)| kind) {
+        "string" => "STRING_VALUE",
+        "integer" | "floating" => "NUMBER_VALUE",
+        "boolean" if found.contains("true") => "TRUE_VALUE",
+        "boolean" => "FALSE_VALUE",
+        "null" => "NULL_VALUE",
+        "sequence" => return "Start of list found where not expected.".to_owned(),
+        "map" => return "Start of structure or map found where not expected.".to_owned(),
+        _ => return "Unexpected field type".to_owned(),
+    };
+    let expected = match expected {
+        "a string" | "string" | "a borrowed string" => "a String",
+        "i8" | "i16" | "i32" | "u8" | "u16" | "u32" => "an Integer",
+        "i64" | "u64" => "a Long",
+        "f32" => "a Float",
+        "f64" => "a Double",
+        "a boolean" => "a Boolean",
+        "a sequence" => "a List",
+        "a map" => "a Map",
+        _ => return "Unexpected field type".to_owned(),
+    };
+    format!("{found} can not be converted to {expected}")
 }
 
 /// Deserialises a structure from members by name.

@@ -1,21 +1,46 @@
 //! REST-JSON: input from labels, query, headers and body; errors in `x-amzn-ErrorType`.
 
 use crate::{
-    Body, Context, Error, RawRequest, RawResponse, Violations,
+    Body, Context, Error, RawRequest, RawResponse, Route, Violations,
     error::Rendered,
-    protocol::members::{Failure, Members, Source},
+    protocol::{
+        json,
+        members::{Failure, Members, Source},
+    },
 };
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, collections::BTreeMap};
 
 pub(crate) fn decode<T: DeserializeOwned>(context: &Context, request: &RawRequest) -> Result<T, Error> {
-    let members = Members(gather(context, request)?);
-    T::deserialize(members).map_err(|failure| refuse(context, failure))
+    // Clients may send a body where the operation has none; AWS ignores it.
+    let body: &[u8] = match request.method {
+        Method::GET | Method::HEAD => b"",
+        _ => &request.body,
+    };
+    let route = context.operation.http.as_ref();
+    let failure = match read(route, request, body) {
+        Ok(input) => return Ok(input),
+        Err(failure) => failure,
+    };
+    // A member that is null counts as absent, as AWS has it.
+    match json::without_nulls(body) {
+        Some(body) => read(route, request, &body).map_err(|failure| refuse(context, failure)),
+        None => Err(refuse(context, failure)),
+    }
 }
 
-/// A member that is missing is a constraint's violation, everything else a wrong type.
+/// Reads an input from all its places.
+pub(crate) fn read<T: DeserializeOwned>(
+    route: Option<&Route>,
+    request: &RawRequest,
+    body: &[u8],
+) -> Result<T, Failure> {
+    T::deserialize(Members(gather(route, request, body)?))
+}
+
+/// A member that is missing is a constraint's violation; the others have codes of their own.
 pub(crate) fn refuse(context: &Context, failure: Failure) -> Error {
     match failure {
         Failure::Missing(member) => {
@@ -23,6 +48,10 @@ pub(crate) fn refuse(context: &Context, failure: Failure) -> Error {
             violations.missing(&lower_first(&member));
             Error::Invalid { code: context.api.invalid, violations: violations.to_string() }
         }
+        Failure::Unreadable(text) => Error::Unreadable {
+            code: context.api.unreadable,
+            text: format!("Could not parse request body into json: {text}"),
+        },
         Failure::Other(text) => Error::Serialization(text),
     }
 }
@@ -34,13 +63,17 @@ fn lower_first(name: &str) -> String {
 }
 
 /// All members: a label wins over a query parameter, that over a header, that over the body.
-fn gather<'a>(context: &Context, request: &'a RawRequest) -> Result<Vec<(Cow<'a, str>, Source<'a>)>, Error> {
+fn gather<'a>(
+    route: Option<&Route>,
+    request: &'a RawRequest,
+    body: &'a [u8],
+) -> Result<Vec<(Cow<'a, str>, Source<'a>)>, Failure> {
     let mut members: Vec<(Cow<'a, str>, Source<'a>)> = request
         .labels
         .iter()
         .map(|(name, value)| (Cow::Borrowed(*name), Source::Text(vec![Cow::Borrowed(value.as_str())])))
         .collect();
-    if let Some(route) = &context.operation.http {
+    if let Some(route) = route {
         if let (Some(query), false) = (request.uri.query(), route.query.is_empty()) {
             let bound = members.len();
             for (key, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -64,9 +97,8 @@ fn gather<'a>(context: &Context, request: &'a RawRequest) -> Result<Vec<(Cow<'a,
             }
         }
     }
-    if !request.body.is_empty() {
-        let body: BTreeMap<Cow<'a, str>, &'a RawValue> =
-            serde_json::from_slice(&request.body).map_err(|error| Error::Serialization(error.to_string()))?;
+    if !body.is_empty() {
+        let body: BTreeMap<Cow<'a, str>, &'a RawValue> = serde_json::from_slice(body)?;
         for (name, raw) in body {
             if !members.iter().any(|(bound, _)| *bound == name) {
                 members.push((name, Source::Json(raw)));
