@@ -1,0 +1,6 @@
+// Greets whom the event names.
+export const handler = async (event) => {
+  const name = event.name ?? "world";
+  console.log(`greeting ${name}`);
+  return { message: `Hello, ${name}!`, language: "node" };
+};
