@@ -98,9 +98,10 @@ fn detach(socket: OwnedFd) -> io::Result<OwnedFd> {
     let _ = rustix::process::setsid();
     let _ = rustix::thread::set_name(c"neap-spawner");
     let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
-    let high = rustix::io::fcntl_dupfd_cloexec(&socket, 16)?;
-    let null = rustix::io::fcntl_dupfd_cloexec(&null, 16)?;
-    sys::install_descriptors(&[null.as_fd(), null.as_fd(), null.as_fd(), null.as_fd(), high.as_fd()])
+    let high = |descriptor: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(descriptor, 16);
+    let sources = vec![high(&null)?, high(&null)?, high(&null)?, high(&null)?, high(&socket)?];
+    std::mem::forget((null, socket)); // closed with everything else
+    sys::install_descriptors(sources)
 }
 
 fn keeper(socket: OwnedFd, common: Common, run: &cgroup::Run) -> ! {

@@ -3,7 +3,7 @@
 use std::{
     ffi::CStr,
     io,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     ptr,
     sync::atomic::{AtomicI32, Ordering},
 };
@@ -346,12 +346,14 @@ extern "C" fn exec_child(argument: *mut libc::c_void) -> libc::c_int {
 }
 
 /// Makes `sources` the descriptors 0, 1, 2, … and closes every other; returns the last of them, closed on exec.
-/// For a process that was just forked. The sources must be above their targets.
-pub(crate) fn install_descriptors(sources: &[BorrowedFd<'_>]) -> io::Result<OwnedFd> {
+/// For a process that was just forked, in which no owner of another descriptor is dropped any more.
+/// The sources must be above their targets.
+pub(crate) fn install_descriptors(sources: Vec<OwnedFd>) -> io::Result<OwnedFd> {
     let mut next = 0;
     for source in sources {
+        // Given up, not closed: it is closed below with all others.
         // SAFETY: nobody in this just forked process uses the descriptor that is replaced.
-        checked(unsafe { libc::dup2(source.as_raw_fd(), next) }.into())?;
+        checked(unsafe { libc::dup2(source.into_raw_fd(), next) }.into())?;
         next += 1;
     }
     close_range(next.cast_unsigned(), u32::MAX);

@@ -1,4 +1,5 @@
 //! What the tests of sandboxes share: a node, a root with the host's shell and Python, running a script to its end.
+#![allow(dead_code)] // each test program uses a part
 
 use base::MemoryMib;
 use sandbox::{Attachment, Exited, Sandbox, Sandboxes, Settings, Spec, Template, TemplateLink, TemplateSpec};
@@ -21,16 +22,16 @@ macro_rules! need_root {
     };
 }
 
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// A node of this test alone.
-pub fn node() -> Sandboxes {
+pub(crate) fn node() -> Sandboxes {
     Sandboxes::start(settings()).expect("sandboxes start")
 }
 
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let instance = format!("test{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     // Each test process has its own uids, so that tests that run at once cannot meet.
@@ -39,7 +40,7 @@ pub fn settings() -> Settings {
 }
 
 /// Where the host's Python is: its executable, and the folder that it needs besides `/usr`.
-pub fn python() -> (PathBuf, PathBuf) {
+pub(crate) fn python() -> (PathBuf, PathBuf) {
     let output = std::process::Command::new("python3")
         .args(["-c", "import os, sys; print(os.path.realpath(sys.executable)); print(sys.base_prefix)"])
         .output()
@@ -50,7 +51,7 @@ pub fn python() -> (PathBuf, PathBuf) {
 }
 
 /// The host's `/usr` and Python.
-pub fn root() -> TemplateSpec {
+pub(crate) fn root() -> TemplateSpec {
     let (_, prefix) = python();
     let mut spec = TemplateSpec { name: "test".into(), ..TemplateSpec::default() };
     spec.binds.push(Attachment::same("/usr"));
@@ -72,13 +73,13 @@ pub fn root() -> TemplateSpec {
     spec
 }
 
-pub fn shell(template: &Template, script: &str) -> Spec {
+pub(crate) fn shell(template: &Template, script: &str) -> Spec {
     let mut spec = Spec::new(template.clone(), ["/bin/sh", "-c", script].map(OsString::from).to_vec());
     spec.env = vec![("PATH".into(), "/usr/bin:/bin".into())];
     spec
 }
 
-pub fn python_program(template: &Template, script: &str) -> Spec {
+pub(crate) fn python_program(template: &Template, script: &str) -> Spec {
     let (executable, _) = python();
     let argv = vec![executable.into(), "-I".into(), "-S".into(), "-c".into(), script.into()];
     let mut spec = Spec::new(template.clone(), argv);
@@ -88,22 +89,22 @@ pub fn python_program(template: &Template, script: &str) -> Spec {
 
 /// What a program printed and how it ended.
 #[derive(Debug)]
-pub struct Ended {
-    pub stdout: String,
-    pub stderr: String,
-    pub exited: Exited,
+pub(crate) struct Ended {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) exited: Exited,
 }
 
 impl Ended {
     /// Standard output of a program that succeeded.
     #[track_caller]
-    pub fn output(&self) -> &str {
+    pub(crate) fn output(&self) -> &str {
         assert_eq!(self.exited.exit, sandbox::Exit::Code(0), "{self:?}");
         self.stdout.trim_end()
     }
 }
 
-pub async fn read_all(pipe: OwnedFd) -> String {
+pub(crate) async fn read_all(pipe: OwnedFd) -> String {
     let mut pipe = tokio::net::unix::pipe::Receiver::from_owned_fd(pipe).expect("a pipe");
     let mut bytes = Vec::new();
     pipe.read_to_end(&mut bytes).await.expect("read");
@@ -111,13 +112,13 @@ pub async fn read_all(pipe: OwnedFd) -> String {
 }
 
 /// Waits for the end of a program, and of everything it left.
-pub async fn finish(mut sandbox: Sandbox) -> Ended {
+pub(crate) async fn finish(mut sandbox: Sandbox) -> Ended {
     let (stdout, stderr) = (sandbox.take_stdout().unwrap(), sandbox.take_stderr().unwrap());
     let (stdout, stderr, exited) = tokio::join!(read_all(stdout), read_all(stderr), sandbox.exited());
     sandbox.kill().await;
     Ended { stdout, stderr, exited }
 }
 
-pub async fn run(node: &Sandboxes, spec: Spec) -> Ended {
+pub(crate) async fn run(node: &Sandboxes, spec: Spec) -> Ended {
     finish(node.spawn(spec).await.expect("spawn")).await
 }
