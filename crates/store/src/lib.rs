@@ -41,7 +41,8 @@
 //! | `STRICT`, `WITHOUT ROWID` | as SQLite has them | dropped | |
 //!
 //! Truth values are stored as `INTEGER` and compared as such (`WHERE enabled = 1`).
-//! A statement that changes the schema runs in migrations only.
+//! A statement that changes the schema runs in migrations only; no constraint is `DEFERRED`, nor does any resolve a conflict by
+//! `ROLLBACK`.
 
 mod blobs;
 mod database;

@@ -61,6 +61,7 @@ pub(crate) fn migrate(target: &mut dyn Target, steps: &'static [Migration]) -> R
     let journal = text(target, JOURNAL);
     target.batch(&journal).map_err(unavailable)?;
     for (owner, steps) in [("store", OWN), ("service", steps)] {
+        refuse_deferred(steps)?;
         let taken = target.taken(owner).map_err(unavailable)?;
         for step in missing(owner, steps, &taken)? {
             let failed = |source| Error::Migration { id: step.id, name: step.name, source };
@@ -71,6 +72,17 @@ pub(crate) fn migrate(target: &mut dyn Target, steps: &'static [Migration]) -> R
             target.batch(&sql).map_err(failed)?;
             target.note(owner, step.id, step.name).map_err(failed)?;
         }
+    }
+    Ok(())
+}
+
+/// A constraint checked at the commit would let one closure fail all others of its group.
+fn refuse_deferred(steps: &[Migration]) -> Result<(), Error> {
+    let word = "DEFERRED";
+    let deferred =
+        |sql: &str| sql.split(|c: char| !c.is_ascii_alphabetic()).any(|w| w.eq_ignore_ascii_case(word));
+    if steps.iter().any(|step| deferred(step.sqlite) || step.postgres.is_some_and(deferred)) {
+        return Err(Error::Forbidden { word: String::from(word) });
     }
     Ok(())
 }

@@ -3,14 +3,28 @@
 //! A small reader of tokens: texts in quotes, identifiers in double quotes and comments pass as they are; `?1` becomes
 //! `$1`; the names of types are exchanged.
 
-/// Translates a statement of a closure. Pure.
-pub(crate) fn statement(sql: &str) -> String {
-    translate(sql, Kind::Statement)
+/// A statement as PostgreSQL takes it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Statement {
+    pub(crate) sql: String,
+    /// The highest number of a parameter.
+    pub(crate) parameters: usize,
+}
+
+/// Translates a statement of a closure. Parameters that are null are written out, since the server could not tell their
+/// type in places like `?1 IS NULL`. Pure.
+pub(crate) fn statement(sql: &str, is_null: impl Fn(usize) -> bool) -> Statement {
+    let mut parameters = 0;
+    let sql = translate(sql, Kind::Statement, |number, out| {
+        parameters = parameters.max(number);
+        if is_null(number) { out.push_str("NULL") } else { out.push_str(&format!("${number}")) }
+    });
+    Statement { sql, parameters }
 }
 
 /// Translates the statements of a migration: texts get the collation of bytes, SQLite's table options go. Pure.
 pub(crate) fn schema(sql: &str) -> String {
-    translate(sql, Kind::Schema)
+    translate(sql, Kind::Schema, |number, out| out.push_str(&format!("?{number}")))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -19,15 +33,14 @@ enum Kind {
     Schema,
 }
 
-fn translate(sql: &str, kind: Kind) -> String {
+fn translate(sql: &str, kind: Kind, mut parameter: impl FnMut(usize, &mut String)) -> String {
     let mut out = String::with_capacity(sql.len() + 16);
     let mut rest = sql;
     while !rest.is_empty() {
         let (token, after) = rest.split_at(token_end(rest));
         rest = after;
-        if let Some(number) = token.strip_prefix('?') {
-            out.push('$');
-            out.push_str(number);
+        if let Some(number) = token.strip_prefix('?').and_then(|number| number.parse().ok()) {
+            parameter(number, &mut out);
         } else if token.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
             rest = word(token, rest, kind, &mut out);
         } else {
@@ -103,6 +116,20 @@ fn token_end(text: &str) -> usize {
 mod tests {
     use super::*;
 
+    fn statement(sql: &str) -> String {
+        super::statement(sql, |_| false).sql
+    }
+
+    fn squeezed(sql: &str) -> String {
+        schema(sql).split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn writes_nulls_out_and_counts_parameters() {
+        let translated = super::statement("SELECT ?2, ?1 WHERE ?1 IS NULL", |number| number == 1);
+        assert_eq!(translated, Statement { sql: "SELECT $2, NULL WHERE NULL IS NULL".into(), parameters: 2 });
+    }
+
     #[test]
     fn exchanges_placeholders_outside_of_texts() {
         assert_eq!(
@@ -128,15 +155,9 @@ mod tests {
 
     #[test]
     fn drops_table_options() {
-        let want = "CREATE TABLE t (a BIGINT)   ;";
-        assert_eq!(
-            schema("CREATE TABLE t (a INTEGER) STRICT, WITHOUT ROWID;").replace("  ", " "),
-            want.replace("  ", " ")
-        );
-        assert_eq!(
-            schema("CREATE TABLE t (a INTEGER) WITHOUT ROWID, STRICT;").replace("  ", " "),
-            want.replace("  ", " ")
-        );
+        let want = "CREATE TABLE t (a BIGINT) ;";
+        assert_eq!(squeezed("CREATE TABLE t (a INTEGER) STRICT, WITHOUT ROWID;"), want);
+        assert_eq!(squeezed("CREATE TABLE t (a INTEGER) WITHOUT ROWID, STRICT;"), want);
     }
 
     #[test]

@@ -112,13 +112,14 @@ impl Session {
             return Ok(statement.clone());
         }
         let kinds: Vec<Kind> = kinds().collect();
-        let types: Vec<_> = kinds.iter().map(|kind| kind.declared()).collect();
-        let prepared = self.client.prepare_typed(&dialect::statement(sql), &types);
-        let statement = prepared.map_err(|error| self.classify(error))?;
-        let expected = statement.params().len();
-        if expected != params.len() {
-            return Err(Error::Parameters { expected, got: params.len() });
+        let translated =
+            dialect::statement(sql, |number| kinds.get(number.wrapping_sub(1)) == Some(&Kind::Null));
+        if translated.parameters != params.len() {
+            return Err(Error::Parameters { expected: translated.parameters, got: params.len() });
         }
+        let types: Vec<_> = kinds.iter().map(|kind| kind.declared()).collect();
+        let prepared = self.client.prepare_typed(&translated.sql, &types);
+        let statement = prepared.map_err(|error| self.classify(error))?;
         if self.statements_count >= self.statements_max {
             self.statements.clear();
             self.statements_count = 0;

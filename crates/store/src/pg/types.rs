@@ -32,10 +32,10 @@ impl Kind {
 
     pub(super) fn declared(self) -> Type {
         match self {
-            Kind::Null => Type::UNKNOWN,
             Kind::Integer => Type::INT8,
             Kind::Real => Type::FLOAT8,
-            Kind::Text => Type::TEXT,
+            // A null is written into the statement; its parameter is not used.
+            Kind::Text | Kind::Null => Type::TEXT,
             Kind::Blob => Type::BYTEA,
         }
     }
