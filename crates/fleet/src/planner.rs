@@ -401,7 +401,7 @@ impl Planner {
         self.admission.leave(self.pools[row].function);
         match state {
             // Only after a call, so that every environment serves at least one.
-            Environment::Idle { .. } => match self.starts.must_yield(row, &self.pools, &self.limits, now) {
+            Environment::Idle { .. } => match self.must_yield(row, now) {
                 Some(starved) => {
                     self.starts.favour(starved);
                     self.totals.evicted += 1;

@@ -1,6 +1,6 @@
 //! Which start begins next: turns between pools, the bound of parallel starts, memory.
 
-use super::{Effect, Member, Planner, Refusal, Tick, pool::Pool, table::Row, table::Table};
+use super::{Effect, Member, Planner, Refusal, Tick, pool::Pool, table::Row};
 use crate::{
     Limits,
     environment::{Environment, Transition},
@@ -75,25 +75,6 @@ impl Starts {
         if self.favoured == Some(row) {
             self.favoured = None;
         }
-    }
-
-    /// The starved pool that must get the place of an environment just released in `row`: it has no environment at
-    /// all, and its oldest call has waited long.
-    pub(super) fn must_yield(
-        &self,
-        row: Row<Pool>,
-        pools: &Table<Pool>,
-        limits: &Limits,
-        now: Tick,
-    ) -> Option<Row<Pool>> {
-        let oldest = |row: Row<Pool>| pools[row].queue.front().map(|queued| queued.since);
-        let candidates = self.ring.iter().copied().filter(|&other| {
-            let pool = &pools[other];
-            other != row && pool.starved && pool.serving() == 0
-        });
-        let starved = candidates.min_by_key(|&other| oldest(other))?;
-        let waits = now.since(oldest(starved)?) >= limits.yield_after_us;
-        waits.then_some(starved)
     }
 }
 
@@ -180,6 +161,29 @@ impl Planner {
         self.totals.starts += 1;
         out.push(Effect::Launch { environment: id, call: queued.call, queued_us: now.since(queued.since) });
         Turn::Begun
+    }
+
+    /// The starved pool that must get the place of an environment just released in `row`: it has no environment at
+    /// all, its oldest call has waited long, and it could start if only it had the memory.
+    pub(super) fn must_yield(&self, row: Row<Pool>, now: Tick) -> Option<Row<Pool>> {
+        if self.starts.ring.is_empty() || self.starts.slots_used() >= self.limits.starts_parallel {
+            return None;
+        }
+        // The released environment itself is idle by now.
+        let own = u64::from(self.pools[row].memory.0);
+        let max = u64::from(self.limits.memory_max().0);
+        let available =
+            (max + self.memory.stopping + self.memory.idle).saturating_sub(self.memory.used + own);
+        let candidates = self.starts.ring.iter().copied().filter_map(|other| {
+            let pool = &self.pools[other];
+            let oldest = pool.queue.front()?.since;
+            let starved = pool.serving() == 0
+                && u64::from(pool.memory.0) > available
+                && now.since(oldest) >= self.limits.yield_after_us
+                && pool.not_before <= now;
+            (other != row && starved).then_some((oldest, other))
+        });
+        candidates.min_by_key(|&(oldest, _)| oldest).map(|(_, starved)| starved)
     }
 
     /// Ends idle environments, least valuable first, until `mib` is free or will be.

@@ -1,0 +1,215 @@
+//! The driver over environments that exist only in memory; time is virtual.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a broken expectation ends the test"
+)]
+
+#[path = "driver/fake.rs"]
+mod fake;
+
+use base::{Answer, Execute, ExecuteError, Exit, LaunchError, MemoryMib, ThrottleReason};
+use fake::{Script, World, call, spec};
+use fleet::{Fleet, Limits, Settings};
+use std::{sync::Arc, time::Duration};
+
+fn settings() -> Settings {
+    Settings {
+        limits: Limits::new(MemoryMib(10_000), 2),
+        launch_max: Duration::from_secs(60),
+        stop_max: Duration::from_secs(10),
+    }
+}
+
+fn fleet(world: &Arc<World>, settings: Settings) -> Fleet {
+    Fleet::new(settings, Arc::clone(world) as _, Arc::clone(world) as _)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_call_is_cold_and_the_next_is_warm() {
+    let world = World::new(Script { launch_ms: 30, ..Script::default() });
+    let fleet = fleet(&world, settings());
+    let answer = fleet.execute(spec("f"), call(b"1")).await.unwrap().answer;
+    assert!(matches!(answer, Answer::Buffered(body) if body.as_ref() == b"1"));
+    fleet.execute(spec("f"), call(b"2")).await.unwrap();
+    let calls = world.calls();
+    assert_eq!((calls[0].cold, calls[1].cold), (true, false));
+    assert!(calls[0].waited.0 >= 30_000 && calls[1].waited.0 == 0, "{calls:?}");
+    assert_eq!(world.launched(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_environment_runs_one_call_at_a_time() {
+    let world = World::new(Script { launch_ms: 5, run_ms: 50, ..Script::default() });
+    let fleet = fleet(&world, settings());
+    let calls: Vec<_> = (0..20).map(|_| tokio::spawn(fleet.execute(spec("f"), call(b"x")))).collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(world.most_at_once_in_one(), 1);
+    assert_eq!(world.calls().len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_the_queue_frees_its_place() {
+    let world = World::new(Script { launch_ms: 1_000, ..Script::default() });
+    let fleet = fleet(&world, settings());
+    let spec = spec("f");
+    let waiting =
+        tokio::time::timeout(Duration::from_millis(10), fleet.execute(Arc::clone(&spec), call(b"x")));
+    assert!(waiting.await.is_err());
+    assert_eq!(fleet.pressure(&spec.key).function, 0);
+    assert_eq!(fleet.snapshot().totals.cancelled, 1);
+    // Its start goes on and serves the next.
+    fleet.execute(Arc::clone(&spec), call(b"y")).await.unwrap();
+    assert_eq!(world.launched(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_a_running_call_does_not_stop_it() {
+    let world = World::new(Script { run_ms: 1_000, ..Script::default() });
+    let fleet = fleet(&world, settings());
+    let spec = spec("f");
+    let running =
+        tokio::time::timeout(Duration::from_millis(10), fleet.execute(Arc::clone(&spec), call(b"x")));
+    assert!(running.await.is_err());
+    assert_eq!(fleet.pressure(&spec.key).function, 1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(world.finished(), 1);
+    assert_eq!(fleet.pressure(&spec.key).function, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_calls_are_metered_and_named() {
+    let world = World::new(Script { run_ms: 100, ..Script::default() });
+    let mut settings = settings();
+    settings.limits.account_concurrency = 1;
+    let fleet = fleet(&world, settings);
+    let first = tokio::spawn(fleet.execute(spec("f"), call(b"x")));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let second = fleet.execute(spec("f"), call(b"y")).await;
+    assert!(matches!(
+        second,
+        Err(ExecuteError::Throttled(ThrottleReason::ConcurrentInvocationLimitExceeded))
+    ));
+    assert_eq!(world.throttled(), 1);
+    first.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn transient_launch_failures_are_repeated_and_permanent_ones_told() {
+    let world = World::new(Script { launch_failures: 2, ..Script::default() });
+    let fleet = fleet(&world, settings());
+    fleet.execute(spec("f"), call(b"x")).await.unwrap();
+    let world = World::new(Script { missing_code: true, ..Script::default() });
+    let fleet = self::fleet(&world, settings());
+    let told = fleet.execute(spec("f"), call(b"x")).await;
+    assert!(matches!(told, Err(ExecuteError::Launch(why)) if matches!(*why, LaunchError::CodeMissing(_))));
+    assert_eq!(fleet.snapshot().pools.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_hangs_is_given_up() {
+    let world = World::new(Script { launch_ms: 1_000_000, ..Script::default() });
+    let mut settings = settings();
+    settings.launch_max = Duration::from_secs(1);
+    let fleet = fleet(&world, settings);
+    let told = fleet.execute(spec("f"), call(b"x")).await;
+    assert!(matches!(told, Err(ExecuteError::Launch(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_panics_fails_its_calls_only() {
+    let world = World::new(Script { launch_panics: true, ..Script::default() });
+    let fleet = fleet(&world, settings());
+    assert!(matches!(fleet.execute(spec("f"), call(b"x")).await, Err(ExecuteError::Launch(_))));
+    assert_eq!(fleet.snapshot().memory_used, MemoryMib(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_environments_end_in_time() {
+    let world = World::new(Script::default());
+    let fleet = fleet(&world, settings());
+    fleet.execute(spec("f"), call(b"x")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(590)).await;
+    assert_eq!(world.stopped(), 0);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert_eq!(world.stopped(), 1);
+    assert_eq!(fleet.snapshot().pools.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn environments_that_end_while_idle_are_replaced() {
+    let world = World::new(Script::default());
+    let fleet = fleet(&world, settings());
+    fleet.execute(spec("f"), call(b"x")).await.unwrap();
+    world.crash_all(Exit::Crashed);
+    world.until(|world| world.stopped() == 1).await;
+    fleet.execute(spec("f"), call(b"y")).await.unwrap();
+    assert_eq!(world.launched(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn environments_that_are_gone_after_a_call_are_not_used_again() {
+    let world = World::new(Script { reusable: false, ..Script::default() });
+    let fleet = fleet(&world, settings());
+    for _ in 0..3 {
+        fleet.execute(spec("f"), call(b"x")).await.unwrap();
+    }
+    assert_eq!(world.launched(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retiring_ends_what_is_idle() {
+    let world = World::new(Script::default());
+    let fleet = fleet(&world, settings());
+    let spec = spec("f");
+    fleet.execute(Arc::clone(&spec), call(b"x")).await.unwrap();
+    fleet.retire(&spec.key);
+    world.until(|world| world.stopped() == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_waits_for_calls_then_ends_them() {
+    let world = World::new(Script { run_ms: 500, ..Script::default() });
+    let fleet = fleet(&world, settings());
+    let running = tokio::spawn(fleet.execute(spec("f"), call(b"x")));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(fleet.drain(Duration::from_secs(5)).await, 0);
+    running.await.unwrap().unwrap();
+    assert!(matches!(fleet.execute(spec("f"), call(b"y")).await, Err(ExecuteError::ShuttingDown)));
+
+    let world = World::new(Script { run_ms: 500_000, ..Script::default() });
+    let fleet = self::fleet(&world, settings());
+    let running = tokio::spawn(fleet.execute(spec("f"), call(b"x")));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    assert_eq!(fleet.drain(Duration::from_secs(5)).await, 0);
+    assert_eq!(world.stopped(), 1);
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_the_fleet_ends_idle_environments() {
+    let world = World::new(Script::default());
+    let fleet = fleet(&world, settings());
+    fleet.execute(spec("f"), call(b"x")).await.unwrap();
+    drop(fleet);
+    world.until(|world| world.stopped() == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn snapshots_show_pools_and_memory() {
+    let world = World::new(Script { launch_ms: 7, run_ms: 100, ..Script::default() });
+    let fleet = fleet(&world, settings());
+    let busy = tokio::spawn(fleet.execute(spec("f"), call(b"x")));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let snapshot = fleet.snapshot();
+    let [pool] = &snapshot.pools[..] else { panic!("{snapshot:?}") };
+    assert_eq!((pool.busy, pool.idle, pool.queued), (1, 0, 0));
+    assert_eq!(snapshot.memory_used, MemoryMib(128));
+    assert_eq!(pool.environments.len(), 1);
+    assert!(pool.resident.0 > 0);
+    busy.await.unwrap().unwrap();
+}
