@@ -1,1 +1,166 @@
 //! Lambda functions: their configuration, code, versions and invocation.
+//!
+//! Owns: the Lambda API's function part ([`api`]), the rules of names, configurations, states and retries ([`logic`]),
+//! the tables of functions, versions, packages and accepted asynchronous invocations, and the background work on them.
+//! Must never know: how functions are run ([`base::Execute`]), unpacked ([`base::Packages`]) or which runtimes there are
+//! ([`base::RuntimeCatalog`]); other services; SQL outside `data`.
+//!
+//! # For the composition root
+//! - [`Functions::new`] opens nothing and starts nothing; the database must be open with [`MIGRATIONS`].
+//! - Register it with the gateway, mount [`Functions::download`] at [`DOWNLOAD_PATH`], and spawn [`Functions::run_events`]
+//!   and [`Functions::run_upkeep`], each in one task of the node: both are safe to abort and to run on many nodes.
+//! - Whatever changes functions goes through this type: the invoke path reads them from memory.
+
+pub mod api;
+mod cache;
+mod code;
+mod data;
+mod download;
+mod error;
+pub mod logic;
+pub mod model;
+mod ops;
+mod tasks;
+
+pub use data::MIGRATIONS;
+pub use download::DOWNLOAD_PATH;
+pub use error::Error;
+pub use tasks::EventCounts;
+
+use base::{
+    ByteCount, Clock, Entropy, Execute, Millis, Packages, RequestId, RuntimeCatalog, Timestamp, limits,
+};
+use logic::{dispatch::Bounds, names::Asker, retry::Waits};
+use std::sync::Arc;
+use store::{Blobs, Database};
+use tokio::sync::Notify;
+
+/// What can be set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of this node, the same after a restart: leases of its earlier lives are void. Default `local`.
+    pub node: String,
+    /// How long CreateFunction and UpdateFunctionCode wait for unpacking before they answer `Pending` or `InProgress`.
+    /// Default 20 s.
+    pub unpack_wait: Millis,
+    /// How long a package that nobody references is kept: longer than any upload and any invocation. Default 20 min.
+    pub package_grace: Millis,
+    /// Between looks for work that no signal announced: packages to remove, versions still pending, events of nodes
+    /// that are gone. Default 5 min.
+    pub upkeep_every: Millis,
+    /// All code of an account and region. Default 75 GB.
+    pub code_storage_max: ByteCount,
+    /// Concurrent invocations of an account and region. Default 1,000.
+    pub account_concurrency: u32,
+    /// Functions kept in memory for the invoke path. Default 50,000.
+    pub cached_functions_max: usize,
+    /// Asynchronous invocations.
+    pub events: EventSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            node: "local".to_owned(),
+            unpack_wait: Millis(20_000),
+            package_grace: Millis(20 * 60_000),
+            upkeep_every: Millis(5 * 60_000),
+            code_storage_max: limits::CODE_STORAGE_MAX,
+            account_concurrency: limits::ACCOUNT_CONCURRENCY,
+            cached_functions_max: 50_000,
+            events: EventSettings::default(),
+        }
+    }
+}
+
+/// What can be set about asynchronous invocations.
+#[derive(Clone, Debug)]
+pub struct EventSettings {
+    /// How many run at once.
+    pub bounds: Bounds,
+    /// When they are retried.
+    pub waits: Waits,
+    /// How long a node that went silent keeps its events from other nodes; renewed at a third of it. Default 60 s.
+    pub lease: Millis,
+    /// Accepted invocations that may wait; beyond it 429. Default 1,000,000.
+    pub backlog_max: u64,
+}
+
+impl Default for EventSettings {
+    fn default() -> EventSettings {
+        EventSettings {
+            bounds: Bounds::default(),
+            waits: Waits::default(),
+            lease: Millis(60_000),
+            backlog_max: 1_000_000,
+        }
+    }
+}
+
+/// The service.
+pub struct Functions {
+    pub(crate) db: Database,
+    pub(crate) code: code::Code,
+    pub(crate) execute: Arc<dyn Execute>,
+    pub(crate) catalog: Arc<dyn RuntimeCatalog>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) settings: Settings,
+    pub(crate) specs: cache::Specs,
+    pub(crate) events: tasks::Events,
+    /// Wakes the upkeep: a version waits for its package.
+    pub(crate) upkeep: Notify,
+    pub(crate) links: download::Links,
+}
+
+impl Functions {
+    /// A service over its ports. `db` must have been opened with [`MIGRATIONS`].
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        db: Database,
+        blobs: Blobs,
+        execute: Arc<dyn Execute>,
+        packages: Arc<dyn Packages>,
+        catalog: Arc<dyn RuntimeCatalog>,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        settings: Settings,
+    ) -> Arc<Functions> {
+        Arc::new(Functions {
+            db,
+            code: code::Code::new(blobs, packages),
+            execute,
+            catalog,
+            specs: cache::Specs::new(settings.cached_functions_max),
+            events: tasks::Events::new(RequestId::new(&*entropy).to_string()),
+            upkeep: Notify::new(),
+            links: download::Links::new(&*entropy),
+            clock,
+            entropy,
+            settings,
+        })
+    }
+
+    /// Forgets everything kept in memory; for a node whose database was replaced or emptied underneath it.
+    pub fn forget_cached(&self) {
+        self.specs.clear();
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn fresh_id(&self) -> RequestId {
+        RequestId::new(&*self.entropy)
+    }
+}
+
+/// Runs `act` as the asker of a request for `action`.
+pub(crate) fn asking<T>(
+    context: &wire::Context,
+    action: &'static str,
+    act: impl FnOnce(Asker<'_>) -> T,
+) -> T {
+    let who = || context.principal.arn();
+    act(Asker { account: context.account, region: &context.region, who: &who, action })
+}

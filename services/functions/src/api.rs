@@ -1,0 +1,764 @@
+//! The wire surface: requests, answers and the table of operations. Shapes follow the Lambda API model 2015-03-31.
+
+use crate::{
+    Functions,
+    logic::{
+        names,
+        settings::{
+            DeadLetterConfig, Environment, EphemeralStorage, Features, LoggingConfig, SnapStart,
+            TracingConfig, VpcConfig, Wanted,
+        },
+    },
+};
+use base64::Engine as _;
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::{collections::BTreeMap, fmt};
+use wire::{Context, RawRequest, RawResponse};
+
+/// Largest request that carries a package: 50 MB in base64 with its envelope. Source: observed.
+pub const CODE_REQUEST_MAX: usize = 70_167_211;
+/// Largest synchronous payload, and so the largest Invoke request.
+pub const INVOKE_REQUEST_MAX: usize = base::limits::PAYLOAD_SYNC_MAX.0 as usize;
+
+/// Base64 in JSON.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Blob(pub Bytes);
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Blob({} bytes)", self.0.len())
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Blob, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Blob;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("base64")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Blob, E> {
+                base64::engine::general_purpose::STANDARD
+                    .decode(text)
+                    .map(|bytes| Blob(bytes.into()))
+                    .map_err(|_| E::custom("Blobs must be base64 encoded"))
+            }
+        }
+        deserializer.deserialize_str(Visitor)
+    }
+}
+
+/// `FunctionCode`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[allow(missing_docs)]
+pub struct FunctionCode {
+    pub zip_file: Option<Blob>,
+    #[serde(rename = "S3Bucket")]
+    pub s3_bucket: Option<String>,
+    #[serde(rename = "S3Key")]
+    pub s3_key: Option<String>,
+    #[serde(rename = "S3ObjectVersion")]
+    pub s3_object_version: Option<String>,
+    pub image_uri: Option<String>,
+    #[serde(rename = "SourceKMSKeyArn")]
+    pub source_kms_key_arn: Option<String>,
+}
+
+/// CreateFunction.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct CreateFunctionRequest {
+    pub function_name: String,
+    pub role: Option<String>,
+    pub runtime: Option<String>,
+    pub handler: Option<String>,
+    pub code: FunctionCode,
+    pub description: Option<String>,
+    pub timeout: Option<i64>,
+    pub memory_size: Option<i64>,
+    pub publish: Option<bool>,
+    pub environment: Option<Environment>,
+    pub tags: Option<BTreeMap<String, String>>,
+    pub architectures: Option<Vec<String>>,
+    pub ephemeral_storage: Option<EphemeralStorage>,
+    pub logging_config: Option<LoggingConfig>,
+    pub package_type: Option<String>,
+    pub vpc_config: Option<VpcConfig>,
+    pub dead_letter_config: Option<DeadLetterConfig>,
+    #[serde(rename = "KMSKeyArn")]
+    pub kms_key_arn: Option<String>,
+    pub tracing_config: Option<TracingConfig>,
+    pub layers: Option<Vec<String>>,
+    pub file_system_configs: Option<Vec<serde_json::Value>>,
+    pub image_config: Option<BTreeMap<String, serde_json::Value>>,
+    pub code_signing_config_arn: Option<String>,
+    pub snap_start: Option<SnapStart>,
+    pub capacity_provider_config: Option<serde_json::Value>,
+    pub publish_to: Option<String>,
+    pub durable_config: Option<serde_json::Value>,
+    pub tenancy_config: Option<serde_json::Value>,
+}
+
+impl CreateFunctionRequest {
+    /// The members that make up a configuration, taken out of the request.
+    pub(crate) fn wanted(&mut self) -> Wanted {
+        Wanted {
+            role: self.role.take(),
+            runtime: self.runtime.take(),
+            handler: self.handler.take(),
+            description: self.description.take(),
+            timeout: self.timeout,
+            memory: self.memory_size,
+            scratch: self.ephemeral_storage,
+            architectures: self.architectures.take(),
+            environment: self.environment.take(),
+            logging: self.logging_config.take(),
+            features: Features {
+                package_type: self.package_type.take(),
+                vpc: self.vpc_config.take(),
+                dead_letter: self.dead_letter_config.take(),
+                kms_key: self.kms_key_arn.take(),
+                tracing: self.tracing_config.take(),
+                layers: self.layers.take(),
+                file_systems: self.file_system_configs.take(),
+                image: self.image_config.take(),
+                code_signing: self.code_signing_config_arn.take(),
+                snap_start: self.snap_start.take(),
+                capacity_provider: self.capacity_provider_config.take(),
+                durable: self.durable_config.take(),
+                tenancy: self.tenancy_config.take(),
+                publish_to: self.publish_to.take(),
+            },
+        }
+    }
+}
+
+/// UpdateFunctionConfiguration.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct UpdateFunctionConfigurationRequest {
+    pub function_name: String,
+    pub role: Option<String>,
+    pub runtime: Option<String>,
+    pub handler: Option<String>,
+    pub description: Option<String>,
+    pub timeout: Option<i64>,
+    pub memory_size: Option<i64>,
+    pub environment: Option<Environment>,
+    pub revision_id: Option<String>,
+    pub ephemeral_storage: Option<EphemeralStorage>,
+    pub logging_config: Option<LoggingConfig>,
+    pub vpc_config: Option<VpcConfig>,
+    pub dead_letter_config: Option<DeadLetterConfig>,
+    #[serde(rename = "KMSKeyArn")]
+    pub kms_key_arn: Option<String>,
+    pub tracing_config: Option<TracingConfig>,
+    pub layers: Option<Vec<String>>,
+    pub file_system_configs: Option<Vec<serde_json::Value>>,
+    pub image_config: Option<BTreeMap<String, serde_json::Value>>,
+    pub snap_start: Option<SnapStart>,
+    pub capacity_provider_config: Option<serde_json::Value>,
+    pub durable_config: Option<serde_json::Value>,
+}
+
+impl UpdateFunctionConfigurationRequest {
+    /// The members that make up a configuration, taken out of the request.
+    pub(crate) fn wanted(&mut self) -> Wanted {
+        Wanted {
+            role: self.role.take(),
+            runtime: self.runtime.take(),
+            handler: self.handler.take(),
+            description: self.description.take(),
+            timeout: self.timeout,
+            memory: self.memory_size,
+            scratch: self.ephemeral_storage,
+            architectures: None,
+            environment: self.environment.take(),
+            logging: self.logging_config.take(),
+            features: Features {
+                package_type: None,
+                vpc: self.vpc_config.take(),
+                dead_letter: self.dead_letter_config.take(),
+                kms_key: self.kms_key_arn.take(),
+                tracing: self.tracing_config.take(),
+                layers: self.layers.take(),
+                file_systems: self.file_system_configs.take(),
+                image: self.image_config.take(),
+                code_signing: None,
+                snap_start: self.snap_start.take(),
+                capacity_provider: self.capacity_provider_config.take(),
+                durable: self.durable_config.take(),
+                tenancy: None,
+                publish_to: None,
+            },
+        }
+    }
+}
+
+/// UpdateFunctionCode.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct UpdateFunctionCodeRequest {
+    pub function_name: String,
+    pub zip_file: Option<Blob>,
+    #[serde(rename = "S3Bucket")]
+    pub s3_bucket: Option<String>,
+    #[serde(rename = "S3Key")]
+    pub s3_key: Option<String>,
+    #[serde(rename = "S3ObjectVersion")]
+    pub s3_object_version: Option<String>,
+    pub image_uri: Option<String>,
+    pub publish: Option<bool>,
+    pub dry_run: Option<bool>,
+    pub revision_id: Option<String>,
+    pub architectures: Option<Vec<String>>,
+    #[serde(rename = "SourceKMSKeyArn")]
+    pub source_kms_key_arn: Option<String>,
+    pub publish_to: Option<String>,
+}
+
+impl UpdateFunctionCodeRequest {
+    /// The members that say where the code is, taken out of the request.
+    pub(crate) fn code(&mut self) -> FunctionCode {
+        FunctionCode {
+            zip_file: self.zip_file.take(),
+            s3_bucket: self.s3_bucket.take(),
+            s3_key: self.s3_key.take(),
+            s3_object_version: self.s3_object_version.take(),
+            image_uri: self.image_uri.take(),
+            source_kms_key_arn: self.source_kms_key_arn.take(),
+        }
+    }
+}
+
+/// GetFunction, GetFunctionConfiguration and DeleteFunction.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct QualifiedRequest {
+    pub function_name: String,
+    pub qualifier: Option<String>,
+}
+
+/// GetFunctionConcurrency and DeleteFunctionConcurrency.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct FunctionRequest {
+    pub function_name: String,
+}
+
+/// ListFunctions.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ListFunctionsRequest {
+    pub master_region: Option<String>,
+    pub function_version: Option<String>,
+    pub marker: Option<String>,
+    pub max_items: Option<i64>,
+}
+
+/// ListVersionsByFunction.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ListVersionsRequest {
+    pub function_name: String,
+    pub marker: Option<String>,
+    pub max_items: Option<i64>,
+}
+
+/// PublishVersion.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct PublishVersionRequest {
+    pub function_name: String,
+    #[serde(rename = "CodeSha256")]
+    pub code_sha256: Option<String>,
+    pub description: Option<String>,
+    pub revision_id: Option<String>,
+    pub publish_to: Option<String>,
+}
+
+/// TagResource.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct TagResourceRequest {
+    pub resource: String,
+    pub tags: BTreeMap<String, String>,
+}
+
+/// UntagResource.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct UntagResourceRequest {
+    pub resource: String,
+    pub tag_keys: Vec<String>,
+}
+
+/// ListTags.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ListTagsRequest {
+    pub resource: String,
+}
+
+/// PutFunctionConcurrency.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct PutFunctionConcurrencyRequest {
+    pub function_name: String,
+    pub reserved_concurrent_executions: i64,
+}
+
+/// Inputs without members.
+#[derive(Debug, Deserialize)]
+pub struct Nothing {}
+
+/// `FunctionConfiguration`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct FunctionConfiguration {
+    pub function_name: String,
+    pub function_arn: String,
+    pub runtime: String,
+    pub role: String,
+    pub handler: String,
+    pub code_size: u64,
+    pub description: String,
+    pub timeout: u32,
+    pub memory_size: u32,
+    pub last_modified: String,
+    #[serde(rename = "CodeSha256")]
+    pub code_sha256: String,
+    pub version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EnvironmentResponse>,
+    pub tracing_config: TracingConfigResponse,
+    pub revision_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_reason_code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_update_status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_update_status_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_update_status_reason_code: Option<&'static str>,
+    pub package_type: &'static str,
+    pub architectures: [String; 1],
+    pub ephemeral_storage: EphemeralStorage,
+    pub snap_start: SnapStartResponse,
+    pub logging_config: LoggingConfig,
+}
+
+/// `EnvironmentResponse`.
+#[derive(Clone, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct EnvironmentResponse {
+    pub variables: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for EnvironmentResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EnvironmentResponse({} variables)", self.variables.len())
+    }
+}
+
+/// `TracingConfigResponse`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct TracingConfigResponse {
+    pub mode: &'static str,
+}
+
+/// `SnapStartResponse`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct SnapStartResponse {
+    pub apply_on: &'static str,
+    pub optimization_status: &'static str,
+}
+
+/// GetFunction's answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct GetFunctionResponse {
+    pub configuration: FunctionConfiguration,
+    pub code: FunctionCodeLocation,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
+}
+
+/// `FunctionCodeLocation`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct FunctionCodeLocation {
+    pub repository_type: &'static str,
+    pub location: String,
+}
+
+/// `Concurrency`; without a number where nothing is reserved.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct Concurrency {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserved_concurrent_executions: Option<u32>,
+}
+
+/// ListFunctions' answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ListFunctionsResponse {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_marker: Option<String>,
+    pub functions: Vec<FunctionConfiguration>,
+}
+
+/// ListVersionsByFunction's answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ListVersionsResponse {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_marker: Option<String>,
+    pub versions: Vec<FunctionConfiguration>,
+}
+
+/// ListTags' answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ListTagsResponse {
+    pub tags: BTreeMap<String, String>,
+}
+
+/// GetAccountSettings' answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct AccountSettings {
+    pub account_limit: AccountLimit,
+    pub account_usage: AccountUsage,
+}
+
+/// `AccountLimit`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct AccountLimit {
+    pub total_code_size: u64,
+    pub code_size_unzipped: u64,
+    pub code_size_zipped: u64,
+    pub concurrent_executions: u32,
+    pub unreserved_concurrent_executions: u32,
+}
+
+/// `AccountUsage`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct AccountUsage {
+    pub total_code_size: u64,
+    pub function_count: u64,
+}
+
+/// An input that names a function, for the permission asked.
+pub(crate) trait Names {
+    /// The function as given, and the separate qualifier.
+    fn named(&self) -> (&str, Option<&str>);
+}
+
+macro_rules! names {
+    ($($input:ty: $member:ident $(, $qualifier:ident)?;)*) => {$(
+        impl Names for $input {
+            fn named(&self) -> (&str, Option<&str>) {
+                (&self.$member, None$(.or(self.$qualifier.as_deref()))?)
+            }
+        }
+    )*};
+}
+
+names! {
+    CreateFunctionRequest: function_name;
+    UpdateFunctionConfigurationRequest: function_name;
+    UpdateFunctionCodeRequest: function_name;
+    QualifiedRequest: function_name, qualifier;
+    FunctionRequest: function_name;
+    ListVersionsRequest: function_name;
+    PublishVersionRequest: function_name;
+    TagResourceRequest: resource;
+    UntagResourceRequest: resource;
+    ListTagsRequest: resource;
+    PutFunctionConcurrencyRequest: function_name;
+}
+
+impl Functions {
+    /// ARN that permission is asked for.
+    pub(crate) fn resource(&self, context: &Context, input: &impl Names) -> String {
+        let (text, qualifier) = input.named();
+        names::permission_arn(context.account, &context.region, text, qualifier)
+    }
+
+    /// The same for Invoke.
+    pub(crate) fn invoked(&self, context: &Context, request: &RawRequest) -> String {
+        let text = request.label("FunctionName").unwrap_or_default();
+        names::permission_arn(context.account, &context.region, text, request.query("Qualifier").as_deref())
+    }
+}
+
+wire::api! {
+    /// AWS Lambda: functions, their versions and their invocation.
+    impl Functions;
+    name: "lambda";
+    protocol: rest_json;
+    message_capital: [
+        ResourceNotFoundException, ServiceException, InvalidRuntimeException, InvalidZipFileException,
+        AccessDeniedException,
+    ];
+
+    operations {
+        /// Creates a function from a zip package in the request.
+        CreateFunction => create_function(CreateFunctionRequest) -> FunctionConfiguration {
+            http: POST "/2015-03-31/functions" 201,
+            body_max: CODE_REQUEST_MAX,
+            allow: "lambda:CreateFunction" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                CodeStorageExceededException, RequestEntityTooLargeException,
+            ],
+        }
+        /// Tells a function's configuration, tags, concurrency and where its package can be downloaded for 10 minutes.
+        GetFunction => get_function(QualifiedRequest) -> GetFunctionResponse {
+            http: GET "/2015-03-31/functions/{FunctionName}" 200,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:GetFunction" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Tells the configuration of a version.
+        GetFunctionConfiguration => get_function_configuration(QualifiedRequest) -> FunctionConfiguration {
+            http: GET "/2015-03-31/functions/{FunctionName}/configuration" 200,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:GetFunctionConfiguration" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Lists functions, or with FunctionVersion ALL all versions, 50 a page.
+        ListFunctions => list_functions(ListFunctionsRequest) -> ListFunctionsResponse {
+            http: GET "/2015-03-31/functions" 200,
+            query: [
+                "MasterRegion" => MasterRegion, "FunctionVersion" => FunctionVersion, "Marker" => Marker,
+                "MaxItems" => MaxItems,
+            ],
+            allow: "lambda:ListFunctions" on "*",
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException],
+        }
+        /// Replaces the code of `$LATEST`.
+        UpdateFunctionCode => update_function_code(UpdateFunctionCodeRequest) -> FunctionConfiguration {
+            http: PUT "/2015-03-31/functions/{FunctionName}/code" 200,
+            body_max: CODE_REQUEST_MAX,
+            allow: "lambda:UpdateFunctionCode" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException, CodeStorageExceededException, PreconditionFailedException,
+                RequestEntityTooLargeException,
+            ],
+        }
+        /// Changes the configuration of `$LATEST`.
+        UpdateFunctionConfiguration => update_function_configuration(UpdateFunctionConfigurationRequest) -> FunctionConfiguration {
+            http: PUT "/2015-03-31/functions/{FunctionName}/configuration" 200,
+            allow: "lambda:UpdateFunctionConfiguration" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException, PreconditionFailedException,
+            ],
+        }
+        /// Deletes a function with all versions, or with a Qualifier one version.
+        DeleteFunction => delete_function(QualifiedRequest) -> () {
+            http: DELETE "/2015-03-31/functions/{FunctionName}" 204,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:DeleteFunction" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Freezes `$LATEST` as the next version, or tells the last one if nothing has changed since.
+        PublishVersion => publish_version(PublishVersionRequest) -> FunctionConfiguration {
+            http: POST "/2015-03-31/functions/{FunctionName}/versions" 201,
+            allow: "lambda:PublishVersion" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException, CodeStorageExceededException, PreconditionFailedException,
+            ],
+        }
+        /// Lists `$LATEST` and the versions of a function, 50 a page.
+        ListVersionsByFunction => list_versions_by_function(ListVersionsRequest) -> ListVersionsResponse {
+            http: GET "/2015-03-31/functions/{FunctionName}/versions" 200,
+            query: ["Marker" => Marker, "MaxItems" => MaxItems],
+            allow: "lambda:ListVersionsByFunction" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Sets tags of a function.
+        TagResource => tag_resource(TagResourceRequest) -> () {
+            http: POST "/2017-03-31/tags/{Resource}" 204,
+            allow: "lambda:TagResource" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Removes tags of a function.
+        UntagResource => untag_resource(UntagResourceRequest) -> () {
+            http: DELETE "/2017-03-31/tags/{Resource}" 204,
+            query: ["tagKeys" => TagKeys],
+            allow: "lambda:UntagResource" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Tells the tags of a function.
+        ListTags => list_tags(ListTagsRequest) -> ListTagsResponse {
+            http: GET "/2017-03-31/tags/{Resource}" 200,
+            allow: "lambda:ListTags" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Tells the limits of the account and what it uses of them.
+        GetAccountSettings => get_account_settings(Nothing) -> AccountSettings {
+            http: GET "/2016-08-19/account-settings" 200,
+            allow: "lambda:GetAccountSettings" on "*",
+            errors: [ServiceException, TooManyRequestsException],
+        }
+        /// Reserves concurrency for a function, which also bounds it.
+        PutFunctionConcurrency => put_function_concurrency(PutFunctionConcurrencyRequest) -> Concurrency {
+            http: PUT "/2017-10-31/functions/{FunctionName}/concurrency" 200,
+            allow: "lambda:PutFunctionConcurrency" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Tells the concurrency reserved for a function.
+        GetFunctionConcurrency => get_function_concurrency(FunctionRequest) -> Concurrency {
+            http: GET "/2019-09-30/functions/{FunctionName}/concurrency" 200,
+            allow: "lambda:GetFunctionConcurrency" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Gives reserved concurrency back to the account.
+        DeleteFunctionConcurrency => delete_function_concurrency(FunctionRequest) -> () {
+            http: DELETE "/2017-10-31/functions/{FunctionName}/concurrency" 204,
+            allow: "lambda:DeleteFunctionConcurrency" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Runs a function: RequestResponse waits for its answer, Event queues the invocation durably, DryRun only
+        /// checks.
+        Invoke => invoke(RawRequest) -> RawResponse {
+            http: POST "/2015-03-31/functions/{FunctionName}/invocations" 200,
+            body_max: INVOKE_REQUEST_MAX,
+            allow: "lambda:InvokeFunction" on invoked,
+            errors: [
+                ResourceNotReadyException, TooManyRequestsException, RequestTooLargeException, InvalidRuntimeException,
+                InvalidParameterValueException, ResourceConflictException, ServiceException, ResourceNotFoundException,
+                InvalidRequestContentException,
+            ],
+        }
+    }
+    missing: [
+        AddLayerVersionPermission: POST "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy",
+        AddPermission: POST "/2015-03-31/functions/{FunctionName}/policy",
+        CheckpointDurableExecution: POST "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint",
+        CreateAlias: POST "/2015-03-31/functions/{FunctionName}/aliases",
+        CreateCapacityProvider: POST "/2025-11-30/capacity-providers",
+        CreateCodeSigningConfig: POST "/2020-04-22/code-signing-configs",
+        CreateEventSourceMapping: POST "/2015-03-31/event-source-mappings",
+        CreateFunctionUrlConfig: POST "/2021-10-31/functions/{FunctionName}/url",
+        DeleteAlias: DELETE "/2015-03-31/functions/{FunctionName}/aliases/{Name}",
+        DeleteCapacityProvider: DELETE "/2025-11-30/capacity-providers/{CapacityProviderName}",
+        DeleteCodeSigningConfig: DELETE "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
+        DeleteEventSourceMapping: DELETE "/2015-03-31/event-source-mappings/{UUID}",
+        DeleteFunctionCodeSigningConfig: DELETE "/2020-06-30/functions/{FunctionName}/code-signing-config",
+        DeleteFunctionEventInvokeConfig: DELETE "/2019-09-25/functions/{FunctionName}/event-invoke-config",
+        DeleteFunctionUrlConfig: DELETE "/2021-10-31/functions/{FunctionName}/url",
+        DeleteLayerVersion: DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}",
+        DeleteProvisionedConcurrencyConfig: DELETE "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
+        GetAlias: GET "/2015-03-31/functions/{FunctionName}/aliases/{Name}",
+        GetCapacityProvider: GET "/2025-11-30/capacity-providers/{CapacityProviderName}",
+        GetCodeSigningConfig: GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
+        GetDurableExecution: GET "/2025-12-01/durable-executions/{DurableExecutionArn}",
+        GetDurableExecutionHistory: GET "/2025-12-01/durable-executions/{DurableExecutionArn}/history",
+        GetDurableExecutionState: GET "/2025-12-01/durable-executions/{DurableExecutionArn}/state",
+        GetEventSourceMapping: GET "/2015-03-31/event-source-mappings/{UUID}",
+        GetFunctionCodeSigningConfig: GET "/2020-06-30/functions/{FunctionName}/code-signing-config",
+        GetFunctionEventInvokeConfig: GET "/2019-09-25/functions/{FunctionName}/event-invoke-config",
+        GetFunctionRecursionConfig: GET "/2024-08-31/functions/{FunctionName}/recursion-config",
+        GetFunctionScalingConfig: GET "/2025-11-30/functions/{FunctionName}/function-scaling-config",
+        GetFunctionUrlConfig: GET "/2021-10-31/functions/{FunctionName}/url",
+        GetLayerVersion: GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}",
+        GetLayerVersionByArn: GET "/2018-10-31/layers",
+        GetLayerVersionPolicy: GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy",
+        GetPolicy: GET "/2015-03-31/functions/{FunctionName}/policy",
+        GetProvisionedConcurrencyConfig: GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
+        GetRuntimeManagementConfig: GET "/2021-07-20/functions/{FunctionName}/runtime-management-config",
+        InvokeAsync: POST "/2014-11-13/functions/{FunctionName}/invoke-async",
+        InvokeWithResponseStream: POST "/2021-11-15/functions/{FunctionName}/response-streaming-invocations",
+        ListAliases: GET "/2015-03-31/functions/{FunctionName}/aliases",
+        ListCapacityProviders: GET "/2025-11-30/capacity-providers",
+        ListCodeSigningConfigs: GET "/2020-04-22/code-signing-configs",
+        ListDurableExecutionsByFunction: GET "/2025-12-01/functions/{FunctionName}/durable-executions",
+        ListEventSourceMappings: GET "/2015-03-31/event-source-mappings",
+        ListFunctionEventInvokeConfigs: GET "/2019-09-25/functions/{FunctionName}/event-invoke-config/list",
+        ListFunctionUrlConfigs: GET "/2021-10-31/functions/{FunctionName}/urls",
+        ListFunctionVersionsByCapacityProvider: GET "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions",
+        ListFunctionsByCodeSigningConfig: GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions",
+        ListLayerVersions: GET "/2018-10-31/layers/{LayerName}/versions",
+        ListLayers: GET "/2018-10-31/layers",
+        ListProvisionedConcurrencyConfigs: GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
+        PublishLayerVersion: POST "/2018-10-31/layers/{LayerName}/versions",
+        PutFunctionCodeSigningConfig: PUT "/2020-06-30/functions/{FunctionName}/code-signing-config",
+        PutFunctionEventInvokeConfig: PUT "/2019-09-25/functions/{FunctionName}/event-invoke-config",
+        PutFunctionRecursionConfig: PUT "/2024-08-31/functions/{FunctionName}/recursion-config",
+        PutFunctionScalingConfig: PUT "/2025-11-30/functions/{FunctionName}/function-scaling-config",
+        PutProvisionedConcurrencyConfig: PUT "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
+        PutRuntimeManagementConfig: PUT "/2021-07-20/functions/{FunctionName}/runtime-management-config",
+        RemoveLayerVersionPermission: DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}",
+        RemovePermission: DELETE "/2015-03-31/functions/{FunctionName}/policy/{StatementId}",
+        SendDurableExecutionCallbackFailure: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/fail",
+        SendDurableExecutionCallbackHeartbeat: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/heartbeat",
+        SendDurableExecutionCallbackSuccess: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/succeed",
+        StopDurableExecution: POST "/2025-12-01/durable-executions/{DurableExecutionArn}/stop",
+        UpdateAlias: PUT "/2015-03-31/functions/{FunctionName}/aliases/{Name}",
+        UpdateCapacityProvider: PUT "/2025-11-30/capacity-providers/{CapacityProviderName}",
+        UpdateCodeSigningConfig: PUT "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
+        UpdateEventSourceMapping: PUT "/2015-03-31/event-source-mappings/{UUID}",
+        UpdateFunctionEventInvokeConfig: POST "/2019-09-25/functions/{FunctionName}/event-invoke-config",
+        UpdateFunctionUrlConfig: PUT "/2021-10-31/functions/{FunctionName}/url",
+    ];
+}

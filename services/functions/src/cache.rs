@@ -1,0 +1,99 @@
+//! What invocations need to know of functions, in memory: the invoke path reads no store.
+
+use crate::model::{EventPolicy, FunctionId};
+use base::{FunctionSpec, Version};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// A version that can be invoked.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) spec: Arc<FunctionSpec>,
+    pub(crate) policy: EventPolicy,
+}
+
+/// Versions by function. A change takes all versions of its function out; the next invocation reads them again.
+#[derive(Debug)]
+pub(crate) struct Specs {
+    functions: RwLock<HashMap<FunctionId, HashMap<Version, Arc<Served>>>>,
+    /// Counts changes, so that what was read before a change is not kept after it.
+    epoch: AtomicU64,
+    functions_max: usize,
+}
+
+impl Specs {
+    pub(crate) fn new(functions_max: usize) -> Specs {
+        Specs { functions: RwLock::default(), epoch: AtomicU64::new(0), functions_max }
+    }
+
+    pub(crate) fn get(&self, id: &FunctionId, version: Version) -> Option<Arc<Served>> {
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        functions.get(id)?.get(&version).cloned()
+    }
+
+    /// To be taken before reading the store, for [`Specs::keep`].
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// Keeps what was read, unless anything has changed since `epoch`.
+    pub(crate) fn keep(&self, id: FunctionId, version: Version, served: Arc<Served>, epoch: u64) {
+        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+        if self.epoch.load(Ordering::SeqCst) != epoch {
+            return;
+        }
+        if functions.len() >= self.functions_max && !functions.contains_key(&id) {
+            // Any other will do: what is in use is soon read again.
+            let evicted = functions.keys().next().cloned();
+            evicted.and_then(|id| functions.remove(&id));
+        }
+        functions.entry(id).or_default().insert(version, served);
+    }
+
+    /// Forgets a function; called after its change is committed and before the change is acknowledged.
+    pub(crate) fn invalidate(&self, id: &FunctionId) {
+        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        functions.remove(id);
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        functions.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{logic::states::tests::record, model::Condition};
+
+    #[test]
+    fn a_read_that_a_change_overtook_is_not_kept() {
+        let specs = Specs::new(1);
+        let record = record(Condition::Active);
+        let served = || {
+            let spec = Arc::new(record.spec(&record.deployment, None));
+            Arc::new(Served { spec, policy: EventPolicy::default() })
+        };
+        let epoch = specs.epoch();
+        specs.invalidate(&record.id);
+        specs.keep(record.id.clone(), Version::Latest, served(), epoch);
+        assert!(specs.get(&record.id, Version::Latest).is_none());
+        specs.keep(record.id.clone(), Version::Latest, served(), specs.epoch());
+        assert!(specs.get(&record.id, Version::Latest).is_some());
+        assert!(specs.get(&record.id, Version::Published(1)).is_none());
+
+        let other = FunctionId { name: "other".parse().unwrap(), ..record.id.clone() };
+        specs.keep(other.clone(), Version::Latest, served(), specs.epoch());
+        assert!(specs.get(&record.id, Version::Latest).is_none(), "the bound holds");
+        assert!(specs.get(&other, Version::Latest).is_some());
+    }
+}

@@ -1,0 +1,234 @@
+//! Why the service refuses or fails, in Lambda's words.
+
+use base::{
+    ByteCount, ExecuteError, Fault, LaunchError, MemoryMib, PackageError, RuntimeRefused, ServiceError,
+    ThrottleReason,
+};
+use std::sync::Arc;
+
+/// Every error of the service. Texts are those of AWS where AWS has the case; they are answers, not log lines.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Members break the constraints of the API's model; the text lists them all.
+    #[error("{0}")]
+    Constraints(String),
+    /// A value that the model allows and the service does not.
+    #[error("{0}")]
+    InvalidParameter(String),
+    /// A feature of Lambda that Neap does not carry out.
+    #[error("{member} is not supported by Neap: {reason}")]
+    Unsupported {
+        /// Member of the request.
+        member: &'static str,
+        /// What to do instead.
+        reason: &'static str,
+    },
+    /// The runtime is not known or not available here.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeRefused),
+    /// The package cannot be unpacked.
+    #[error("{}", package_text(.0))]
+    Package(PackageError),
+    /// No such function, version or alias.
+    #[error("Function not found: {0}")]
+    NotFound(String),
+    /// The ARN is of another region.
+    #[error("Functions from '{named}' are not reachable in this region ('{here}')")]
+    OtherRegion {
+        /// Region in the ARN.
+        named: String,
+        /// Region of the request.
+        here: String,
+    },
+    /// The ARN is of another account.
+    #[error(
+        "User: {who} is not authorized to perform: {action} on resource: {resource} because no resource-based policy allows the {action} action"
+    )]
+    OtherAccount {
+        /// ARN of the caller.
+        who: String,
+        /// IAM name.
+        action: &'static str,
+        /// ARN asked for.
+        resource: String,
+    },
+    /// The role is of another account.
+    #[error("Cross-account pass role is not allowed.")]
+    OtherAccountRole,
+    /// The name is taken.
+    #[error("Function already exist: {0}")]
+    AlreadyExists(String),
+    /// The last update is not finished.
+    #[error("The operation cannot be performed at this time. An update is in progress for resource: {0}")]
+    UpdateInProgress(String),
+    /// Not active yet, or never will be.
+    #[error(
+        "The operation cannot be performed at this time. The function is currently in the following state: {0}"
+    )]
+    NotActive(&'static str),
+    /// `RevisionId` is not the latest.
+    #[error(
+        "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
+    )]
+    StaleRevision,
+    /// The account's code exceeds `max`.
+    #[error("Code storage limit exceeded.")]
+    CodeStorage {
+        /// Limit.
+        max: ByteCount,
+    },
+    /// A package that is too large for a direct upload.
+    #[error("Zipped size must be smaller than {max_bytes} bytes")]
+    ZipTooLarge {
+        /// Limit.
+        max_bytes: u64,
+    },
+    /// A payload that is too large for its invocation type.
+    #[error("Request must be smaller than {max_bytes} bytes for the InvokeFunction operation")]
+    PayloadTooLarge {
+        /// Limit.
+        max_bytes: u64,
+    },
+    /// The payload is not JSON.
+    #[error("Could not parse request body into json: Could not parse payload into json: {0}")]
+    PayloadNotJson(String),
+    /// The header is not base64 of a JSON object, or too long.
+    #[error("Client context must be a valid Base64-encoded JSON object.")]
+    ClientContext,
+    /// A bound of concurrency or rate.
+    #[error("Rate Exceeded.")]
+    Throttled(ThrottleReason),
+    /// The node's memory is in use.
+    #[error("Rate Exceeded: no memory is left on this node for another environment of {wanted}")]
+    NodeFull {
+        /// What it would have needed.
+        wanted: MemoryMib,
+    },
+    /// Too many accepted asynchronous invocations wait.
+    #[error("Rate Exceeded: {max} asynchronous invocations are waiting")]
+    BacklogFull {
+        /// Bound.
+        max: u64,
+    },
+    /// No environment could be started.
+    #[error("No execution environment could be started: {0}")]
+    Launch(Arc<LaunchError>),
+    /// The node is shutting down.
+    #[error("The node is shutting down.")]
+    ShuttingDown,
+    /// The database failed.
+    #[error("storage: {0}")]
+    Store(#[from] store::Error),
+    /// What was read back from the database is not what was written there.
+    #[error("stored {what} cannot be read")]
+    Corrupt {
+        /// Which column.
+        what: &'static str,
+    },
+}
+
+impl Error {
+    /// [`Error::InvalidParameter`] from anything printable.
+    pub(crate) fn invalid(text: impl Into<String>) -> Error {
+        Error::InvalidParameter(text.into())
+    }
+}
+
+impl From<PackageError> for Error {
+    fn from(error: PackageError) -> Error {
+        Error::Package(error)
+    }
+}
+
+impl From<ExecuteError> for Error {
+    fn from(error: ExecuteError) -> Error {
+        match error {
+            ExecuteError::Throttled(reason) => Error::Throttled(reason),
+            ExecuteError::NodeFull { wanted } => Error::NodeFull { wanted },
+            ExecuteError::Launch(source) => Error::Launch(source),
+            ExecuteError::ShuttingDown => Error::ShuttingDown,
+        }
+    }
+}
+
+/// Lambda's texts for packages; what Lambda has no text for keeps ours.
+pub(crate) fn package_text(error: &PackageError) -> String {
+    match error {
+        PackageError::NotZip(_) => {
+            "Could not unzip uploaded file. Please check your file, then try to upload again.".to_owned()
+        }
+        PackageError::Empty => "Uploaded file must be a non-empty zip".to_owned(),
+        PackageError::TooLarge { max } => format!("Unzipped size must be smaller than {} bytes", max.0),
+        PackageError::BadEntry { .. } | PackageError::Storage(_) => error.to_string(),
+    }
+}
+
+impl ServiceError for Error {
+    fn code(&self) -> &str {
+        match self {
+            Error::Constraints(_) => "ValidationException",
+            Error::InvalidParameter(_) | Error::Unsupported { .. } | Error::Runtime(_) => {
+                "InvalidParameterValueException"
+            }
+            Error::Package(PackageError::Storage(_)) => "ServiceException",
+            Error::Package(_) => "InvalidParameterValueException",
+            Error::NotFound(_) | Error::OtherRegion { .. } => "ResourceNotFoundException",
+            Error::OtherAccount { .. } | Error::OtherAccountRole => "AccessDeniedException",
+            Error::AlreadyExists(_) | Error::UpdateInProgress(_) | Error::NotActive(_) => {
+                "ResourceConflictException"
+            }
+            Error::StaleRevision => "PreconditionFailedException",
+            Error::CodeStorage { .. } => "CodeStorageExceededException",
+            Error::ZipTooLarge { .. } => "RequestEntityTooLargeException",
+            Error::PayloadTooLarge { .. } => "RequestTooLargeException",
+            Error::PayloadNotJson(_) | Error::ClientContext => "InvalidRequestContentException",
+            Error::Throttled(_) | Error::NodeFull { .. } | Error::BacklogFull { .. } => {
+                "TooManyRequestsException"
+            }
+            Error::Launch(cause) => match **cause {
+                LaunchError::RuntimeUnavailable { .. } => "InvalidRuntimeException",
+                LaunchError::CodeMissing(_) => "ResourceNotReadyException",
+                LaunchError::Sandbox(_) => "ServiceException",
+            },
+            Error::ShuttingDown | Error::Store(_) | Error::Corrupt { .. } => "ServiceException",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Error::Package(PackageError::Storage(_)) | Error::Store(_) | Error::Corrupt { .. } => Fault::Us,
+            Error::Constraints(_)
+            | Error::InvalidParameter(_)
+            | Error::Unsupported { .. }
+            | Error::Runtime(_)
+            | Error::Package(_)
+            | Error::CodeStorage { .. }
+            | Error::PayloadNotJson(_)
+            | Error::ClientContext => Fault::Invalid,
+            Error::NotFound(_) | Error::OtherRegion { .. } => Fault::NotFound,
+            Error::OtherAccount { .. } | Error::OtherAccountRole => Fault::Denied,
+            Error::AlreadyExists(_) | Error::UpdateInProgress(_) | Error::NotActive(_) => Fault::Conflict,
+            Error::StaleRevision => Fault::Precondition,
+            Error::ZipTooLarge { .. } | Error::PayloadTooLarge { .. } => Fault::TooLarge,
+            Error::Throttled(_) | Error::NodeFull { .. } | Error::BacklogFull { .. } => Fault::Throttled,
+            Error::Launch(cause) => match **cause {
+                LaunchError::RuntimeUnavailable { .. } | LaunchError::CodeMissing(_) => Fault::Dependency,
+                LaunchError::Sandbox(_) => Fault::Us,
+            },
+            Error::ShuttingDown => Fault::Unavailable,
+        }
+    }
+
+    fn members(&self) -> Vec<(&'static str, String)> {
+        let reason = if let Error::Throttled(reason) = self {
+            *reason
+        } else if let Error::NodeFull { .. } = self {
+            ThrottleReason::ConcurrentInvocationLimitExceeded
+        } else if let Error::BacklogFull { .. } = self {
+            ThrottleReason::CallerRateLimitExceeded
+        } else {
+            return Vec::new();
+        };
+        vec![("Reason", reason.as_str().to_owned())]
+    }
+}

@@ -1,0 +1,8 @@
+//! The rules, pure: what names mean, what a configuration may be, when and how events are retried.
+
+pub mod dispatch;
+pub mod environment;
+pub mod names;
+pub mod retry;
+pub mod settings;
+pub mod states;

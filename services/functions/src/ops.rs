@@ -1,0 +1,15 @@
+//! The operations: each reads a request, applies [`crate::logic`], and commits.
+
+mod change;
+mod concurrency;
+mod create;
+mod delete;
+mod invoke;
+mod list;
+mod publish;
+mod read;
+mod tags;
+mod upload;
+
+pub(crate) use invoke::{Call, run};
+pub(crate) use upload::settle_code;

@@ -1,0 +1,101 @@
+//! CreateFunction.
+
+use super::publish::{Ids, publish};
+use crate::{
+    Error, Functions,
+    api::{CreateFunctionRequest, FunctionConfiguration},
+    asking, data,
+    logic::{
+        names, settings,
+        states::{Shown, configuration},
+    },
+    model::{Condition, Deployment, EventPolicy, FunctionId, FunctionRecord, VersionRecord},
+};
+use base::Version;
+use std::collections::BTreeMap;
+use store::Tx;
+use wire::Context;
+
+impl Functions {
+    pub(crate) async fn create_function(
+        &self,
+        context: &Context,
+        mut input: CreateFunctionRequest,
+    ) -> Result<FunctionConfiguration, Error> {
+        let id = asking(context, "lambda:CreateFunction", |asker| {
+            names::new_function(asker, &input.function_name)
+        })?;
+        let wanted = input.wanted();
+        let configured = settings::create(&wanted, &id.name, id.account)?;
+        let tags = settings::tags(&BTreeMap::new(), &input.tags.unwrap_or_default())?;
+        let zip = settings::source(input.code)?;
+        let support =
+            self.catalog.check(&configured.runtime, &configured.architecture, &configured.handler)?;
+        self.refuse_taken(&id).await?;
+
+        let uploaded = self.upload(zip).await?;
+        let latest = VersionRecord {
+            id: id.clone(),
+            version: Version::Latest,
+            revision: self.fresh_id(),
+            modified: self.now(),
+            deployment: Deployment {
+                id: self.fresh_id(),
+                code: uploaded.code,
+                code_size: uploaded.size,
+                configuration: configured,
+            },
+            condition: if uploaded.ready { Condition::Active } else { Condition::Creating },
+            note: support.warning,
+            origin: String::new(),
+        };
+        let function = FunctionRecord {
+            id: id.clone(),
+            last_version: 0,
+            tags,
+            reserved_concurrency: None,
+            event_policy: EventPolicy::default(),
+        };
+        let published = input.publish.unwrap_or_default().then(|| Ids::new(self));
+        let code_max = self.settings.code_storage_max;
+        let record = self
+            .db
+            .write(move |tx| {
+                let (mut function, mut latest) = (function.clone(), latest.clone());
+                if !data::insert_function(tx, &function)? {
+                    return Err(Error::AlreadyExists(function.id.name.to_string()));
+                }
+                charge(tx, &latest, code_max)?;
+                data::put_version(tx, &latest)?;
+                match published {
+                    Some(ids) => publish(tx, &mut function, &mut latest, None, ids, code_max),
+                    None => Ok(latest),
+                }
+            })
+            .await?;
+        // A function of the same name may have been deleted a moment ago.
+        self.specs.invalidate(&id);
+        if !record.condition.settled() {
+            self.upkeep.notify_one();
+        }
+        Ok(configuration(&record, id.arn(), Shown::Created))
+    }
+
+    /// Saves the upload where the outcome is known.
+    async fn refuse_taken(&self, id: &FunctionId) -> Result<(), Error> {
+        let wanted = id.clone();
+        match self.db.read(move |tx| data::function(tx, &wanted)).await? {
+            Some(_) => Err(Error::AlreadyExists(id.name.to_string())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Refuses a version whose code would not fit the account's storage beside what is there.
+pub(crate) fn charge(tx: &mut Tx<'_>, added: &VersionRecord, max: base::ByteCount) -> Result<(), Error> {
+    let present = data::code_bytes(tx, added.id.account.as_str(), added.id.region.as_str())?;
+    match present.saturating_add(added.deployment.code_size) > max.0 {
+        true => Err(Error::CodeStorage { max }),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,354 @@
+//! Runs accepted asynchronous invocations: claims batches of rows, runs each, and deletes or reschedules it.
+//!
+//! Rows carry their lease: `due_ms` of a claimed row is when others may take it. Claims, deletions and retries are
+//! bookkeeping: losing them repeats an attempt, which at-least-once permits, so they do not wait for the disk.
+
+use super::add;
+use crate::{
+    Error, Functions, data,
+    logic::{
+        dispatch::{Claim, Dispatcher},
+        retry::{self, Ended, Fate, GivenUp},
+    },
+    model::{Event, EventPolicy, FunctionId, Qualifier, Target},
+    ops::{Call, run as run_call},
+};
+use base::{RequestId, Timestamp};
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
+use store::Commit;
+use tokio::{
+    task::{Id, JoinError, JoinSet},
+    time::Instant,
+};
+
+/// Rows read at once.
+const PAGE: i64 = 500;
+/// After an error of the store.
+const RETRY_MS: i64 = 1_000;
+
+/// The driver of one node.
+struct Driver {
+    functions: Arc<Functions>,
+    dispatcher: Dispatcher,
+    running: JoinSet<Finished>,
+    /// Which function a task runs, for those that end without saying.
+    tasks: HashMap<Id, FunctionId>,
+    rescan_at: Instant,
+    renew_at: Instant,
+}
+
+/// How a claimed event ended.
+struct Finished {
+    id: FunctionId,
+    refused: bool,
+    again: Option<Timestamp>,
+}
+
+pub(super) async fn run(functions: Arc<Functions>, stop: impl Future<Output = ()> + Send) {
+    let mut stop = pin!(stop);
+    let mut driver = Driver {
+        dispatcher: Dispatcher::new(functions.settings.events.bounds),
+        running: JoinSet::new(),
+        tasks: HashMap::new(),
+        rescan_at: Instant::now(),
+        renew_at: Instant::now(),
+        functions,
+    };
+    tokio::select! {
+        () = &mut stop => return,
+        () = driver.begin() => {}
+    }
+    loop {
+        let round = async {
+            driver.hear().await;
+            driver.claim().await;
+            driver.wait().await;
+        };
+        tokio::select! {
+            () = &mut stop => break,
+            () = round => {}
+        }
+    }
+    while let Some(ended) = driver.running.join_next_with_id().await {
+        driver.note(ended);
+    }
+}
+
+impl Driver {
+    /// Takes up what earlier lives of this node held.
+    async fn begin(&mut self) {
+        loop {
+            let functions = Arc::clone(&self.functions);
+            let (node, holder, now) =
+                (functions.settings.node.clone(), functions.events.holder.clone(), functions.now());
+            let begun = functions
+                .db
+                .write(move |tx| {
+                    data::void_leases(tx, &node, &holder, now)?;
+                    data::count_events(tx)
+                })
+                .await;
+            match begun {
+                Ok(backlog) => {
+                    return functions.events.counters.backlog.store(backlog, super::Ordering::Relaxed);
+                }
+                Err(error) => self.complain(&error).await,
+            }
+        }
+    }
+
+    /// Tells the dispatcher what there is: what was signalled, and from time to time what the store has.
+    async fn hear(&mut self) {
+        let told = self.functions.events.take();
+        let now = self.functions.now();
+        for (id, at) in told.due {
+            self.dispatcher.due(&id, at, now);
+        }
+        if told.rescan || Instant::now() >= self.rescan_at {
+            self.rescan_at = Instant::now() + self.functions.settings.upkeep_every.duration();
+            if let Err(error) = self.rescan(now).await {
+                self.rescan_at = Instant::now() + Duration::from_millis(RETRY_MS as u64);
+                self.complain(&error).await;
+            }
+        }
+    }
+
+    async fn rescan(&mut self, now: Timestamp) -> Result<(), Error> {
+        let mut after: Option<FunctionId> = None;
+        loop {
+            let from = after.clone();
+            let found = self
+                .functions
+                .db
+                .read(move |tx| data::functions_with_events(tx, from.as_ref(), now, PAGE))
+                .await?;
+            for (id, due) in &found {
+                self.dispatcher.due(id, *due, now);
+            }
+            match found.last() {
+                Some((id, _)) => after = Some(id.clone()),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Carries out the claims that the dispatcher wants.
+    async fn claim(&mut self) {
+        while let Some(claim) = self.dispatcher.next(self.functions.now()) {
+            let now = self.functions.now();
+            match lease(&self.functions, &claim, now).await {
+                Ok((events, next_due)) => {
+                    let got = u32::try_from(events.len()).unwrap_or(u32::MAX);
+                    self.dispatcher.claimed(&claim.id, got, next_due, now);
+                    for event in events {
+                        let task = self.running.spawn(attempt(Arc::clone(&self.functions), event));
+                        self.tasks.insert(task.id(), claim.id.clone());
+                    }
+                }
+                Err(error) => {
+                    self.dispatcher.claimed(&claim.id, 0, Some(now.plus_ms(RETRY_MS)), now);
+                    self.complain(&error).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until there is something to do.
+    async fn wait(&mut self) {
+        let until_due = self.dispatcher.wake_at().map(|at| {
+            let ms = at.0.saturating_sub(self.functions.now().0).max(0);
+            Instant::now() + Duration::from_millis(u64::try_from(ms).unwrap_or_default())
+        });
+        let busy = !self.running.is_empty();
+        let mut until = until_due.map_or(self.rescan_at, |due| due.min(self.rescan_at));
+        if busy {
+            until = until.min(self.renew_at);
+        }
+        let functions = Arc::clone(&self.functions);
+        tokio::select! {
+            () = functions.events.notify.notified() => {}
+            Some(ended) = self.running.join_next_with_id(), if busy => {
+                self.note(ended);
+                while let Some(ended) = self.running.try_join_next_with_id() {
+                    self.note(ended);
+                }
+            }
+            () = tokio::time::sleep_until(until) => {}
+        }
+        if busy && Instant::now() >= self.renew_at {
+            self.renew().await;
+        }
+    }
+
+    /// Keeps what runs from other nodes.
+    async fn renew(&mut self) {
+        let lease = self.functions.settings.events.lease;
+        self.renew_at = Instant::now() + lease.duration() / 3;
+        let holder = self.functions.events.holder.clone();
+        let until = self.functions.now().plus_ms(i64::try_from(lease.0).unwrap_or(i64::MAX));
+        let renewed = self
+            .functions
+            .db
+            .write_at(Commit::Written, move |tx| data::renew_events(tx, &holder, until))
+            .await;
+        if let Err(error) = renewed {
+            self.complain(&error).await;
+        }
+    }
+
+    /// Tells the dispatcher that a task has ended.
+    fn note(&mut self, ended: Result<(Id, Finished), JoinError>) {
+        let functions = Arc::clone(&self.functions);
+        let now = functions.now();
+        let finished = match ended {
+            Ok((task, finished)) => {
+                self.tasks.remove(&task);
+                finished
+            }
+            Err(error) => {
+                tracing::error!(%error, "an attempt at an asynchronous invocation broke off");
+                let Some(id) = self.tasks.remove(&error.id()) else { return };
+                Finished { id, refused: true, again: None }
+            }
+        };
+        let rest = |refusals| functions.settings.events.waits.refusal(refusals);
+        self.dispatcher.finished(&finished.id, finished.refused, finished.again, rest, now);
+    }
+
+    /// The store failed: nothing is lost, everything is tried again.
+    async fn complain(&self, error: &Error) {
+        tracing::error!(%error, "asynchronous invocations wait for the store");
+        tokio::time::sleep(Duration::from_millis(RETRY_MS as u64)).await;
+    }
+}
+
+/// Leases a batch, and tells when the earliest event left over is due.
+async fn lease(
+    functions: &Functions,
+    claim: &Claim,
+    now: Timestamp,
+) -> Result<(Vec<Event>, Option<Timestamp>), Error> {
+    let (id, max) = (claim.id.clone(), i64::from(claim.max));
+    let (node, holder) = (functions.settings.node.clone(), functions.events.holder.clone());
+    let until = now.plus_ms(i64::try_from(functions.settings.events.lease.0).unwrap_or(i64::MAX));
+    functions
+        .db
+        .write_at(Commit::Written, move |tx| {
+            let events = data::due_events(tx, &id, now, max)?;
+            for event in &events {
+                data::lease_event(tx, event.request_id, (&node, &holder), until)?;
+            }
+            Ok((events, data::next_due(tx, &id)?))
+        })
+        .await
+}
+
+/// One attempt at one event, from claim to its row's end or next time.
+async fn attempt(functions: Arc<Functions>, event: Event) -> Finished {
+    let (id, request_id) = (event.id.clone(), event.request_id);
+    let facts = (event.accepted, (event.failures, event.refusals));
+    let (ended, policy) = try_once(&functions, event).await;
+    let now = functions.now();
+    let fate = match ended {
+        Tried::Expired => Fate::Drop(GivenUp::EventAgeExceeded),
+        // Not this event's fault and not a moment to judge by: it is as it was before the claim.
+        Tried::Interrupted => {
+            let (failures, refusals) = facts.1;
+            Fate::Again { due: now, failures, refusals }
+        }
+        Tried::Ended(ended) => {
+            retry::fate(ended, facts.0, facts.1, policy, &functions.settings.events.waits, now)
+        }
+    };
+    count(&functions, ended, fate);
+    let again = match fate {
+        Fate::Again { due, .. } => Some(due),
+        Fate::Done | Fate::Drop(_) => None,
+    };
+    if let Fate::Drop(why) = fate {
+        tracing::warn!(function = %id.arn(), %request_id, ?why, "an asynchronous invocation is given up");
+    }
+    if let Err(error) = settle(&functions, request_id, fate).await {
+        // The row keeps its lease and is tried again after it.
+        tracing::error!(%request_id, %error, "the end of an attempt could not be written");
+    }
+    let refused = matches!(ended, Tried::Ended(Ended::Refused) | Tried::Interrupted);
+    Finished { id, refused, again }
+}
+
+/// What an attempt came to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tried {
+    /// It was not begun: too old.
+    Expired,
+    /// The node is shutting down.
+    Interrupted,
+    Ended(Ended),
+}
+
+async fn try_once(functions: &Functions, event: Event) -> (Tried, EventPolicy) {
+    let target = Target { id: event.id, qualifier: Some(Qualifier::Version(event.version)) };
+    let served = match functions.served(&target, event.version).await {
+        Ok(served) => served,
+        Err(Error::NotFound(_) | Error::NotActive("Failed")) => {
+            return (Tried::Ended(Ended::Impossible), EventPolicy::default());
+        }
+        Err(_) => return (Tried::Ended(Ended::Refused), EventPolicy::default()),
+    };
+    let policy = served.policy;
+    if retry::expired(event.accepted, policy, functions.now()) {
+        return (Tried::Expired, policy);
+    }
+    // Reserved concurrency 0 switches a function off: as on Lambda its events are not kept for later.
+    if served.spec.reserved_concurrency == Some(0) {
+        return (Tried::Ended(Ended::Impossible), policy);
+    }
+    let call = Call {
+        request_id: event.request_id,
+        payload: event.payload,
+        invoked_arn: event.invoked_arn,
+        client_context: event.client_context,
+        trace: event.trace,
+        tail: false,
+    };
+    let tried = match run_call(functions, &served, call).await {
+        Ok(outcome) if outcome.answer.is_ok() => Tried::Ended(Ended::Answered),
+        Ok(_) => Tried::Ended(Ended::Failed),
+        Err(Error::ShuttingDown) => Tried::Interrupted,
+        Err(_) => Tried::Ended(Ended::Refused),
+    };
+    (tried, policy)
+}
+
+async fn settle(functions: &Functions, request_id: RequestId, fate: Fate) -> Result<(), Error> {
+    let holder = functions.events.holder.clone();
+    let held = functions
+        .db
+        .write_at(Commit::Written, move |tx| match fate {
+            Fate::Done | Fate::Drop(_) => data::delete_event(tx, request_id, &holder),
+            Fate::Again { due, failures, refusals } => {
+                data::reschedule_event(tx, request_id, &holder, due, (failures, refusals))
+            }
+        })
+        .await?;
+    if held && !matches!(fate, Fate::Again { .. }) {
+        functions.events.left(1);
+    }
+    Ok(())
+}
+
+fn count(functions: &Functions, tried: Tried, fate: Fate) {
+    let counters = &functions.events.counters;
+    match tried {
+        Tried::Ended(Ended::Answered) => add(&counters.succeeded, 1),
+        Tried::Ended(Ended::Failed) => add(&counters.failed, 1),
+        Tried::Ended(Ended::Refused) => add(&counters.refused, 1),
+        Tried::Ended(Ended::Impossible) | Tried::Expired | Tried::Interrupted => {}
+    }
+    match fate {
+        Fate::Drop(GivenUp::RetriesExhausted) => add(&counters.dropped_exhausted, 1),
+        Fate::Drop(GivenUp::EventAgeExceeded) => add(&counters.dropped_aged, 1),
+        Fate::Drop(GivenUp::NoFunction) => add(&counters.dropped_unrunnable, 1),
+        Fate::Done | Fate::Again { .. } => {}
+    }
+}

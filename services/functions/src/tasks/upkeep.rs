@@ -1,0 +1,96 @@
+//! Reconciles packages: idempotent, driven by a signal and a slow timer, safe to run on many nodes.
+
+use crate::{Error, Functions, data, ops::settle_code};
+use base::{CodeSha256, Timestamp};
+use std::{pin::pin, sync::Arc};
+
+/// Rows read at once.
+const PAGE: i64 = 500;
+
+pub(super) async fn run(functions: Arc<Functions>, stop: impl Future<Output = ()> + Send) {
+    let mut stop = pin!(stop);
+    let work = async {
+        logged("packages on this node", unpack_referenced(&functions).await);
+        loop {
+            logged("pending versions", settle(&functions).await);
+            logged("unreferenced packages", sweep(&functions).await);
+            let timer = tokio::time::sleep(functions.settings.upkeep_every.duration());
+            tokio::select! {
+                () = functions.upkeep.notified() => {}
+                () = timer => {}
+            }
+        }
+    };
+    tokio::select! {
+        () = &mut stop => {}
+        () = work => {}
+    }
+}
+
+/// An error here is not the end: the next round tries again.
+fn logged(what: &'static str, outcome: Result<(), Error>) {
+    if let Err(error) = outcome {
+        tracing::error!(what, %error, "upkeep");
+    }
+}
+
+/// After a start: whatever versions reference is unpacked on this node, so that no invocation has to wait for it.
+async fn unpack_referenced(functions: &Functions) -> Result<(), Error> {
+    let mut after = String::new();
+    loop {
+        let from = after.clone();
+        let codes = functions.db.read(move |tx| data::referenced_codes(tx, &from, PAGE)).await?;
+        let Some(last) = codes.last() else { return Ok(()) };
+        after = last.to_string();
+        for code in codes {
+            if let Err(error) = functions.code.ensure(code).await {
+                tracing::error!(%code, %error, "a package cannot be unpacked on this node");
+            }
+        }
+    }
+}
+
+/// Finishes versions that wait for their package: those of this node's requests and those of an interrupted life.
+async fn settle(functions: &Functions) -> Result<(), Error> {
+    let codes = functions.db.read(data::unsettled_codes).await?;
+    for code in codes {
+        if let Err(error) = settle_code(functions, code).await {
+            tracing::error!(%code, %error, "a version stays pending");
+        }
+    }
+    Ok(())
+}
+
+/// Removes packages that nobody has referenced for a while, and blobs that no row knows: leftovers of a removal that
+/// was interrupted.
+async fn sweep(functions: &Functions) -> Result<(), Error> {
+    let grace = i64::try_from(functions.settings.package_grace.0).unwrap_or(i64::MAX);
+    let before = Timestamp(functions.now().0.saturating_sub(grace));
+    loop {
+        let codes = functions.db.read(move |tx| data::unreferenced(tx, before, PAGE)).await?;
+        for code in &codes {
+            remove(functions, *code, before).await?;
+        }
+        if codes.is_empty() {
+            break;
+        }
+    }
+    for code in functions.code.stored().await? {
+        if !functions.db.read(move |tx| data::package_known(tx, code)).await? {
+            let hold = functions.code.hold(code).await;
+            if !functions.db.read(move |tx| data::package_known(tx, code)).await? {
+                functions.code.remove(code, &hold).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn remove(functions: &Functions, code: CodeSha256, before: Timestamp) -> Result<(), Error> {
+    let hold = functions.code.hold(code).await;
+    // The row goes first: should this end here, the blob without a row is found by the next sweep.
+    if functions.db.write(move |tx| data::forget_package(tx, code, before)).await? {
+        functions.code.remove(code, &hold).await?;
+    }
+    Ok(())
+}
