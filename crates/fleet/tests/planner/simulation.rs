@@ -175,7 +175,7 @@ impl World {
         // Longest of: all slots taken by slow starts in turn, a starved wait, retries.
         let bound = 900_000_000;
         assert!(self.audit.oldest_wait_us() < bound, "a call starves\n{}", self.audit.dump());
-        if self.audit.events % 64 == 0 {
+        if self.audit.events.is_multiple_of(64) {
             self.audit.compare();
         }
         true
