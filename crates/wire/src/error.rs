@@ -15,7 +15,10 @@ pub enum Error {
     #[error("{0}")]
     IncompleteSignature(String),
     /// The access key or its session token proves nothing.
-    #[error("The {} included in the request is {}.", "security token", match .0 { CredentialError::Unknown => "invalid", CredentialError::Expired => "expired" })]
+    #[error("The security token included in the request is {}", match .0 {
+        CredentialError::Unknown => "invalid.",
+        CredentialError::Expired => "expired",
+    })]
     Credential(CredentialError),
     /// The signature is another than ours.
     #[error(

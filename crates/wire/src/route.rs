@@ -248,8 +248,10 @@ impl Pattern {
             true => path.count >= self.segments.len(),
             false => path.count == self.segments.len() && !path.cut,
         };
-        fits && self.segments.iter().zip(path.all()).all(|(segment, given)| match segment {
+        let last = self.segments.len().saturating_sub(1);
+        fits && self.segments.iter().zip(path.all()).enumerate().all(|(at, (segment, given))| match segment {
             Segment::Literal(literal) => literal == given,
+            Segment::Label(_) if self.greedy && at == last => !path.from(at).is_empty(),
             Segment::Label(_) => !given.is_empty(),
         })
     }
@@ -272,6 +274,7 @@ impl Pattern {
 
 /// A path cut at its slashes; the leading one and trailing ones are left out.
 struct Segments<'a> {
+    /// Without the leading slash; greedy labels keep trailing ones.
     path: &'a str,
     parts: [&'a str; SEGMENTS_MAX],
     count: usize,
@@ -281,12 +284,13 @@ struct Segments<'a> {
 
 impl<'a> Segments<'a> {
     fn of(path: &'a str) -> Segments<'a> {
-        let path = path.strip_prefix('/').unwrap_or(path).trim_end_matches('/');
+        let path = path.strip_prefix('/').unwrap_or(path);
         let mut segments = Segments { path, parts: [""; SEGMENTS_MAX], count: 0, cut: false };
-        if path.is_empty() {
+        let trimmed = path.trim_end_matches('/');
+        if trimmed.is_empty() {
             return segments;
         }
-        for part in path.split('/') {
+        for part in trimmed.split('/') {
             match segments.parts.get_mut(segments.count) {
                 Some(slot) => *slot = part,
                 None => {

@@ -151,8 +151,10 @@ impl<'a> Text<'a> {
     }
 
     fn parse<T: std::str::FromStr>(&self, wanted: &str) -> Result<T, Failure> {
-        let trimmed = self.0.trim();
-        trimmed.parse().map_err(|_| Failure::Other(format!("{trimmed:?} can not be converted to {wanted}")))
+        self.0
+            .trim()
+            .parse()
+            .map_err(|_| Failure::Other(format!("STRING_VALUE can not be converted to {wanted}")))
     }
 }
 
