@@ -1,11 +1,11 @@
 //! Durable single-row write transactions per second, beside their floors, in one run.
 //!
-//! `cargo bench -p neap-store -- [--rounds 5] [--seconds 2] [--payload 100] [--folder FOLDER] [--postgres URL] [--json]`
+//! `cargo bench -p neap-store -- [--rounds 5] [--seconds 2] [--payload 100] [--rows 0] [--folder FOLDER] [--postgres URL] [--json]`
 //!
 //! Every round measures in turn: fsync of a 4 KiB append, plain rusqlite with one commit each, then the store with 1, 16, 64
 //! and 256 concurrent writers at the durable and with 256 at the written level. Figures are medians over the rounds, latencies
 //! are over all transactions. `of fsync` is the rate as a part of writers / (1.5 × fsync), what perfect groups would give if
-//! a commit cost one fsync and a half.
+//! a commit cost one fsync and a half. `--rows` fills the tables first, to show how cost grows.
 
 use std::error::Error;
 use std::fs::File;
@@ -29,6 +29,7 @@ struct Settings {
     rounds: usize,
     span: Duration,
     payload: usize,
+    rows: usize,
     folder: PathBuf,
     postgres: Option<String>,
     json: bool,
@@ -74,6 +75,7 @@ fn settings() -> Outcome<Settings> {
         rounds: 5,
         span: Duration::from_secs(2),
         payload: 100,
+        rows: 0,
         folder: std::env::temp_dir(),
         postgres: None,
         json: false,
@@ -85,6 +87,7 @@ fn settings() -> Outcome<Settings> {
             "--rounds" => settings.rounds = value()?.parse()?,
             "--seconds" => settings.span = Duration::from_secs_f64(value()?.parse()?),
             "--payload" => settings.payload = value()?.parse()?,
+            "--rows" => settings.rows = value()?.parse()?,
             "--folder" => settings.folder = PathBuf::from(value()?),
             "--postgres" => settings.postgres = Some(value()?),
             "--json" => settings.json = true,
@@ -155,6 +158,11 @@ fn one_commit_each(path: &Path, settings: &Settings) -> Outcome<(Duration, Vec<D
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.execute_batch(TABLES[0].sqlite)?;
     let payload = vec![7_u8; settings.payload];
+    connection.execute_batch("BEGIN")?;
+    for _ in 0..settings.rows {
+        connection.prepare_cached(INSERT)?.execute([&payload])?;
+    }
+    connection.execute_batch("COMMIT")?;
     repeat(settings.span, || {
         connection.prepare_cached(INSERT)?.execute([&payload])?;
         Ok(())
@@ -167,8 +175,9 @@ async fn concurrently(
     commit: Commit,
     settings: &Settings,
 ) -> Outcome<(Duration, Vec<Duration>)> {
-    let started = Instant::now();
     let (span, payload) = (settings.span, bytes::Bytes::from(vec![7_u8; settings.payload]));
+    fill(db, settings.rows, &payload).await?;
+    let started = Instant::now();
     let tasks = join_all((0..writers).map(|_| {
         let (db, payload) = (db.clone(), payload.clone());
         tokio::spawn(async move {
@@ -187,6 +196,21 @@ async fn concurrently(
         latencies.extend(task??);
     }
     Ok((started.elapsed(), latencies))
+}
+
+async fn fill(db: &Database, rows: usize, payload: &bytes::Bytes) -> Result<(), store::Error> {
+    const CHUNK: usize = 10_000;
+    for done in (0..rows).step_by(CHUNK) {
+        let (payload, count) = (payload.clone(), CHUNK.min(rows - done));
+        db.write(move |tx| {
+            for _ in 0..count {
+                tx.execute(INSERT, params![payload])?;
+            }
+            Ok::<_, store::Error>(())
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 fn report(settings: &Settings, mut fsync: Measure, mut plain: Measure, mut stores: Vec<Measure>) {

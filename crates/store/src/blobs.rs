@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -117,6 +118,7 @@ pub type BlobStream = BoxStream<'static, Result<Bytes, Error>>;
 #[derive(Clone)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
+    folder: Option<PathBuf>,
 }
 
 impl std::fmt::Debug for Blobs {
@@ -131,14 +133,14 @@ impl Blobs {
     /// # Errors
     /// [`Error::Blobs`] when the folder cannot be made, [`Error::Setting`] when the settings are malformed.
     pub fn open(location: BlobLocation) -> Result<Blobs, Error> {
-        let store: Arc<dyn ObjectStore> = match location {
+        match location {
             BlobLocation::Disk { folder } => {
-                create_folder(&folder).map_err(|source| Error::Blobs { source: Cause::new(source) })?;
-                Arc::new(LocalFileSystem::new_with_prefix(folder).map_err(failed)?.with_fsync(true))
+                create_folder(&folder).map_err(io_failed)?;
+                let store = LocalFileSystem::new_with_prefix(&folder).map_err(failed)?.with_fsync(true);
+                Ok(Blobs { store: Arc::new(store), folder: Some(folder) })
             }
-            BlobLocation::S3(settings) => Arc::new(s3(settings)?),
-        };
-        Ok(Blobs { store })
+            BlobLocation::S3(settings) => Ok(Blobs { store: Arc::new(s3(settings)?), folder: None }),
+        }
     }
 
     /// Keeps `content` under `key`, replacing what was there. Durable when it returns: on disk, content and name are fsynced.
@@ -207,6 +209,46 @@ impl Blobs {
         let keys = found.try_filter_map(|meta| async move { Ok(BlobKey::new(meta.location.as_ref()).ok()) });
         keys.try_collect().await
     }
+
+    /// Removes what puts that were interrupted at least an hour ago left on the disk, and gives the number of files. Nothing
+    /// to do in a bucket.
+    ///
+    /// # Errors
+    /// [`Error::Blobs`].
+    pub async fn sweep(&self) -> Result<u64, Error> {
+        let Some(folder) = self.folder.clone() else { return Ok(0) };
+        let swept = tokio::task::spawn_blocking(move || sweep(&folder, UNFINISHED_AGE_MIN)).await;
+        swept.map_err(|source| Error::Blobs { source: Cause::new(source) })?.map_err(io_failed)
+    }
+}
+
+/// A put that takes longer is given up.
+const UNFINISHED_AGE_MIN: Duration = Duration::from_secs(3600);
+
+/// Removes files whose names no key has: those with `#`, under which a put prepares its content.
+fn sweep(folder: &std::path::Path, age_min: Duration) -> std::io::Result<u64> {
+    let mut removed = 0;
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() && entry.file_name().as_encoded_bytes().contains(&b'#') {
+                let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+                if age >= age_min {
+                    std::fs::remove_file(entry.path())?;
+                    removed += 1;
+                }
+            }
+        }
+    }
+    Ok(removed)
+}
+
+fn io_failed(source: std::io::Error) -> Error {
+    Error::Blobs { source: Cause::new(source) }
 }
 
 fn s3(settings: S3Settings) -> Result<impl ObjectStore, Error> {
@@ -240,6 +282,18 @@ fn missing(key: &BlobKey, error: object_store::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sweeps_what_is_unfinished_and_old() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("a")).unwrap();
+        for name in ["a/whole", "a/half#1"] {
+            std::fs::write(folder.path().join(name), "x").unwrap();
+        }
+        assert_eq!(sweep(folder.path(), UNFINISHED_AGE_MIN).unwrap(), 0);
+        assert_eq!(sweep(folder.path(), Duration::ZERO).unwrap(), 1);
+        assert!(folder.path().join("a/whole").exists() && !folder.path().join("a/half#1").exists());
+    }
 
     #[test]
     fn keys_cannot_leave_their_folder() {

@@ -83,6 +83,12 @@ impl<T> Queue<T> {
         !into.is_empty()
     }
 
+    /// While it lives, a panic of its thread closes the queue and drops what waits, so that callers learn of it instead of
+    /// waiting for ever.
+    pub(crate) fn guard(&self) -> Guard<'_, T> {
+        Guard(self)
+    }
+
     /// Refuses further items; what is queued is still handed out.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
@@ -119,5 +125,97 @@ impl<T> Queue<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         // No code that can panic runs under this lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`Queue::guard`].
+pub(crate) struct Guard<'q, T>(&'q Queue<T>);
+
+impl<T> Drop for Guard<'_, T> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.close();
+            // Dropped after the lock is free: an item's drop runs the caller's code.
+            let items = std::mem::take(&mut self.0.lock().items);
+            drop(items);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEVER: (usize, Duration) = (0, Duration::ZERO);
+
+    #[tokio::test]
+    async fn hands_out_in_order_and_ends_when_closed_and_empty() {
+        let queue = Queue::new(4);
+        for n in 0..3 {
+            queue.push(n).await.unwrap();
+        }
+        queue.close();
+        assert!(matches!(queue.push(9).await, Err(Error::Closed)));
+        let mut taken = VecDeque::new();
+        assert!(queue.drain(2, NEVER, &mut taken));
+        assert_eq!(taken.iter().map(|queued| queued.item).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(queue.pop().map(|queued| queued.item), Some(2));
+        assert!(queue.pop().is_none());
+        taken.clear();
+        assert!(!queue.drain(2, NEVER, &mut taken));
+    }
+
+    #[tokio::test]
+    async fn a_place_is_taken_until_the_item_is_done_with() {
+        let queue = Queue::new(1);
+        queue.push(1).await.unwrap();
+        let taken = queue.pop();
+        assert!(futures_util::FutureExt::now_or_never(queue.push(2)).is_none(), "no place yet");
+        drop(taken);
+        assert!(futures_util::FutureExt::now_or_never(queue.push(3)).is_some());
+        assert_eq!(queue.pop().map(|queued| queued.item), Some(3), "a dropped push leaves nothing behind");
+    }
+
+    #[test]
+    fn gathers_until_there_are_enough() {
+        let queue = Arc::new(Queue::new(8));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(queue.push(0)).unwrap();
+        let gathering = std::thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || {
+                let mut taken = VecDeque::new();
+                queue.drain(8, (3, Duration::from_secs(60)), &mut taken);
+                taken.len()
+            }
+        });
+        runtime.block_on(queue.push(1)).unwrap();
+        runtime.block_on(queue.push(2)).unwrap();
+        assert_eq!(gathering.join().unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn gathers_no_longer_than_patience_lasts() {
+        let queue = Queue::new(8);
+        queue.push(0).await.unwrap();
+        let mut taken = VecDeque::new();
+        assert!(queue.drain(8, (3, Duration::from_millis(1)), &mut taken));
+        assert_eq!(taken.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_its_thread_closes_it() {
+        let queue = Arc::new(Queue::new(4));
+        queue.push(1).await.unwrap();
+        let broken = std::thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || {
+                let _guard = queue.guard();
+                panic!("on purpose");
+            }
+        });
+        assert!(broken.join().is_err());
+        assert!(matches!(queue.push(2).await, Err(Error::Closed)));
+        assert!(queue.pop().is_none());
     }
 }

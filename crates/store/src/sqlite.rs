@@ -56,6 +56,9 @@ impl Files {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         for _ in 0..limits.readers.max(1) {
             let connection = connect(&path, &limits).map_err(|source| failed(Cause::new(source)))?;
+            connection
+                .pragma_update(None, "query_only", true)
+                .map_err(|source| failed(Cause::new(source)))?;
             let reads = Arc::clone(&reads);
             files
                 .spawn(&stem, "read", move || reader::run(&connection, &reads))

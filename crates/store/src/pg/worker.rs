@@ -37,6 +37,7 @@ impl Worker {
 
     /// Works until the queue is closed and empty.
     pub(super) fn run(mut self, jobs: &Queue<BoxJob>) {
+        let _guard = jobs.guard();
         while let Some(Queued { item: mut job, .. }) = jobs.pop() {
             if !job.abandoned() {
                 if let Err(error) = self.perform(&mut job) {

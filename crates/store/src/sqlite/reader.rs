@@ -9,10 +9,7 @@ use crate::{Error, Tx};
 
 /// Works until the queue is closed and empty.
 pub(super) fn run(connection: &Connection, reads: &Queue<BoxJob>) {
-    if let Err(error) = connection.pragma_update(None, "query_only", true) {
-        tracing::error!(%error, "a reader cannot be made read-only and does not start");
-        return;
-    }
+    let _guard = reads.guard();
     while let Some(Queued { item: mut job, .. }) = reads.pop() {
         if !job.abandoned() {
             if let Err(error) = snapshot(connection, &mut job) {

@@ -58,6 +58,7 @@ impl Writer {
 
     /// Works until the queue is closed and empty.
     pub(super) fn run(mut self, writes: &Queue<BoxJob>) {
+        let _guard = writes.guard();
         let mut waiting = Group::new();
         while writes.drain(self.limits.group_max, self.gather(), &mut waiting) {
             let mut group = Vec::new();
@@ -128,6 +129,10 @@ impl Writer {
     }
 
     fn begin(&mut self, level: Commit) -> Result<(), Error> {
+        if !self.connection.is_autocommit() {
+            // The last group was given up half-way; all its closures were told.
+            self.statement("ROLLBACK")?;
+        }
         if self.level != level {
             let synchronous = match level {
                 Commit::Durable => "FULL",
@@ -142,11 +147,11 @@ impl Writer {
     /// Runs one closure in a savepoint; whether its changes are kept. An error means that the whole transaction is gone.
     fn run_closure(&mut self, job: &mut BoxJob) -> Result<bool, Error> {
         self.statement("SAVEPOINT closure")?;
-        let keep = job.run(&mut Tx::sqlite(&self.connection));
+        let mut tx = Tx::sqlite(&self.connection);
+        let keep = job.run(&mut tx);
         if self.connection.is_autocommit() {
             // A full disk or a failed read ends the transaction of all.
-            let source = Cause::new(Ended);
-            return Err(Error::Commit { source });
+            return Err(tx.doomed().cloned().unwrap_or_else(|| Error::Commit { source: Cause::new(Ended) }));
         }
         if !keep {
             self.statement("ROLLBACK TO closure")?;
@@ -160,9 +165,6 @@ impl Writer {
         let outcome =
             self.connection.prepare_cached("COMMIT").and_then(|mut statement| statement.execute([]));
         if let Err(error) = outcome {
-            if !self.connection.is_autocommit() {
-                self.statement("ROLLBACK")?;
-            }
             let told = commit_error(&error);
             if !matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy)) {
                 tracing::error!(%error, "a commit failed; the database takes no more writes until the node is restarted");

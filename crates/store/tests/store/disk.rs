@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use futures_util::future::join_all;
-use store::{Database, Durability, Error, Location, Migration, params};
+use store::{Commit, Database, Durability, Error, Location, Migration, params};
 
 use crate::fixture::{block_on, skipped};
 
@@ -19,6 +19,24 @@ const CHILD: &str = "NEAP_STORE_DISK_CHILD";
 fn child_folder() -> Option<PathBuf> {
     std::env::var_os(CHILD).map(PathBuf::from)
 }
+
+/// Stands between the program and the kernel: notes every sync in a file, and fails them while another file is there.
+const SYNC_SHIM: &str = r#"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static int noted(int fd, long call) {
+    int log = open(getenv("NEAP_SYNC_LOG"), O_WRONLY | O_APPEND | O_CREAT, 0600);
+    if (log < 0 || write(log, "x", 1) != 1) abort();
+    close(log);
+    if (access(getenv("NEAP_SYNC_FAILS"), F_OK) == 0) { errno = EIO; return -1; }
+    return syscall(call, fd);
+}
+int fsync(int fd) { return noted(fd, SYS_fsync); }
+int fdatasync(int fd) { return noted(fd, SYS_fdatasync); }
+"#;
 
 /// Runs `test` of this program again by way of `sh -c script`, which ends in `exec "$@"`.
 fn again(test: &str, folder: &Path, launcher: &[&str], script: &str) -> std::process::Output {
@@ -140,5 +158,55 @@ fn a_failed_commit_reaches_all_and_ends_all_writing() {
         assert!(matches!(later, Err(Error::Failed { .. })), "{later:?}");
         assert_eq!(ids(&db).await, acknowledged, "reading goes on");
         std::fs::write(folder.join("acknowledged"), format!("{acknowledged:?}")).unwrap();
+    });
+}
+
+#[test]
+fn durable_means_synced_and_a_failed_sync_is_told() {
+    let Some(folder) = child_folder() else {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, shim) = (folder.path().join("shim.c"), folder.path().join("shim.so"));
+        std::fs::write(&source, SYNC_SHIM).unwrap();
+        let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(&source).status();
+        if !built.is_ok_and(|status| status.success()) {
+            return skipped("the store when syncing fails", "there is no C compiler");
+        }
+        let script = r#"
+            export NEAP_SYNC_LOG="$NEAP_STORE_DISK_CHILD/log" NEAP_SYNC_FAILS="$NEAP_STORE_DISK_CHILD/fails"
+            LD_PRELOAD="$NEAP_STORE_DISK_CHILD/shim.so" exec "$@""#;
+        let test = "disk::durable_means_synced_and_a_failed_sync_is_told";
+        assert_passed(&again(test, folder.path(), &["env"], script));
+        return;
+    };
+    let syncs = || std::fs::metadata(folder.join("log")).unwrap().len();
+    block_on(async {
+        let db = open(&folder);
+        let written = |id: i64| {
+            let insert =
+                move |tx: &mut store::Tx<'_>| tx.execute("INSERT INTO rows VALUES (?1, X'00')", params![id]);
+            db.write_at(Commit::Written, insert)
+        };
+        insert(&db, 0).await.unwrap();
+        for id in 1..5 {
+            let before = syncs();
+            insert(&db, id).await.unwrap();
+            assert!(syncs() > before, "answered before the disk had it");
+            let before = syncs();
+            written(100 + id).await.map_err(|error: Error| error).unwrap();
+            assert_eq!(syncs(), before, "waited for the disk without need");
+        }
+        std::fs::write(folder.join("fails"), "").unwrap();
+        let outcomes = join_all((10..20).map(|id| tokio::spawn(insert(&db, id)))).await;
+        for outcome in outcomes {
+            let outcome = outcome.unwrap();
+            assert!(matches!(outcome, Err(Error::Commit { .. } | Error::Failed { .. })), "{outcome:?}");
+        }
+        std::fs::remove_file(folder.join("fails")).unwrap();
+        let later: Result<u64, Error> = written(1000).await;
+        assert!(
+            matches!(later, Err(Error::Failed { .. })),
+            "a sync that succeeds after one that failed proves nothing"
+        );
+        assert_eq!(ids(&db).await, [0, 1, 2, 3, 4, 101, 102, 103, 104]);
     });
 }
