@@ -1,1 +1,215 @@
-//! Logs, metering and metrics.
+//! Logs, metering, prices and metrics.
+//!
+//! Owns: the ports [`base::LogSink`] and [`base::Meter`]; the operations of CloudWatch Logs ([`Telemetry::logs`]); Neap's own
+//! usage API ([`Telemetry::usage`]); price books ([`prices`]); filter patterns ([`pattern`]); Prometheus text
+//! ([`Telemetry::prometheus`]).
+//! Must never know: functions, environments, how requests are signed.
+//!
+//! # What survives what
+//! | | kill -9 of the node | power loss |
+//! |---|---|---|
+//! | log events of functions | all but the last [`Settings::log_flush`] (200 ms) | the last seconds may be lost |
+//! | `PutLogEvents`, groups, streams, tags, retention | everything answered | everything answered |
+//! | usage (what is charged) | all but the last [`Settings::usage_flush`] (500 ms) and a commit | the same |
+//! | the last invocations, Prometheus metrics | nothing: memory only | nothing |
+//!
+//! Functions' log events wait in a bounded buffer, so that logging never waits for the disk; whatever reads logs flushes it
+//! first, so that events are visible at once. What the buffer cannot take is dropped, counted in `neap_log_events_dropped`, and
+//! told in the stream itself. They are stored as compressed chunks, found by their time range.
+//!
+//! Usage is summed in memory by function version, memory size, processor and day, and added to the stored sums in one
+//! transaction, which also notes the batch's number: a batch whose outcome was unknown is added once, never twice.
+//!
+//! # Where to look
+//! `api` lists the operations, `logs.rs` does them, `search.rs` reads events page by page, `logic.rs` and `chunk.rs` have the rules
+//! and the stored form, `buffer.rs` and `meter.rs` what waits in memory, `tasks.rs` flushes and clears, `data.rs` has all SQL.
+
+pub mod api;
+mod buffer;
+mod chunk;
+mod data;
+mod error;
+mod logic;
+mod logs;
+mod meter;
+mod metrics;
+mod model;
+pub mod pattern;
+pub mod prices;
+mod search;
+mod tasks;
+
+pub use error::Error;
+pub use metrics::Gauge;
+
+use api::{logs::Logs, usage::Usage};
+use base::{
+    AccountId, Clock, Entropy, InvocationRecord, LogEvent, LogSink, Meter, Region, RequestId, VersionKey,
+};
+use std::{sync::Arc, time::Duration};
+use store::{Database, Migration};
+use tokio::sync::{Mutex, Notify};
+
+/// The schema of telemetry's database: for [`store::Database::open`].
+pub const MIGRATIONS: &[Migration] = data::MIGRATIONS;
+
+/// Bounds and intervals.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Log events that wait in memory, their overhead included; one stream may use a quarter. Default 64 MiB.
+    pub log_buffer_bytes: usize,
+    /// Longest wait of a log event before it is stored. Default 200 ms.
+    pub log_flush: Duration,
+    /// Longest wait of an invocation before it is counted in the store. Default 500 ms.
+    pub usage_flush: Duration,
+    /// Invocations kept for display. Default 1,000.
+    pub records: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            log_buffer_bytes: 64 * 1024 * 1024,
+            log_flush: Duration::from_millis(200),
+            usage_flush: Duration::from_millis(500),
+            records: 1_000,
+        }
+    }
+}
+
+/// Telemetry of one node; clones share it.
+#[derive(Clone)]
+pub struct Telemetry {
+    inner: Arc<Inner>,
+}
+
+/// What its services share.
+pub(crate) struct Inner {
+    db: Database,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    buffer: buffer::Buffer,
+    counting: meter::Counting,
+    metrics: metrics::Metrics,
+    /// A batch whose commit is not known to have succeeded.
+    logs_kept: Mutex<Option<Arc<tasks::LogBatch>>>,
+    usage_kept: Mutex<Option<Arc<meter::Batch>>>,
+    /// Something waits to be flushed.
+    logs_wait: Notify,
+    logs_urgent: Notify,
+    usage_wait: Notify,
+}
+
+impl Telemetry {
+    /// On a database opened with [`MIGRATIONS`]. Nothing is flushed by itself until [`Telemetry::run`] runs.
+    pub fn new(
+        db: Database,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        settings: Settings,
+    ) -> Telemetry {
+        let mut tag = [0];
+        entropy.fill(&mut tag);
+        let inner = Inner {
+            buffer: buffer::Buffer::new(&settings, tag[0]),
+            counting: meter::Counting::new(RequestId::new(&*entropy), settings.records),
+            metrics: metrics::Metrics::new(),
+            logs_kept: Mutex::new(None),
+            usage_kept: Mutex::new(None),
+            logs_wait: Notify::new(),
+            logs_urgent: Notify::new(),
+            usage_wait: Notify::new(),
+            db,
+            clock,
+            settings,
+        };
+        Telemetry { inner: Arc::new(inner) }
+    }
+
+    /// CloudWatch Logs, for the gateway.
+    pub fn logs(&self) -> Arc<Logs> {
+        Arc::new(Logs(Arc::clone(&self.inner)))
+    }
+
+    /// Neap's own usage API, for the gateway.
+    pub fn usage(&self) -> Arc<Usage> {
+        Arc::new(Usage(Arc::clone(&self.inner)))
+    }
+
+    /// Flushes and clears in the background until `stop` resolves, then flushes what is left and returns. End it after
+    /// everything that logs or meters.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        self.inner.run(stop).await;
+    }
+
+    /// Stores now what waits in memory.
+    ///
+    /// # Errors
+    /// Those of the store; what could not be stored is kept for the next flush.
+    pub async fn flush(&self) -> Result<(), store::Error> {
+        self.inner.flush_logs().await?;
+        self.inner.flush_usage().await
+    }
+
+    /// Removes expired and deleted log events now instead of within a minute.
+    ///
+    /// # Errors
+    /// Those of the store; what is left is removed next time.
+    pub async fn clear(&self) -> Result<(), store::Error> {
+        self.inner.clear().await
+    }
+
+    /// All metrics and `gauges` in the OpenMetrics text format, content type
+    /// `application/openmetrics-text; version=1.0.0; charset=utf-8`.
+    pub fn prometheus(&self, gauges: &[Gauge]) -> String {
+        self.inner.metrics.text(gauges).unwrap_or_default()
+    }
+}
+
+impl LogSink for Telemetry {
+    fn append(&self, account: AccountId, region: &Region, group: &str, stream: &str, events: Vec<LogEvent>) {
+        let Inner { buffer, metrics, clock, logs_wait, logs_urgent, .. } = &*self.inner;
+        if !logic::is_group_name(group) || !logic::is_stream_name(stream) {
+            metrics.log_dropped.inc_by(events.len() as u64);
+            tracing::error!(
+                group,
+                stream,
+                events = events.len(),
+                "log events for an impossible name dropped"
+            );
+            return;
+        }
+        if events.is_empty() {
+            return;
+        }
+        let key = model::StreamKey {
+            account,
+            region: region.clone(),
+            group: group.to_owned(),
+            stream: stream.to_owned(),
+        };
+        let appended = buffer.append(key, events, clock.now());
+        metrics.log_events.inc_by(appended.events);
+        metrics.log_bytes.inc_by(appended.bytes);
+        metrics.log_dropped.inc_by(appended.dropped.events);
+        if appended.first {
+            logs_wait.notify_one();
+        }
+        if appended.flush {
+            logs_urgent.notify_one();
+        }
+    }
+}
+
+impl Meter for Telemetry {
+    fn record(&self, record: InvocationRecord) {
+        self.inner.metrics.record(&record);
+        if self.inner.counting.record(record) {
+            self.inner.usage_wait.notify_one();
+        }
+    }
+
+    fn throttled(&self, key: &VersionKey) {
+        self.inner.metrics.throttled(key.account, &key.region, &key.name);
+    }
+}

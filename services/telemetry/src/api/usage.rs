@@ -1,0 +1,420 @@
+//! Neap's own API: what functions used and what that costs, and the last invocations.
+//!
+//! REST-JSON under `/_neap/v1/`, signing name `neap`, member names in snake case. Amounts of money are decimal strings in US
+//! dollars, exact to a trillionth; GB-seconds are numbers, for showing.
+
+use crate::{
+    Error, Inner, data,
+    logic::DAY_MS,
+    meter::{self, UsageKey},
+    prices::{self, AWS_BY_100_MS, BOOKS, Bill, Book, Line},
+};
+use base::{InvocationRecord, Outcome, Region, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, sync::Arc};
+use wire::{Context, Violations};
+
+/// Usage and invocations of this node. See [`crate::Telemetry::usage`].
+pub struct Usage(pub(crate) Arc<Inner>);
+
+/// Invocations shown when no limit is given.
+const RECORDS_DEFAULT: usize = 50;
+
+wire::api! {
+    /// Neap's own operations.
+    impl Usage;
+    name: "neap";
+    protocol: rest_json;
+
+    operations {
+        /// What each function of the account used in a month, and what that costs at AWS, Azure and Google.
+        GetUsage => get_usage(GetUsageRequest) -> GetUsageResponse {
+            http: GET "/_neap/v1/usage" 200,
+            query: ["month" => month, "increment" => increment],
+            check: GetUsageRequest::check,
+            allow: "neap:GetUsage" on "*",
+            errors: [ValidationException, ServiceUnavailableException],
+        }
+        /// The last invocations on this node, newest first; kept in memory only.
+        ListInvocations => list_invocations(ListInvocationsRequest) -> ListInvocationsResponse {
+            http: GET "/_neap/v1/invocations" 200,
+            query: ["function" => function, "limit" => limit],
+            check: ListInvocationsRequest::check,
+            allow: "neap:ListInvocations" on "*",
+            errors: [ValidationException],
+        }
+    }
+}
+
+/// `GetUsage`.
+#[derive(Debug, Deserialize)]
+pub struct GetUsageRequest {
+    /// `YYYY-MM`, UTC; default: this month.
+    month: Option<String>,
+    /// Rounding of time in AWS's book: `1ms` (default) or `100ms`, as it was until December 2020.
+    increment: Option<String>,
+}
+
+impl GetUsageRequest {
+    fn check(&self, found: &mut Violations) {
+        if let Some(month) = &self.month {
+            found.pattern("month", month, "\\d{4}-(0[1-9]|1[0-2])", Month::parse(month).is_some());
+        }
+        if let Some(increment) = &self.increment {
+            found.one_of("increment", increment, &["1ms", "100ms"]);
+        }
+    }
+}
+
+/// A month's usage.
+#[derive(Debug, Serialize)]
+pub struct GetUsageResponse {
+    account: String,
+    /// `YYYY-MM`.
+    month: String,
+    /// By name, then region.
+    functions: Vec<FunctionUsage>,
+    /// AWS, Azure, Google: each for the whole account, with its free tier.
+    books: Vec<BookBill>,
+}
+
+/// One function's usage, all versions together.
+#[derive(Debug, Serialize)]
+pub struct FunctionUsage {
+    function: String,
+    region: Region,
+    #[serde(flatten)]
+    used: Used,
+    /// By version, memory size and processor.
+    lines: Vec<LineUsage>,
+}
+
+/// One version's usage with one memory size on one processor kind.
+#[derive(Debug, Serialize)]
+pub struct LineUsage {
+    version: String,
+    memory_mb: u32,
+    architecture: &'static str,
+    #[serde(flatten)]
+    used: Used,
+}
+
+/// Sums, and the share of each book's bill in US dollars.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Used {
+    invocations: u64,
+    errors: u64,
+    timeouts: u64,
+    cold_starts: u64,
+    billed_ms: u64,
+    /// Run time without initialisation.
+    run_ms: f64,
+    /// Initialisation charged.
+    init_ms: f64,
+    gb_seconds: f64,
+    /// Book → US dollars.
+    cost: BTreeMap<&'static str, String>,
+}
+
+/// What the account's month costs by one book.
+#[derive(Debug, Serialize)]
+pub struct BookBill {
+    name: &'static str,
+    title: &'static str,
+    requests: u64,
+    requests_free: u64,
+    requests_cost: String,
+    /// As this book rounds time and memory.
+    gb_seconds: f64,
+    gb_seconds_free: f64,
+    duration_cost: String,
+    scratch_cost: String,
+    total: String,
+}
+
+/// `ListInvocations`.
+#[derive(Debug, Deserialize)]
+pub struct ListInvocationsRequest {
+    /// Only this function's.
+    function: Option<String>,
+    /// 1 to 1,000; default 50.
+    limit: Option<i64>,
+}
+
+impl ListInvocationsRequest {
+    fn check(&self, found: &mut Violations) {
+        if let Some(limit) = self.limit {
+            found.range("limit", limit, 1..=1_000);
+        }
+    }
+}
+
+/// The last invocations.
+#[derive(Debug, Serialize)]
+pub struct ListInvocationsResponse {
+    invocations: Vec<Invocation>,
+}
+
+/// One invocation.
+#[derive(Debug, Serialize)]
+pub struct Invocation {
+    request_id: String,
+    function: String,
+    region: Region,
+    version: String,
+    architecture: String,
+    /// RFC 3339.
+    at: String,
+    memory_mb: u32,
+    memory_used_bytes: u64,
+    init_ms: f64,
+    run_ms: f64,
+    billed_ms: u64,
+    waited_ms: f64,
+    /// `success`, `error`, `timeout`, `out_of_memory`.
+    outcome: &'static str,
+    /// Phases of the start that this invocation waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cold_start: Option<ColdStart>,
+}
+
+/// Phases in milliseconds.
+#[derive(Debug, Serialize)]
+pub struct ColdStart {
+    queue_ms: f64,
+    sandbox_ms: f64,
+    boot_ms: f64,
+    init_ms: f64,
+}
+
+impl Usage {
+    async fn get_usage(&self, context: &Context, input: GetUsageRequest) -> Result<GetUsageResponse, Error> {
+        let month = match &input.month {
+            None => Month::of(context.now),
+            Some(text) => Month::parse(text),
+        };
+        let month = month.ok_or_else(|| Error::Invalid("month is not a month".to_owned()))?;
+        // What was counted until now is shown at once.
+        self.0.flush_usage().await?;
+        let (account, (first, last)) = (context.account, month.days());
+        let rows = self.0.db.read(move |tx| data::usage_between(tx, account, first, last)).await?;
+        let by_100 = input.increment.as_deref() == Some("100ms");
+        let books =
+            BOOKS.map(|book| if by_100 && book.name == AWS_BY_100_MS.name { AWS_BY_100_MS } else { book });
+        Ok(report(account.to_string(), month.text(), &rows, &books))
+    }
+
+    async fn list_invocations(
+        &self,
+        context: &Context,
+        input: ListInvocationsRequest,
+    ) -> Result<ListInvocationsResponse, Error> {
+        let limit = input.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(RECORDS_DEFAULT);
+        let wanted = |record: &InvocationRecord| {
+            record.key.account == context.account
+                && input.function.as_deref().is_none_or(|name| name == record.key.name.as_str())
+        };
+        let invocations = self.0.counting.records(limit, wanted).into_iter().map(Invocation::from).collect();
+        Ok(ListInvocationsResponse { invocations })
+    }
+}
+
+/// The answer, from the sums of a month. Pure.
+fn report(
+    account: String,
+    month: String,
+    rows: &[(UsageKey, meter::Usage)],
+    books: &[Book],
+) -> GetUsageResponse {
+    let lines: Vec<Line> = rows
+        .iter()
+        .map(|(key, usage)| Line {
+            memory_mib: key.memory_mib,
+            processor: key.processor,
+            meters: usage.meters,
+        })
+        .collect();
+    let bills: Vec<(&Book, Bill)> = books.iter().map(|book| (book, book.charge(&lines))).collect();
+    // Rows of one function lie together.
+    let mut functions: Vec<FunctionUsage> = Vec::new();
+    let mut start = 0;
+    for group in rows.chunk_by(|(a, _), (b, _)| a.function == b.function && a.region == b.region) {
+        let range = start..start + group.len();
+        start = range.end;
+        let used = |range: std::ops::Range<usize>| {
+            let cost = bills.iter().map(|(book, bill)| {
+                let cost: prices::Usd = bill.lines[range.clone()].iter().copied().sum();
+                (book.name, cost.to_string())
+            });
+            Used { cost: cost.collect(), ..Used::of(&rows[range.clone()], &lines[range]) }
+        };
+        let Some((key, _)) = group.first() else { continue };
+        functions.push(FunctionUsage {
+            function: key.function.to_string(),
+            region: key.region.clone(),
+            lines: range
+                .clone()
+                .map(|i| LineUsage {
+                    version: rows[i].0.version.to_string(),
+                    memory_mb: rows[i].0.memory_mib,
+                    architecture: rows[i].0.processor.as_str(),
+                    used: used(i..i + 1),
+                })
+                .collect(),
+            used: used(range),
+        });
+    }
+    let books = bills.iter().map(|(book, bill)| BookBill::of(book, bill)).collect();
+    GetUsageResponse { account, month, functions, books }
+}
+
+impl Used {
+    fn of(rows: &[(UsageKey, meter::Usage)], lines: &[Line]) -> Used {
+        let mut sum = meter::Usage::default();
+        rows.iter().for_each(|(_, usage)| sum.add(usage));
+        let time: prices::MemoryTime = lines.iter().map(|line| prices::AWS.time(line)).sum();
+        Used {
+            invocations: sum.meters.requests,
+            errors: sum.errors,
+            timeouts: sum.timeouts,
+            cold_starts: sum.cold_starts,
+            billed_ms: sum.meters.ms,
+            run_ms: sum.run_us as f64 / 1e3,
+            init_ms: sum.init_us as f64 / 1e3,
+            gb_seconds: time.as_gb_seconds(),
+            cost: BTreeMap::new(),
+        }
+    }
+}
+
+impl BookBill {
+    fn of(book: &Book, bill: &Bill) -> BookBill {
+        BookBill {
+            name: book.name,
+            title: book.title,
+            requests: bill.requests,
+            requests_free: bill.requests_free,
+            requests_cost: bill.requests_cost.to_string(),
+            gb_seconds: bill.duration.as_gb_seconds(),
+            gb_seconds_free: bill.duration_free.as_gb_seconds(),
+            duration_cost: bill.duration_cost.to_string(),
+            scratch_cost: bill.scratch_cost.to_string(),
+            total: bill.total().to_string(),
+        }
+    }
+}
+
+impl From<InvocationRecord> for Invocation {
+    fn from(record: InvocationRecord) -> Invocation {
+        Invocation {
+            request_id: record.request_id.to_string(),
+            function: record.key.name.to_string(),
+            region: record.key.region,
+            version: record.key.version.to_string(),
+            architecture: record.architecture,
+            at: jiff::Timestamp::from_millisecond(record.at.0).unwrap_or_default().to_string(),
+            memory_mb: record.memory.0,
+            memory_used_bytes: record.memory_used_bytes,
+            init_ms: record.init.as_ms(),
+            run_ms: record.run.as_ms(),
+            billed_ms: record.billed.0,
+            waited_ms: record.waited.as_ms(),
+            outcome: match record.outcome {
+                Outcome::Success => "success",
+                Outcome::Error => "error",
+                Outcome::Timeout => "timeout",
+                Outcome::OutOfMemory => "out_of_memory",
+            },
+            cold_start: record.cold.map(|phases| ColdStart {
+                queue_ms: phases.queue.as_ms(),
+                sandbox_ms: phases.sandbox.as_ms(),
+                boot_ms: phases.boot.as_ms(),
+                init_ms: phases.init.as_ms(),
+            }),
+        }
+    }
+}
+
+/// A calendar month, UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Month(jiff::civil::Date);
+
+impl Month {
+    /// `YYYY-MM`.
+    fn parse(text: &str) -> Option<Month> {
+        let (year, month) = text.split_once('-')?;
+        let digits =
+            |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+        if !digits(year, 4) || !digits(month, 2) {
+            return None;
+        }
+        jiff::civil::Date::new(year.parse().ok()?, month.parse().ok()?, 1).ok().map(Month)
+    }
+
+    fn of(now: Timestamp) -> Option<Month> {
+        let now = jiff::Timestamp::from_millisecond(now.0).ok()?;
+        Some(Month(now.to_zoned(jiff::tz::TimeZone::UTC).date().first_of_month()))
+    }
+
+    fn text(self) -> String {
+        format!("{:04}-{:02}", self.0.year(), self.0.month())
+    }
+
+    /// First and last day, in days since 1970-01-01.
+    fn days(self) -> (i64, i64) {
+        let day = |date: jiff::civil::Date| {
+            let midnight = date.at(0, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC);
+            midnight.map_or(0, |midnight| midnight.timestamp().as_millisecond().div_euclid(DAY_MS))
+        };
+        (day(self.0), day(self.0.last_of_month()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prices::{Meters, Processor};
+
+    #[test]
+    fn months_have_their_days() {
+        assert_eq!(Month::parse("1970-01").unwrap().days(), (0, 30));
+        assert_eq!(Month::parse("2024-02").unwrap().days(), (19_754, 19_782));
+        assert_eq!(Month::of(Timestamp(19_782 * DAY_MS + DAY_MS - 1)).unwrap().text(), "2024-02");
+        for bad in ["", "2024", "2024-13", "2024-00", "24-01", "2024-1", "2024-01-01"] {
+            assert_eq!(Month::parse(bad), None, "{bad}");
+        }
+    }
+
+    fn row(function: &str, version: &str, count: u64) -> (UsageKey, meter::Usage) {
+        let key = UsageKey {
+            account: base::AccountId::DEFAULT,
+            region: "us-east-1".parse().unwrap(),
+            function: function.parse().unwrap(),
+            version: version.parse().unwrap(),
+            memory_mib: 1024,
+            processor: Processor::X86,
+            day: 0,
+        };
+        let meters = Meters {
+            requests: count,
+            ms: count * 1_000,
+            ms_by_100: count * 1_000,
+            ms_least_100: count * 1_000,
+            ..Meters::default()
+        };
+        (key, meter::Usage { meters, ..meter::Usage::default() })
+    }
+
+    #[test]
+    fn functions_share_the_bill_in_proportion() {
+        // 800,000 GB-s of which 400,000 are free; a quarter of it by a.
+        let rows = [row("a", "1", 100_000), row("a", "$LATEST", 100_000), row("b", "1", 600_000)];
+        let report = report("000000000000".into(), "2026-11".into(), &rows, &BOOKS);
+        assert_eq!(report.books[0].total, "6.66668");
+        let [a, b] = &report.functions[..] else { panic!("two functions") };
+        assert_eq!((a.function.as_str(), a.used.invocations, a.lines.len()), ("a", 200_000, 2));
+        assert_eq!((a.used.cost["aws"].as_str(), b.used.cost["aws"].as_str()), ("1.66667", "5.00001"));
+        assert_eq!(a.lines[0].used.cost["azure"], "0.80");
+        assert_eq!(a.used.gb_seconds, 200_000.0);
+    }
+}

@@ -1,0 +1,74 @@
+//! What can go wrong in telemetry.
+
+use base::{Fault, ServiceError};
+
+/// Why an operation fails.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such log group.
+    #[error("The specified log group does not exist.")]
+    NoSuchGroup,
+    /// No such log stream.
+    #[error("The specified log stream does not exist.")]
+    NoSuchStream,
+    /// The log group is there already.
+    #[error("The specified log group already exists")]
+    GroupExists,
+    /// The log stream is there already.
+    #[error("The specified log stream already exists")]
+    StreamExists,
+    /// A member breaks its rule.
+    #[error("{0}")]
+    Invalid(String),
+    /// A member that Neap does not carry out.
+    #[error("{member} is not supported by Neap: {reason}")]
+    Unsupported {
+        /// Its wire name.
+        member: &'static str,
+        /// Why it would have no effect.
+        reason: &'static str,
+    },
+    /// A resource would have more tags than allowed.
+    #[error("The specified resource would have {got} tags, more than {max}")]
+    TooManyTags {
+        /// How many.
+        got: usize,
+        /// How many are allowed.
+        max: usize,
+    },
+    /// A permission beyond the operation's own is missing.
+    #[error(transparent)]
+    Denied(#[from] base::Denied),
+    /// The telemetry store cannot serve.
+    #[error("the telemetry store failed: {0}")]
+    Store(#[from] store::Error),
+}
+
+impl From<crate::pattern::Refused> for Error {
+    fn from(refused: crate::pattern::Refused) -> Error {
+        Error::Invalid(refused.to_string())
+    }
+}
+
+impl ServiceError for Error {
+    fn code(&self) -> &str {
+        match self {
+            Error::NoSuchGroup | Error::NoSuchStream => "ResourceNotFoundException",
+            Error::GroupExists | Error::StreamExists => "ResourceAlreadyExistsException",
+            Error::Invalid(_) | Error::Unsupported { .. } => "InvalidParameterException",
+            Error::TooManyTags { .. } => "TooManyTagsException",
+            Error::Denied(_) => "AccessDeniedException",
+            Error::Store(_) => "ServiceUnavailableException",
+        }
+    }
+
+    fn fault(&self) -> Fault {
+        match self {
+            Error::NoSuchGroup | Error::NoSuchStream => Fault::NotFound,
+            Error::GroupExists | Error::StreamExists => Fault::Conflict,
+            Error::Invalid(_) | Error::Unsupported { .. } | Error::TooManyTags { .. } => Fault::Invalid,
+            Error::Denied(_) => Fault::Denied,
+            Error::Store(_) => Fault::Unavailable,
+        }
+    }
+}

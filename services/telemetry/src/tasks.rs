@@ -1,0 +1,218 @@
+//! Background work: flushing logs and usage, and clearing away what is expired or deleted.
+//!
+//! Each loop sleeps until there is something to do: an idle node is not woken. Every step may be repeated, and may run on
+//! several nodes at once.
+
+use crate::{Inner, data, logic::DAY_MS, model::NewChunk};
+use base::Timestamp;
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use store::{Commit, Error, Tx};
+use tokio::time;
+
+/// Waits after a failed flush: doubled from the first to the last.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_LAST: Duration = Duration::from_secs(10);
+/// Rows removed in one transaction, so that nobody waits long behind it.
+const CLEAR_ROWS: i64 = 200;
+/// Expired events are searched this often; they are hidden at once.
+const CLEAR_EVERY: Duration = Duration::from_secs(60);
+/// An instance that has not flushed for so long has no batch on its way.
+const FORGET_INSTANCES_MS: i64 = 30 * DAY_MS;
+/// Flushes tried at shutdown.
+const LAST_ATTEMPTS: u32 = 3;
+
+/// Log events packed for the store, kept until they are there.
+#[derive(Debug)]
+pub(crate) struct LogBatch {
+    pub(crate) taken: crate::buffer::Taken,
+    pub(crate) streams: Vec<(crate::model::StreamKey, Vec<NewChunk>)>,
+}
+
+impl Inner {
+    /// Runs until `stop`, then flushes what is left.
+    pub(crate) async fn run(&self, stop: impl Future<Output = ()>) {
+        tokio::select! {
+            () = stop => {}
+            () = self.flush_logs_when_woken() => {}
+            () = self.flush_usage_when_woken() => {}
+            () = self.clear_forever() => {}
+        }
+        for attempt in 1..=LAST_ATTEMPTS {
+            let (logs, usage) = (self.flush_logs().await, self.flush_usage().await);
+            match logs.and(usage) {
+                Ok(()) => return,
+                Err(error) => tracing::error!(%error, attempt, "final flush of logs and usage failed"),
+            }
+        }
+    }
+
+    async fn flush_logs_when_woken(&self) {
+        loop {
+            self.logs_wait.notified().await;
+            tokio::select! {
+                () = time::sleep(self.settings.log_flush) => {}
+                () = self.logs_urgent.notified() => {}
+            }
+            self.until_done("logs", async || self.flush_logs().await).await;
+        }
+    }
+
+    async fn flush_usage_when_woken(&self) {
+        loop {
+            self.usage_wait.notified().await;
+            time::sleep(self.settings.usage_flush).await;
+            self.until_done("usage", async || self.flush_usage().await).await;
+        }
+    }
+
+    async fn until_done(&self, what: &'static str, flush: impl AsyncFn() -> Result<(), Error>) {
+        let mut wait = RETRY_FIRST;
+        while let Err(error) = flush().await {
+            self.metrics.flush_failures.inc();
+            tracing::error!(%error, what, retry_ms = wait.as_millis() as u64, "flush failed, kept for another attempt");
+            time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY_LAST);
+        }
+    }
+
+    /// Stores all log events that have been appended before the call, at level Written: they survive kill -9 from then on.
+    ///
+    /// Cancel-safe: a batch that has been taken is kept until its commit is known; storing it twice adds nothing.
+    pub(crate) async fn flush_logs(&self) -> Result<(), Error> {
+        let mut kept = self.logs_kept.lock().await;
+        // Twice at most: a batch left over from a failed attempt, then what has come since.
+        while let Some(batch) = kept.take().or_else(|| self.take_logs()) {
+            *kept = Some(Arc::clone(&batch));
+            let now = self.clock.now();
+            let writing = Arc::clone(&batch);
+            self.db.write_at(Commit::Written, move |tx| store_logs(tx, &writing, now)).await?;
+            self.buffer.settle(&batch.taken);
+            *kept = None;
+        }
+        Ok(())
+    }
+
+    fn take_logs(&self) -> Option<Arc<LogBatch>> {
+        if self.buffer.is_empty() {
+            return None;
+        }
+        let mut taken = self.buffer.take(self.clock.now());
+        let streams = std::mem::take(&mut taken.streams)
+            .into_iter()
+            .filter_map(|(key, events)| match crate::chunk::pack(events) {
+                Ok(chunks) => Some((key, chunks)),
+                Err(error) => {
+                    // Compression into memory does not fail; if it does, these events are lost and that is said.
+                    tracing::error!(%error, group = key.group, stream = key.stream, "log events cannot be packed");
+                    None
+                }
+            })
+            .collect();
+        Some(Arc::new(LogBatch { taken, streams }))
+    }
+
+    /// Stores all invocations recorded before the call, durably and exactly once.
+    ///
+    /// Cancel-safe, as [`Inner::flush_logs`].
+    pub(crate) async fn flush_usage(&self) -> Result<(), Error> {
+        let mut kept = self.usage_kept.lock().await;
+        while let Some(batch) = kept.take().or_else(|| self.counting.take()) {
+            *kept = Some(Arc::clone(&batch));
+            let now = self.clock.now();
+            let writing = Arc::clone(&batch);
+            self.db.write(move |tx| data::usage_add(tx, &writing, now)).await?;
+            *kept = None;
+        }
+        Ok(())
+    }
+
+    async fn clear_forever(&self) {
+        loop {
+            if let Err(error) = self.clear().await {
+                tracing::warn!(%error, "clearing expired logs failed, tried again later");
+            }
+            time::sleep(CLEAR_EVERY).await;
+        }
+    }
+
+    /// Removes what is expired or deleted. Idempotent.
+    pub(crate) async fn clear(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        while self.db.write_at(Commit::Written, clear_trash).await? {}
+        let mut after = 0;
+        loop {
+            let groups = self.db.read(move |tx| data::groups_with_retention(tx, after, CLEAR_ROWS)).await?;
+            let Some((last, _)) = groups.last() else { break };
+            after = *last;
+            for (group, days) in groups {
+                let cutoff = now.0 - days * DAY_MS;
+                while self.db.write_at(Commit::Written, move |tx| expire(tx, group, cutoff)).await? {}
+            }
+        }
+        let own = self.counting.instance();
+        let before = now.plus_ms(-FORGET_INSTANCES_MS);
+        self.db.write_at(Commit::Written, move |tx| data::flushes_forget(tx, own, before)).await?;
+        Ok(())
+    }
+}
+
+fn store_logs(tx: &mut Tx<'_>, batch: &LogBatch, now: Timestamp) -> Result<(), Error> {
+    let mut groups = HashMap::new();
+    for (key, chunks) in &batch.streams {
+        let place = (key.account, &key.region, key.group.as_str());
+        let group = match groups.get(&place) {
+            Some(group) => *group,
+            None => {
+                let group = ensure_group(tx, key, now)?;
+                groups.insert(place, group);
+                group
+            }
+        };
+        let stream = match data::stream_id(tx, group, &key.stream)? {
+            Some(stream) => stream,
+            None => {
+                data::stream_insert(tx, group, &key.stream, true, now)?;
+                data::stream_id(tx, group, &key.stream)?.ok_or_else(vanished)?
+            }
+        };
+        for chunk in chunks {
+            data::chunk_insert(tx, group, stream, chunk)?;
+        }
+    }
+    Ok(())
+}
+
+fn ensure_group(tx: &mut Tx<'_>, key: &crate::model::StreamKey, now: Timestamp) -> Result<i64, Error> {
+    if let Some(group) = data::group_find(tx, key.account, &key.region, &key.group)? {
+        return Ok(group.id);
+    }
+    data::group_insert(tx, key.account, &key.region, &key.group, now)?;
+    let group = data::group_find(tx, key.account, &key.region, &key.group)?;
+    group.map(|group| group.id).ok_or_else(vanished)
+}
+
+/// A row that was inserted in this very transaction is there.
+fn vanished() -> Error {
+    Error::decode("log group or stream", std::io::Error::other("row inserted and not found"))
+}
+
+/// Whether there may be more to clear.
+fn clear_trash(tx: &mut Tx<'_>) -> Result<bool, Error> {
+    match data::trash_first(tx)? {
+        None => Ok(false),
+        Some((group, stream)) => {
+            data::trash_clear(tx, group, stream, CLEAR_ROWS)?;
+            Ok(true)
+        }
+    }
+}
+
+/// Whether there may be more to remove.
+fn expire(tx: &mut Tx<'_>, group: i64, cutoff: i64) -> Result<bool, Error> {
+    let chunks = data::chunks_expire(tx, group, cutoff, CLEAR_ROWS)?;
+    if chunks as i64 == CLEAR_ROWS {
+        return Ok(true);
+    }
+    let streams = data::streams_expire(tx, group, cutoff, CLEAR_ROWS)?;
+    Ok(streams as i64 == CLEAR_ROWS)
+}
