@@ -1,4 +1,5 @@
 //! What a node does with its credentials: from the file to sessions and decisions.
+#![allow(clippy::unwrap_used)] // clippy takes only test functions themselves for tests
 
 use base::*;
 use identity::{Identity, Mode, OpenError};

@@ -57,6 +57,8 @@ struct FunctionPhase {
     phase: &'static str,
 }
 
+type GaugeFamily = Family<Vec<(String, String)>, PrometheusGauge<f64, AtomicU64>>;
+
 pub(crate) struct Metrics {
     registry: Registry,
     /// Functions that have series of their own.
@@ -178,11 +180,10 @@ impl Metrics {
     /// All of it, and `gauges`, in the OpenMetrics text format.
     pub(crate) fn text(&self, gauges: &[Gauge]) -> Result<String, fmt::Error> {
         let mut shown = Registry::default();
-        let mut families: Vec<(&str, Family<Vec<(String, String)>, PrometheusGauge<f64, AtomicU64>>)> =
-            Vec::new();
+        let mut families: Vec<(&str, GaugeFamily)> = Vec::new();
         for gauge in gauges {
             let at = families.iter().position(|(name, _)| *name == gauge.name).unwrap_or_else(|| {
-                let family = Family::<Vec<(String, String)>, PrometheusGauge<f64, AtomicU64>>::default();
+                let family = GaugeFamily::default();
                 shown.register(gauge.name, gauge.help, family.clone());
                 families.push((gauge.name, family));
                 families.len() - 1

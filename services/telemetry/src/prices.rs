@@ -405,13 +405,20 @@ fn apportion(total: u128, weights: &[u128]) -> Vec<u128> {
     parts
 }
 
-/// `total × weight / all` and the remainder, `weight ≤ all`. Falls back to less precision where 128 bits do not suffice, beyond
-/// 10^13 GB-seconds for 10^7 dollars.
+/// `total × weight / all` and the remainder, for `weight ≤ all < 2^126`; exact where the product has more than 128 bits, too.
 fn share(total: u128, weight: u128, all: u128) -> (u128, u128) {
-    match total.checked_mul(weight) {
-        Some(product) => (product / all, product % all),
-        None => (((total >> 64) * (weight >> 32) / (all >> 32).max(1)) << 64, 0),
+    if let Some(product) = total.checked_mul(weight) {
+        return (product / all, product % all);
     }
+    // total = whole × all + part, and part × weight / all by long division, bit by bit.
+    let (whole, part) = (total / all, total % all);
+    let (mut quotient, mut remainder) = (0, 0);
+    for bit in (0..u128::BITS).rev() {
+        let sum = remainder * 2 + if weight >> bit & 1 == 1 { part } else { 0 };
+        quotient = quotient * 2 + sum / all;
+        remainder = sum % all;
+    }
+    (whole * weight + quotient, remainder)
 }
 
 #[cfg(test)]
@@ -519,7 +526,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn shares_sum_to_the_whole(total in 0u128..1 << 70, weights in prop::collection::vec(0u128..1 << 50, 0..20)) {
+        fn shares_sum_to_the_whole(total in 0u128..1 << 90, weights in prop::collection::vec(0u128..1 << 80, 0..20)) {
             let parts = apportion(total, &weights);
             let whole = if weights.iter().all(|weight| *weight == 0) { 0 } else { total };
             prop_assert_eq!(parts.iter().sum::<u128>(), whole);

@@ -34,7 +34,8 @@ impl Terms {
             };
             list.push(Term::parse(&mut cursor)?);
         }
-        if !terms.any.is_empty() && !(terms.all.is_empty() && terms.none.is_empty()) {
+        let optional_only = terms.all.is_empty() && terms.none.is_empty();
+        if !terms.any.is_empty() && !optional_only {
             return Err(Refused::new("optional terms (?x) cannot be combined with other terms"));
         }
         Ok(terms)
