@@ -1,0 +1,215 @@
+//! `neap doctor`: what this machine gives to functions, what is missing, and what that costs.
+
+use super::Ending;
+use crate::{
+    args,
+    error::Error,
+    output::{Output, Paint, table},
+    settings::{self, Process},
+};
+use serde::Serialize;
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// Runs the command. Something needed that is missing is [`Ending::Failure`].
+pub(crate) fn run(arguments: &args::Doctor, output: Output) -> Result<Ending, Error> {
+    let listen = arguments.node.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 4566)));
+    let data = settings::data_folder(arguments.node.data.as_deref(), &Process);
+    let mut findings: Vec<_> = server::doctor().checks.into_iter().map(Finding::from).collect();
+    findings.push(runtime(
+        "python",
+        &["python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python3.9", "python3"],
+    ));
+    findings.push(runtime("node", &["node"]));
+    findings.push(tool(
+        "pip",
+        "python3",
+        &["-m", "pip", "--version"],
+        "`neap deploy` cannot install requirements.txt",
+    ));
+    findings.push(tool(
+        "npm",
+        "npm",
+        &["--version"],
+        "`neap deploy` cannot install the dependencies of package.json",
+    ));
+    findings.push(tool("cargo", "cargo", &["--version"], "`neap deploy` cannot build Cargo projects"));
+    findings.push(port(listen));
+    findings.push(folder(&data));
+    let missing = findings.iter().any(|finding| finding.status == Status::Missing);
+    if output.json {
+        output.json_document(&serde_json::json!({ "ok": !missing, "checks": findings }));
+    } else {
+        output.line(&report(&findings, output.paint()));
+    }
+    Ok(if missing { Ending::Failure } else { Ending::Success })
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    name: String,
+    status: Status,
+    detail: String,
+    /// What its state costs; empty when all is well.
+    consequence: String,
+}
+
+/// How it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    /// As it should be.
+    Ok,
+    /// Something does less or is slower.
+    Degraded,
+    /// A node does not start, or runs no functions.
+    Missing,
+}
+
+impl From<server::doctor::Check> for Finding {
+    fn from(check: server::doctor::Check) -> Finding {
+        let status = match check.status {
+            server::doctor::Status::Ok => Status::Ok,
+            server::doctor::Status::Degraded => Status::Degraded,
+            server::doctor::Status::Missing => Status::Missing,
+        };
+        Finding { name: check.name.to_owned(), status, detail: check.detail, consequence: check.consequence }
+    }
+}
+
+impl Finding {
+    fn new(name: &str, status: Status, detail: String, consequence: &str) -> Finding {
+        Finding { name: name.to_owned(), status, detail, consequence: consequence.to_owned() }
+    }
+}
+
+/// Which interpreters of a language answer.
+fn runtime(language: &str, commands: &[&str]) -> Finding {
+    let name = format!("runtime-{language}");
+    let found: Vec<_> = commands
+        .iter()
+        .filter_map(|command| Some(format!("{command} ({})", version(command, &["--version"])?)))
+        .collect();
+    if found.is_empty() {
+        let cost = format!("functions in {language} are refused");
+        return Finding::new(&name, Status::Degraded, "none found".to_owned(), &cost);
+    }
+    Finding::new(&name, Status::Ok, found.join(", "), "")
+}
+
+/// Whether a program that packages need answers.
+fn tool(name: &str, program: &str, arguments: &[&str], cost: &str) -> Finding {
+    match version(program, arguments) {
+        Some(version) => Finding::new(name, Status::Ok, version, ""),
+        None => Finding::new(name, Status::Degraded, "not found".to_owned(), cost),
+    }
+}
+
+/// The first line that a program prints when asked for its version, without anything in parentheses or paths.
+fn version(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().ok()?;
+    if !output.status.success() {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().next()?.trim();
+    Some(line.split(" from ").next().unwrap_or(line).to_owned())
+}
+
+/// Whether a node could listen.
+fn port(listen: SocketAddr) -> Finding {
+    match TcpListener::bind(listen) {
+        Ok(_) => Finding::new("port", Status::Ok, format!("{listen} is free"), ""),
+        Err(error) => Finding::new(
+            "port",
+            Status::Degraded,
+            format!("{listen}: {error}"),
+            "a node runs there already, or another program does: choose another with --listen",
+        ),
+    }
+}
+
+/// Whether a node could keep its data.
+fn folder(data: &Path) -> Finding {
+    let detail = data.display().to_string();
+    match nearest(data) {
+        Some(existing) if writable(&existing) => Finding::new("data-folder", Status::Ok, detail, ""),
+        Some(_) | None => Finding::new(
+            "data-folder",
+            Status::Missing,
+            format!("{detail} cannot be written"),
+            "a node does not start: name another folder with --data",
+        ),
+    }
+}
+
+/// The folder itself or the nearest one above it that exists.
+fn nearest(folder: &Path) -> Option<PathBuf> {
+    folder.ancestors().find(|above| above.is_dir()).map(Path::to_owned)
+}
+
+/// Whether a file can be made there.
+fn writable(folder: &Path) -> bool {
+    let probe = folder.join(format!(".neap-doctor-{}", std::process::id()));
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&probe).is_ok();
+    if made {
+        let _ = std::fs::remove_file(&probe);
+    }
+    made
+}
+
+fn report(findings: &[Finding], paint: Paint) -> String {
+    let rows = findings
+        .iter()
+        .map(|finding| {
+            let status = match finding.status {
+                Status::Ok => paint.green("ok"),
+                Status::Degraded => paint.yellow("degraded"),
+                Status::Missing => paint.red("missing"),
+            };
+            vec![status, finding.name.clone(), finding.detail.clone()]
+        })
+        .collect();
+    let mut text = table(&["STATUS", "CHECK", "FOUND"], &[], rows);
+    let costs: Vec<_> = findings.iter().filter(|finding| !finding.consequence.is_empty()).collect();
+    for finding in &costs {
+        text.push_str(&format!("\n{}: {}", paint.bold(&finding.name), finding.consequence));
+    }
+    if costs.is_empty() {
+        text.push_str("\nThis machine gives everything that Neap uses.");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_noticed() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert_eq!(port(taken.local_addr().unwrap()).status, Status::Degraded);
+        assert_eq!(port(SocketAddr::from(([127, 0, 0, 1], 0))).status, Status::Ok);
+    }
+
+    #[test]
+    fn a_data_folder_that_can_be_made_is_fine() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(super::folder(&folder.path().join("a/b")).status, Status::Ok);
+        assert_eq!(super::folder(Path::new("/proc/neap")).status, Status::Missing);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_costs_something_is_said_below_the_table() {
+        let output = Output { json: false, colour_out: false, colour_err: false, live: false };
+        let well = Finding::new("a", Status::Ok, "x".into(), "");
+        let ill = Finding::new("b", Status::Missing, "y".into(), "no functions run");
+        assert!(report(&[well], output.paint()).ends_with("everything that Neap uses."));
+        assert!(report(&[ill], output.paint()).ends_with("b: no functions run"));
+    }
+}
