@@ -7,7 +7,7 @@ VENV := $(CACHE)/venv-$(shell cat tests/requirements.txt | cksum | cut -d' ' -f1
 export NEAP_RUNTIMES := $(CACHE)/runtimes
 export NEAP_PYTHON := $(VENV)/bin/python
 
-.PHONY: run test check unit black-box bench tools venv
+.PHONY: run test check unit black-box docs bench tools venv
 
 run: venv
 	cargo build --release --locked
@@ -34,6 +34,10 @@ black-box: venv
 	@mkdir -p $(CACHE)
 	cargo build --locked
 	NEAP=$(CARGO_TARGET_DIR)/debug/neap $(VENV)/bin/python -m pytest tests -q -rs 2>&1 | tee $(CACHE)/black-box.log; exit $${PIPESTATUS[0]}
+
+# The published list of operations.
+docs:
+	cargo run --locked --quiet -- operations > docs/operations.md
 
 bench:
 	cargo xtask bench

@@ -99,3 +99,9 @@ def test_dev_redeploys_a_folder_on_save(tmp_path, project):
         started = time.monotonic()
         eventually(lambda: node.neap("invoke", "greeter", check=False).stdout.strip() == '"saved"', timeout=30)
         assert time.monotonic() - started < 30
+
+
+def test_the_page_of_operations_is_what_the_tables_say(tmp_path):
+    done = subprocess.run([BINARY, "operations"], capture_output=True, text=True, check=True)
+    page = pathlib.Path(__file__).parent.parent / "docs" / "operations.md"
+    assert page.read_text() == done.stdout, "run `make docs`"

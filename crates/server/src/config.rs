@@ -2,7 +2,7 @@
 //!
 //! Every key carries its unit in its name and has a default, so that an empty or missing file is a working node.
 
-use base::{AccountId, Region};
+use base::Region;
 use serde::Deserialize;
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -59,8 +59,6 @@ pub struct Node {
     pub listen: SocketAddr,
     /// The region that this node is. Default us-east-1.
     pub region: Region,
-    /// The account of the root credentials. Default 000000000000.
-    pub account: AccountId,
     /// How long running invocations may take to end after a stop is asked for. Default 30 s.
     pub drain_s: u32,
 }
@@ -70,7 +68,6 @@ impl Default for Node {
         Node {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4566)),
             region: DEFAULT_REGION.parse().unwrap_or_else(|_| unreachable!("a constant of the grammar")),
-            account: AccountId::DEFAULT,
             drain_s: 30,
         }
     }
@@ -161,8 +158,8 @@ impl Default for Runtimes {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Fleet {
-    /// Memory that environments may use together. Default: three quarters of the machine's.
-    pub memory_budget_mib: Option<u64>,
+    /// Memory that environments may use together. Default: four fifths of the machine's.
+    pub memory_budget_mib: Option<u32>,
     /// How long an idle environment is kept. Default 600 s.
     pub idle_keep_s: Option<u32>,
     /// Environments that may be starting at once. Default: four per CPU.
@@ -254,6 +251,20 @@ mod tests {
         let config: Config = toml::from_str("").unwrap();
         assert_eq!(config.node.listen.to_string(), "127.0.0.1:4566");
         assert_eq!(config.store.durability, Durability::Full);
+    }
+
+    #[test]
+    fn the_documented_file_is_the_default() {
+        let page = include_str!("../../../docs/configuration.md");
+        let file = page.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+        let documented: Config = toml::from_str(file).unwrap();
+        assert_eq!(format!("{documented:?}"), format!("{:?}", Config::default()));
+        // Every key that is shown as a comment exists too.
+        let all: String = file.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)).fold(
+            String::new(),
+            |all, line| all + line + "\n",
+        );
+        toml::from_str::<Config>(&all).unwrap();
     }
 
     #[test]

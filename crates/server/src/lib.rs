@@ -1,1 +1,18 @@
-//! Composition root.
+//! Composition root: reads the configuration, opens the stores, connects the parts by their ports, listens, and ends
+//! everything in order. Must never know: protocol or SQL details.
+//!
+//! A node starts in two steps, because the sandboxes' spawner is a copy of the process and wants to be made while that
+//! is small and has one thread: [`prepare`] first thing in `main`, then [`Prepared::start`] on a tokio runtime.
+
+pub mod config;
+mod endpoints;
+mod error;
+mod node;
+mod ports;
+mod scope;
+mod system;
+
+pub use config::{Mode, Options};
+pub use error::Error;
+pub use node::{Node, Prepared, prepare};
+pub use sandbox::doctor;

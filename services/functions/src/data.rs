@@ -188,6 +188,11 @@ pub(crate) fn update_function(tx: &mut Tx<'_>, function: &FunctionRecord) -> Res
     Ok(())
 }
 
+/// Every function of every account.
+pub(crate) fn all_functions(tx: &mut Tx<'_>) -> Result<Vec<FunctionId>, Error> {
+    Ok(tx.query("SELECT account, region, name FROM function", params![], function_id)?)
+}
+
 /// Removes a function's row.
 pub(crate) fn delete_function(tx: &mut Tx<'_>, id: &FunctionId) -> Result<(), Error> {
     tx.execute(

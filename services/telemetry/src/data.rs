@@ -62,6 +62,21 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration::portable(
     ",
 )];
 
+/// Empties all tables but the record of usage batches, which keeps a repeated batch from being counted twice.
+pub(crate) fn delete_everything(tx: &mut Tx<'_>) -> Result<(), Error> {
+    for statement in [
+        "DELETE FROM log_chunks",
+        "DELETE FROM log_streams",
+        "DELETE FROM log_group_tags",
+        "DELETE FROM log_groups",
+        "DELETE FROM log_trash",
+        "DELETE FROM usage",
+    ] {
+        tx.execute(statement, params![])?;
+    }
+    Ok(())
+}
+
 // Log groups.
 
 fn group(row: &Row<'_>) -> Result<Group, Error> {

@@ -159,6 +159,15 @@ impl Telemetry {
         self.inner.clear().await
     }
 
+    /// Deletes all logs and all usage of every account. For `neap dev`: nobody is asked.
+    ///
+    /// # Errors
+    /// Those of the store; nothing is deleted then.
+    pub async fn reset(&self) -> Result<(), store::Error> {
+        self.flush().await?;
+        self.inner.db.write(data::delete_everything).await
+    }
+
     /// All metrics and `gauges` in the OpenMetrics text format, content type
     /// `application/openmetrics-text; version=1.0.0; charset=utf-8`.
     pub fn prometheus(&self, gauges: &[Gauge]) -> String {

@@ -28,6 +28,13 @@ pub(crate) struct LogBatch {
     pub(crate) streams: Vec<(crate::model::StreamKey, Vec<NewChunk>)>,
 }
 
+/// What is flushed.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Logs,
+    Usage,
+}
+
 impl Inner {
     /// Runs until `stop`, then flushes what is left.
     pub(crate) async fn run(&self, stop: impl Future<Output = ()>) {
@@ -53,7 +60,7 @@ impl Inner {
                 () = time::sleep(self.settings.log_flush) => {}
                 () = self.logs_urgent.notified() => {}
             }
-            self.until_done("logs", async || self.flush_logs().await).await;
+            self.until_done(Kind::Logs).await;
         }
     }
 
@@ -61,15 +68,20 @@ impl Inner {
         loop {
             self.usage_wait.notified().await;
             time::sleep(self.settings.usage_flush).await;
-            self.until_done("usage", async || self.flush_usage().await).await;
+            self.until_done(Kind::Usage).await;
         }
     }
 
-    async fn until_done(&self, what: &'static str, flush: impl AsyncFn() -> Result<(), Error>) {
+    async fn until_done(&self, what: Kind) {
         let mut wait = RETRY_FIRST;
-        while let Err(error) = flush().await {
+        loop {
+            let flushed = match what {
+                Kind::Logs => self.flush_logs().await,
+                Kind::Usage => self.flush_usage().await,
+            };
+            let Err(error) = flushed else { return };
             self.metrics.flush_failures.inc();
-            tracing::error!(%error, what, retry_ms = wait.as_millis() as u64, "flush failed, kept for another attempt");
+            tracing::error!(%error, ?what, retry_ms = wait.as_millis() as u64, "flush failed, kept for another attempt");
             time::sleep(wait).await;
             wait = (wait * 2).min(RETRY_LAST);
         }

@@ -5,7 +5,7 @@ use crate::{
     api::QualifiedRequest,
     asking, data,
     logic::names::{self, Form},
-    model::{Qualifier, VersionRecord},
+    model::{FunctionId, Qualifier, VersionRecord},
 };
 use base::{Timestamp, Version};
 use store::Tx;
@@ -30,13 +30,7 @@ impl Functions {
                 if data::function(tx, &target.id)?.is_none() {
                     return Err(Error::NotFound(target.arn()));
                 }
-                let Some(_) = &target.qualifier else {
-                    let versions = data::versions_of(tx, &target.id)?;
-                    data::delete_versions(tx, &target.id)?;
-                    data::delete_function(tx, &target.id)?;
-                    release(tx, &versions, now)?;
-                    return Ok((versions, data::delete_events_of(tx, &target.id)?));
-                };
+                let Some(_) = &target.qualifier else { return remove(tx, &target.id, now) };
                 let found = match target.version() {
                     Some(version) => data::version_of(tx, &target.id, version)?,
                     None => None,
@@ -47,15 +41,42 @@ impl Functions {
                 Ok((vec![version], 0))
             })
             .await?;
-        self.specs.invalidate(&id);
+        self.forget(&id, &deleted, events);
+        Ok(())
+    }
+
+    /// Deletes every function of every account, with its versions and waiting events. For `neap dev`: nobody is asked.
+    ///
+    /// # Errors
+    /// Those of the store; what was deleted before stays deleted.
+    pub async fn reset(&self) -> Result<(), Error> {
+        for id in self.db.read(data::all_functions).await? {
+            let (gone, now) = (id.clone(), self.now());
+            let (deleted, events) = self.db.write(move |tx| remove(tx, &gone, now)).await?;
+            self.forget(&id, &deleted, events);
+        }
+        Ok(())
+    }
+
+    /// What is kept in memory and in environments of versions that are deleted.
+    fn forget(&self, id: &FunctionId, deleted: &[VersionRecord], events: u64) {
+        self.specs.invalidate(id);
         self.events.dropped_with_function(events);
-        for record in &deleted {
+        for record in deleted {
             if let Some(serving) = record.serving() {
                 self.execute.retire(&record.key(serving));
             }
         }
-        Ok(())
     }
+}
+
+/// Removes a function with all that belongs to it; the number is that of its waiting events.
+fn remove(tx: &mut Tx<'_>, id: &FunctionId, now: Timestamp) -> Result<(Vec<VersionRecord>, u64), Error> {
+    let versions = data::versions_of(tx, id)?;
+    data::delete_versions(tx, id)?;
+    data::delete_function(tx, id)?;
+    release(tx, &versions, now)?;
+    Ok((versions, data::delete_events_of(tx, id)?))
 }
 
 /// Packages that lose a reference are kept for a while: invocations of them may still run.

@@ -1,0 +1,288 @@
+//! One node: made from its configuration, started, stopped.
+
+use crate::{
+    Error,
+    config::{Config, Durability, Mode, Options},
+    endpoints,
+    ports::OwnGateway,
+    scope::Scope,
+    system::{SystemClock, SystemEntropy},
+};
+use base::{Clock, Entropy};
+use fleet::Fleet;
+use functions::Functions;
+use identity::Identity;
+use sandbox::Sandboxes;
+use std::{
+    fs::{File, TryLockError},
+    net::SocketAddr,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+use telemetry::Telemetry;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+/// A node that has its configuration, its data folder and its spawner, and no thread yet.
+pub struct Prepared {
+    options: Options,
+    config: Config,
+    sandboxes: Sandboxes,
+    lock: File,
+}
+
+/// Reads the configuration, takes the data folder and forks the sandboxes' spawner.
+///
+/// Call it before any thread exists. Blocks for some milliseconds.
+pub fn prepare(options: Options) -> Result<Prepared, Error> {
+    let config = Config::load(&options)?;
+    let lock = take(&options.data)?;
+    let sandboxes = Sandboxes::start(sandbox_settings(&options.data, &config)?)?;
+    Ok(Prepared { options, config, sandboxes, lock })
+}
+
+/// Makes the data folder, readable by its owner only, and locks it; the lock ends with the process.
+fn take(data: &Path) -> Result<File, Error> {
+    let failed = |source| Error::Data { path: data.to_owned(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
+    let lock = File::create(data.join("neap.lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse(data.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+fn sandbox_settings(data: &Path, config: &Config) -> Result<sandbox::Settings, Error> {
+    // Device and inode name the folder however it is reached, and survive a restart.
+    let folder = std::fs::metadata(data).map_err(|source| Error::Data { path: data.to_owned(), source })?;
+    let mut settings = sandbox::Settings::new(format!("{:x}x{:x}", folder.dev(), folder.ino()));
+    let weaker = config.sandbox.allow_weaker.iter().map(|name| name.parse());
+    settings.allow_weaker = weaker.collect::<Result<_, String>>().map_err(Error::Weakness)?;
+    Ok(settings)
+}
+
+/// A running node.
+pub struct Node {
+    address: SocketAddr,
+    identity: Arc<Identity>,
+    gateway: Arc<wire::Gateway>,
+    fleet: Arc<Fleet>,
+    sandboxes: Sandboxes,
+    front: Scope,
+    back: Scope,
+    drain: Duration,
+    _lock: File,
+}
+
+impl Prepared {
+    /// Opens the stores, connects the parts and listens. On return requests are answered.
+    pub async fn start(self) -> Result<Node, Error> {
+        let Prepared { options, config, sandboxes, lock } = self;
+        let data = options.data.as_path();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let identity = Identity::open(data, trust(options.mode), clock.clone(), entropy.clone())?;
+        let blobs = open_blobs(data, &config)?;
+        let telemetry = Telemetry::new(
+            open_database("telemetry", data, &config, telemetry::MIGRATIONS)?,
+            clock.clone(),
+            entropy.clone(),
+            telemetry::Settings::default(),
+        );
+        let (logs, meter) = (Arc::new(telemetry.clone()), Arc::new(telemetry.clone()));
+
+        let own_gateway = Arc::new(OwnGateway::default());
+        let runtimes = runtimes::Runtimes::new(
+            runtimes_settings(data, &config),
+            sandboxes.clone(),
+            runtimes::Ports {
+                logs,
+                meter: meter.clone(),
+                sessions: identity.clone(),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+                platform: own_gateway.clone(),
+            },
+        )
+        .map_err(Error::Runtimes)?;
+        let fleet = Arc::new(Fleet::new(fleet_settings(&config), runtimes.clone(), meter));
+        let functions = Functions::new(
+            open_database("functions", data, &config, functions::MIGRATIONS)?,
+            blobs,
+            fleet.clone(),
+            runtimes.clone(),
+            runtimes.clone(),
+            clock.clone(),
+            entropy.clone(),
+            functions_settings(&config),
+        );
+
+        let gateway = wire::Gateway::new(
+            wire::Ports { credentials: identity.clone(), authorize: identity.clone(), clock, entropy },
+            wire::Settings::new(options.mode == Mode::Serve, config.node.region.clone()),
+        )
+        .service(functions.clone())
+        .service(identity.clone())
+        .service(telemetry.logs())
+        .service(telemetry.usage());
+        let gateway = endpoints::mount(gateway, options.mode, &functions, &telemetry, &fleet);
+        let gateway = Arc::new(gateway);
+        own_gateway.set(gateway.clone());
+
+        let wanted = config.node.listen;
+        let listener =
+            TcpListener::bind(wanted).await.map_err(|source| Error::Listen { address: wanted, source })?;
+        let address = listener.local_addr().map_err(|source| Error::Listen { address: wanted, source })?;
+
+        let mut back = Scope::new();
+        back.spawn("telemetry", |stop| telemetry.run(stop.asked()));
+        let mut front = Scope::new();
+        front.spawn("asynchronous events", |stop| functions.clone().run_events(stop.asked()));
+        front.spawn("functions upkeep", |stop| functions.clone().run_upkeep(stop.asked()));
+        if config.runtimes.install_sdks {
+            front.spawn("runtimes install", |stop| async move {
+                tokio::select! { () = runtimes.install() => (), () = stop.asked() => () }
+            });
+        }
+        let drain = Duration::from_secs(config.node.drain_s.into());
+        let limits = wire::Limits { drain_max: drain, ..wire::Limits::default() };
+        front.spawn("listener", |stop| {
+            let gateway = gateway.clone();
+            async move {
+                if let Err(error) = wire::serve(listener, gateway, limits, stop.asked()).await {
+                    tracing::error!(%error, "the listener failed");
+                }
+            }
+        });
+        tracing::info!(%address, mode = ?options.mode, "ready");
+        Ok(Node { address, identity, gateway, fleet, sandboxes, front, back, drain, _lock: lock })
+    }
+}
+
+impl Node {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The root credentials.
+    pub fn root_credentials(&self) -> &identity::RootCredentials {
+        self.identity.root()
+    }
+
+    /// The list of operations that work, as Markdown: the content of `docs/operations.md`.
+    pub fn operations(&self) -> String {
+        endpoints::operations(&self.gateway)
+    }
+
+    /// Serves until the process is asked to end (SIGTERM or SIGINT), then [`Node::stop`]s.
+    pub async fn run(self) -> Result<(), Error> {
+        let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(source), _) | (_, Err(source)) => return Err(Error::Signals(source)),
+        };
+        tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
+        tracing::info!("stopping");
+        self.stop().await;
+        Ok(())
+    }
+
+    /// Ends in order: no new requests, running invocations end or are ended, then logs and meters are written, then
+    /// nothing of any sandbox is left.
+    pub async fn stop(self) {
+        let grace = Duration::from_secs(5);
+        self.front.close(self.drain + grace).await;
+        self.fleet.drain(self.drain).await;
+        self.back.close(grace).await;
+        self.sandboxes.shutdown().await;
+    }
+}
+
+fn trust(mode: Mode) -> identity::Mode {
+    match mode {
+        Mode::Serve => identity::Mode::Serve,
+        Mode::Dev => identity::Mode::Dev,
+    }
+}
+
+fn open_database(
+    name: &'static str,
+    data: &Path,
+    config: &Config,
+    migrations: &'static [store::Migration],
+) -> Result<store::Database, Error> {
+    let location = match &config.store.postgres_url {
+        Some(url) => store::Location::Postgres { url: url.clone(), schema: format!("neap_{name}") },
+        None => store::Location::Sqlite {
+            path: data.join("db").join(name).with_extension("sqlite"),
+            durability: match config.store.durability {
+                Durability::Full => store::Durability::Full,
+                Durability::Relaxed => store::Durability::Relaxed,
+            },
+        },
+    };
+    store::Database::open(location, migrations).map_err(|source| Error::Store { name, source })
+}
+
+fn open_blobs(data: &Path, config: &Config) -> Result<store::Blobs, Error> {
+    let location = match &config.blobs.s3 {
+        Some(s3) => store::BlobLocation::S3(store::S3Settings {
+            endpoint: Some(s3.endpoint.clone()),
+            bucket: s3.bucket.clone(),
+            region: s3.region.clone(),
+            access_key: s3.access_key.clone(),
+            secret_key: s3.secret_key.clone(),
+            // The endpoint is the operator's own choice, scheme included.
+            allow_http: true,
+        }),
+        None => store::BlobLocation::Disk { folder: data.join("blobs") },
+    };
+    store::Blobs::open(location).map_err(Error::Blobs)
+}
+
+fn runtimes_settings(data: &Path, config: &Config) -> runtimes::Settings {
+    let folder = config.runtimes.folder.clone().unwrap_or_else(|| data.join("runtimes"));
+    let mut settings = runtimes::Settings::new(data.join("code"), folder);
+    settings.cpu_quota = config.sandbox.hard_cpu_quota;
+    settings
+}
+
+fn functions_settings(config: &Config) -> functions::Settings {
+    let mut settings = functions::Settings::default();
+    settings.events.waits.after_failure = config.asynchronous.retry_waits_ms.map(base::Millis).to_vec();
+    if let Some(calls) = config.fleet.account_concurrency {
+        settings.account_concurrency = calls;
+    }
+    settings
+}
+
+fn fleet_settings(config: &Config) -> fleet::Settings {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut settings = fleet::Settings::for_host(host_memory(), cpus);
+    let limits = &mut settings.limits;
+    if let Some(mib) = config.fleet.memory_budget_mib {
+        limits.memory_budget = base::MemoryMib(mib);
+    }
+    if let Some(seconds) = config.fleet.idle_keep_s {
+        limits.keep_us = u64::from(seconds) * 1_000_000;
+    }
+    if let Some(starts) = config.fleet.parallel_starts {
+        limits.starts_parallel = starts;
+    }
+    if let Some(calls) = config.fleet.account_concurrency {
+        limits.account_concurrency = calls;
+    }
+    settings
+}
+
+/// Memory of the machine; 1 GiB where it cannot be told.
+fn host_memory() -> base::ByteCount {
+    let table = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = table.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    base::ByteCount(kib.unwrap_or(1024 * 1024_u64) * 1024)
+}
