@@ -197,6 +197,9 @@ pub(crate) struct Cost {
     /// Whose prices.
     #[arg(long, value_enum, default_value_t = Book::Aws)]
     pub(crate) book: Book,
+    /// Rounding of each run time by the prices of AWS [default: 1ms].
+    #[arg(long, value_enum)]
+    pub(crate) increment: Option<Increment>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub(crate) connection: Connection,
@@ -220,6 +223,27 @@ impl Book {
             Book::Aws => "aws",
             Book::Azure => "azure",
             Book::Google => "google",
+        }
+    }
+}
+
+/// Up to what each run time is rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Increment {
+    /// 1 ms.
+    #[value(name = "1ms")]
+    Ms1,
+    /// 100 ms, as it was until December 2020.
+    #[value(name = "100ms")]
+    Ms100,
+}
+
+impl Increment {
+    /// The name on the wire.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Increment::Ms1 => "1ms",
+            Increment::Ms100 => "100ms",
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     Error, Exclusions, archive,
     detect::package_json,
     source,
-    tools::{PythonVersion, Run, Tools, architecture, python_version},
+    tools::{Interpreter, PythonVersion, Run, Tools, architecture, python_version},
 };
 use crate::output::{Progress, span};
 use sha2::{Digest, Sha256};
@@ -50,8 +50,18 @@ pub(crate) fn python(
             shown: false,
             purpose: "install requirements.txt",
         };
-        tools.run(&run).map(drop)
+        tools.run(&run).map(drop).map_err(without_pip)
     })
+}
+
+/// An interpreter without pip is told apart from an installation that failed.
+fn without_pip(error: Error) -> Error {
+    match error {
+        Error::ToolFailed { program, output, .. } if output.contains("No module named pip") => {
+            Error::MissingTool { program: format!("pip of {program}"), purpose: "install requirements.txt" }
+        }
+        other => other,
+    }
 }
 
 /// The requirements of a function with all files that they include.
@@ -117,7 +127,9 @@ impl Python {
         let mut nearest: Option<Python> = None;
         let mut any = None;
         for command in commands.map(|version| format!("python{version}")) {
-            let Some(target) = tools.python_version(&command) else { continue };
+            let Some(Interpreter { program: command, version: target }) = tools.python(&command) else {
+                continue;
+            };
             let found = Python { command: command.clone(), target, foreign: false };
             if target == wanted {
                 return Ok(found);
@@ -400,8 +412,9 @@ mod tests {
     }
 
     impl Tools for Fake {
-        fn python_version(&self, command: &str) -> Option<PythonVersion> {
-            self.pythons.iter().find(|(name, _)| *name == command).map(|(_, version)| *version)
+        fn python(&self, command: &str) -> Option<Interpreter> {
+            let (name, version) = self.pythons.iter().find(|(name, _)| *name == command)?;
+            Some(Interpreter { program: (*name).to_owned(), version: *version })
         }
         fn node_version(&self) -> Option<u32> {
             Some(20)

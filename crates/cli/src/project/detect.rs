@@ -136,7 +136,7 @@ fn python_runtime(folder: &Path, tools: &dyn Tools) -> String {
         let mut parts = text.trim().split('.');
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     });
-    let minor = match asked.or_else(|| tools.python_version("python3")) {
+    let minor = match asked.or_else(|| tools.python("python3").map(|python| python.version)) {
         Some((3, minor)) => minor.clamp(*PYTHONS.start(), *PYTHONS.end()),
         Some(_) | None => 12,
     };
@@ -255,7 +255,7 @@ fn top_files(folder: &Path, ending: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tools::{PythonVersion, Run};
+    use super::super::tools::{Interpreter, PythonVersion, Run};
     use super::*;
 
     struct Fake {
@@ -264,8 +264,8 @@ mod tests {
     }
 
     impl Tools for Fake {
-        fn python_version(&self, _: &str) -> Option<PythonVersion> {
-            self.python
+        fn python(&self, command: &str) -> Option<Interpreter> {
+            Some(Interpreter { program: command.to_owned(), version: self.python? })
         }
         fn node_version(&self) -> Option<u32> {
             self.node

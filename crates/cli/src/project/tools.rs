@@ -16,10 +16,19 @@ const SHOWN_LINES_MAX: usize = 40;
 /// A Python version, e.g. 3.12.
 pub(crate) type PythonVersion = (u32, u32);
 
+/// A Python interpreter that starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Interpreter {
+    /// Name or path of the program.
+    pub(crate) program: String,
+    /// What it says it is.
+    pub(crate) version: PythonVersion,
+}
+
 /// What can be asked of this machine. A port, so that tests own it.
 pub(crate) trait Tools {
-    /// The version of the Python interpreter that `command` starts, if it starts one.
-    fn python_version(&self, command: &str) -> Option<PythonVersion>;
+    /// The Python interpreter called `command`, e.g. `python3.12`, wherever a node would look for it.
+    fn python(&self, command: &str) -> Option<Interpreter>;
     /// The major version of `node`, if there is one.
     fn node_version(&self) -> Option<u32>;
     /// Runs a program to its end.
@@ -46,17 +55,23 @@ pub(crate) struct Run<'a> {
 /// This machine, asked at most once about each thing.
 #[derive(Debug, Default)]
 pub(crate) struct HostTools {
-    pythons: RefCell<BTreeMap<String, Option<PythonVersion>>>,
+    pythons: RefCell<BTreeMap<String, Option<Interpreter>>>,
 }
 
 impl Tools for HostTools {
-    fn python_version(&self, command: &str) -> Option<PythonVersion> {
+    fn python(&self, command: &str) -> Option<Interpreter> {
         if let Some(known) = self.pythons.borrow().get(command) {
-            return *known;
+            return known.clone();
         }
-        let found = answer(command, &["-I", "-S", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
-            .and_then(|text| python_version(&text));
-        self.pythons.borrow_mut().insert(command.to_owned(), found);
+        let starts = |program: String| {
+            let said =
+                answer(&program, &["-I", "-S", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])?;
+            Some(Interpreter { version: python_version(&said)?, program })
+        };
+        // What PATH names may be a stand-in of a version manager that starts nothing.
+        let found =
+            starts(command.to_owned()).or_else(|| managed_pythons(command).into_iter().find_map(starts));
+        self.pythons.borrow_mut().insert(command.to_owned(), found.clone());
         found
     }
 
@@ -91,6 +106,27 @@ impl Tools for HostTools {
             output: last_lines(&String::from_utf8_lossy(&said), SHOWN_LINES_MAX),
         })
     }
+}
+
+/// Programs called `command` that version managers (pyenv, uv) have installed, newest name first.
+fn managed_pythons(command: &str) -> Vec<String> {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let folder = |variable: &str, usual: &str| {
+        std::env::var_os(variable).map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(usual)))
+    };
+    let versions = folder("PYENV_ROOT", ".pyenv").map(|root| root.join("versions"));
+    let mut programs: Vec<_> = [versions, folder("UV_PYTHON_INSTALL_DIR", ".local/share/uv/python")]
+        .into_iter()
+        .flatten()
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("bin").join(command)))
+        .filter(|program| program.is_file())
+        .filter_map(|program| program.into_os_string().into_string().ok())
+        .collect();
+    programs.sort();
+    programs.reverse();
+    programs
 }
 
 /// The trimmed standard output of a program that succeeds.
