@@ -1,5 +1,6 @@
 //! Developer commands: `cargo xtask check | bench NAME`.
 
+mod bench;
 mod dependencies;
 
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let outcome = match args.next().as_deref() {
         Some("check") => dependencies::check(),
+        Some("bench") => bench::run(args),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {

@@ -1,0 +1,131 @@
+//! A node of its own: the binary, a free port, a folder that vanishes with it.
+
+use crate::{
+    Error,
+    client::{self, Client, Credentials},
+    process,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    fs::File,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// A running node; ended when dropped.
+#[derive(Debug)]
+pub struct Node {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its root credentials.
+    pub credentials: Credentials,
+    /// From the start of the process until it first answered.
+    pub launch: Duration,
+    data: TempDir,
+}
+
+/// A node that is not ready by then has failed.
+const READY_MAX: Duration = Duration::from_secs(30);
+/// Time for an orderly end.
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+impl Node {
+    /// Starts `binary` with `config` as its configuration file and waits until it answers.
+    pub fn start(binary: &Path, config: &str) -> Result<Node, Error> {
+        let data = TempDir::with_prefix("neap-node-").map_err(Error::io("a folder for the node"))?;
+        std::fs::write(data.path().join("neap.toml"), config).map_err(Error::io("neap.toml"))?;
+        let log = File::create(data.path().join("log")).map_err(Error::io("log"))?;
+        let address = free_address()?;
+        let mut command = Command::new(binary);
+        command.arg("serve").arg("--listen").arg(address.to_string()).arg("--data").arg(data.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let began = Instant::now();
+        let child = command.spawn().map_err(Error::io(binary.display().to_string()))?;
+        let none = Credentials { access_key: String::new(), secret: String::new() };
+        let mut node = Node { child, address, credentials: none, launch: Duration::ZERO, data };
+        node.await_ready(began)?;
+        let text =
+            std::fs::read(node.data.path().join("credentials.json")).map_err(Error::io("credentials"))?;
+        node.credentials = serde_json::from_slice(&text)
+            .map_err(|error| Error::Protocol(format!("credentials: {error}")))?;
+        Ok(node)
+    }
+
+    fn await_ready(&mut self, began: Instant) -> Result<(), Error> {
+        loop {
+            if client::get(self.address, "/_neap/health").is_ok_and(|answer| answer.status == 200) {
+                self.launch = began.elapsed();
+                return Ok(());
+            }
+            let ended = self.child.try_wait().map_err(Error::io("wait"))?;
+            if ended.is_some() || began.elapsed() > READY_MAX {
+                return Err(Error::NotReady { seconds: READY_MAX.as_secs(), log: self.log() });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// The end of what it wrote to standard error.
+    pub fn log(&self) -> String {
+        let text = std::fs::read(self.data.path().join("log")).unwrap_or_default();
+        let start = text.len().saturating_sub(4_000);
+        String::from_utf8_lossy(&text[start..]).into_owned()
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Its folder.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// A client with its root credentials.
+    pub fn client(&self) -> Client {
+        Client { address: self.address, credentials: self.credentials.clone() }
+    }
+
+    /// Asks it to end and waits; kills it if that takes too long. The processes that it left behind.
+    pub fn stop(mut self) -> Vec<u32> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Vec<u32> {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return Vec::new();
+        }
+        let mut rest = process::tree(self.child.id());
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // It fails only if the process is gone.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let asked = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if asked.elapsed() > STOP_MAX {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        rest.retain(|pid| process::memory(*pid).resident > 0);
+        rest
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn free_address() -> Result<SocketAddr, Error> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("a free port"))?;
+    listener.local_addr().map_err(Error::io("a free port"))
+}

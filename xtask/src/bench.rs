@@ -1,0 +1,76 @@
+//! `cargo xtask bench NAME`: floors and Neap in one run, alternating, printed as Markdown for `docs/performance.md`.
+//!
+//! A floor is the least work that any implementation must do. The ratio to it is the result; absolute figures depend
+//! on the machine and on what else it does, which is why each table shows the load.
+
+mod apps;
+mod cold;
+mod floors;
+mod invoke;
+mod options;
+mod table;
+
+use options::Options;
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+const USAGE: &str = "usage: cargo xtask bench NAME [OPTIONS]
+
+invoke    invocations: warm at 1, 16 and 64 connections, cold with phases, bursts, idle memory, launch
+store     durable writes of the store beside plain SQLite
+fleet     what the fleet adds to a warm call
+sandbox   starts of the bare sandbox
+
+options of invoke:
+  --quick              one short round of everything
+  --rounds N           rounds of each measurement, default 3
+  --seconds N          length of one warm measurement, default 3
+  --colds N            cold starts of each runtime, default 60
+  --only PART          warm, cold, burst or idle; may be repeated
+  --bootstrap FILE     a built `bootstrap` executable to measure as provided.al2023
+  --neap FILE          a binary to measure instead of building one";
+
+/// What the figures are made of, in words, for any error.
+type Outcome<T> = Result<T, String>;
+
+/// Runs `bench` with the arguments after it.
+pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
+    let args: Vec<String> = args.collect();
+    let (name, rest) = args.split_first().map_or(("", &[][..]), |(name, rest)| (name.as_str(), rest));
+    if cfg!(debug_assertions) && matches!(name, "invoke") {
+        // The floors and the load generator are in this program: they must be as optimised as what they measure.
+        let mut own = vec!["run", "--release", "--quiet", "--package", "xtask", "--", "bench"];
+        own.extend(args.iter().map(String::as_str));
+        return cargo(&own);
+    }
+    match name {
+        "invoke" => invoke::run(&Options::parse(rest)?),
+        "store" => cargo(&["bench", "--package", "neap-store"]),
+        "fleet" => cargo(&["bench", "--package", "neap-fleet", "--bench", "warm_path"]),
+        "sandbox" => cargo(&["run", "--release", "--package", "neap-sandbox", "--example", "bench_spawn"]),
+        // How this program starts its own floors.
+        floors::ECHO | floors::LOOP => floors::serve(name, rest),
+        _ => Err(USAGE.to_owned()),
+    }
+}
+
+fn cargo(args: &[&str]) -> Outcome<()> {
+    let status = Command::new(cargo_path()).args(args).status().map_err(|error| error.to_string())?;
+    if status.success() { Ok(()) } else { Err(format!("cargo {} failed: {status}", args.join(" "))) }
+}
+
+/// What a cargo command prints.
+fn cargo_output(args: &[&str]) -> Outcome<String> {
+    let output = Command::new(cargo_path()).args(args).stderr(Stdio::inherit()).output();
+    let output = output.map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(format!("cargo {} failed: {}", args.join(" "), output.status));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn cargo_path() -> PathBuf {
+    std::env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
+}

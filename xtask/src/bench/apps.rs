@@ -1,0 +1,119 @@
+//! The functions that are measured, and the bare loops that run the same handlers without a platform.
+
+use super::Outcome;
+use std::path::{Path, PathBuf};
+use testkit::package::{self, File};
+
+/// Says hello to the name in the event.
+pub(super) const PYTHON: &str =
+    "def handler(event, context):\n    return {'message': 'hello ' + event['name']}\n";
+
+/// The same.
+pub(super) const NODE: &str = "exports.handler = async (event) => ({ message: 'hello ' + event.name });\n";
+
+/// Frames of a little-endian length and a JSON event, over the socket that is standard input.
+const PYTHON_LOOP: &str = r#"
+import json, socket, struct, sys
+sys.path.insert(0, sys.argv[1])
+from app import handler
+channel = socket.socket(fileno=0)
+data = b''
+while True:
+    while len(data) < 4 or len(data) < 4 + struct.unpack_from('<I', data)[0]:
+        piece = channel.recv(65536)
+        if not piece:
+            sys.exit()
+        data += piece
+    end = 4 + struct.unpack_from('<I', data)[0]
+    event, data = data[4:end], data[end:]
+    answer = json.dumps(handler(json.loads(event), None)).encode()
+    channel.sendall(struct.pack('<I', len(answer)) + answer)
+"#;
+
+const NODE_LOOP: &str = r#"
+const fs = require('fs');
+const { handler } = require(process.argv[2] + '/index.js');
+const buffer = Buffer.alloc(1 << 20);
+const main = async () => {
+  for (;;) {
+    let filled = 0;
+    do {
+      const read = fs.readSync(0, buffer, filled);
+      if (read === 0) process.exit();
+      filled += read;
+    } while (filled < 4 || filled < 4 + buffer.readUInt32LE(0));
+    const event = JSON.parse(buffer.toString('utf8', 4, filled));
+    const answer = Buffer.from('0000' + JSON.stringify(await handler(event)));
+    answer.writeUInt32LE(answer.length - 4, 0);
+    fs.writeSync(0, answer);
+  }
+};
+main();
+"#;
+
+/// A runtime that is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum App {
+    Python,
+    Node,
+    Rust,
+}
+
+impl App {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            App::Python => "Python",
+            App::Node => "Node.js",
+            App::Rust => "Rust",
+        }
+    }
+
+    /// Runtime identifier and handler.
+    pub(super) fn runtime(self) -> (&'static str, &'static str) {
+        match self {
+            App::Python => ("python3.12", "app.handler"),
+            App::Node => ("nodejs22.x", "index.handler"),
+            App::Rust => ("provided.al2023", "bootstrap"),
+        }
+    }
+
+    /// Its deployment package; `None` for Rust without a built executable.
+    pub(super) fn package(self, bootstrap: Option<&Path>) -> Outcome<Option<Vec<u8>>> {
+        let file = |name, content, executable| package::zip(&[File { name, content, executable }]);
+        let zipped = match (self, bootstrap) {
+            (App::Python, _) => file("app.py", PYTHON.as_bytes(), false),
+            (App::Node, _) => file("index.js", NODE.as_bytes(), false),
+            (App::Rust, Some(path)) => {
+                let content = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+                file("bootstrap", &content, true)
+            }
+            (App::Rust, None) => return Ok(None),
+        };
+        zipped.map(Some).map_err(|error| error.to_string())
+    }
+
+    /// Program and first arguments of its bare loop, which is written to `folder`; `None` where there is none.
+    pub(super) fn bare_loop(self, folder: &Path) -> Outcome<Option<Vec<PathBuf>>> {
+        let write = |name: &str, text: &str| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).map(|()| path).map_err(|error| error.to_string())
+        };
+        Ok(Some(match self {
+            App::Python => {
+                write("app.py", PYTHON)?;
+                // As a platform would start it: without user site, and the program's folder not on the path.
+                vec!["python3".into(), "-I".into(), write("loop.py", PYTHON_LOOP)?, folder.into()]
+            }
+            App::Node => {
+                write("index.js", NODE)?;
+                vec!["node".into(), write("loop.js", NODE_LOOP)?, folder.into()]
+            }
+            App::Rust => return Ok(None),
+        }))
+    }
+}
+
+/// An event that every app takes; they differ, so that nobody can answer from memory.
+pub(super) fn event(number: usize) -> String {
+    format!(r#"{{"name":"caller {number}"}}"#)
+}

@@ -1,0 +1,225 @@
+//! The least work: an HTTP server that only echoes, the same server in front of bare loops of a handler, and these loops
+//! alone. The servers run as processes of their own, started from this program.
+
+use super::{Outcome, apps::App};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use std::{
+    convert::Infallible,
+    io::{BufRead, BufReader, Read, Write},
+    net::{Ipv4Addr, SocketAddr},
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    path::PathBuf,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+/// Hidden name of the echo server.
+pub(super) const ECHO: &str = "floor-echo";
+/// Hidden name of the server in front of bare loops; the rest of the command line is the loop's.
+pub(super) const LOOP: &str = "floor-loop";
+
+/// A floor's server in a process of its own; ends when dropped, since its standard input closes.
+pub(super) struct Floor {
+    child: Child,
+    _open: ChildStdin,
+    pub(super) address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Floor {
+    pub(super) fn echo() -> Outcome<Floor> {
+        Floor::start(ECHO, &[], folder()?)
+    }
+
+    /// `None` for apps without a bare loop.
+    pub(super) fn bare_loop(app: App) -> Outcome<Option<Floor>> {
+        let folder = folder()?;
+        match app.bare_loop(folder.path())? {
+            Some(program) => Floor::start(LOOP, &program, folder).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn start(name: &str, program: &[PathBuf], folder: TempDir) -> Outcome<Floor> {
+        let own = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut command = Command::new(own);
+        command.arg("bench").arg(name).args(program);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| error.to_string())?;
+        let (Some(open), Some(out)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err("both are piped".to_owned());
+        };
+        let mut line = String::new();
+        BufReader::new(out).read_line(&mut line).map_err(|error| error.to_string())?;
+        let address = line.trim().parse().map_err(|_| format!("the floor {name} said {line:?}"))?;
+        Ok(Floor { child, _open: open, address, _folder: folder })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Floor {
+    fn drop(&mut self) {
+        // It has nothing to save.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Serves a floor on a free port, printed as the only line, until standard input closes.
+pub(super) fn serve(name: &str, program: &[String]) -> Outcome<()> {
+    let loops = (name == LOOP).then(|| Arc::new(Loops { program: program.to_vec(), idle: Mutex::default() }));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let listening = runtime.block_on(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        println!("{}", listener.local_addr()?);
+        std::io::stdout().flush()?;
+        Ok::<TcpListener, std::io::Error>(listener)
+    });
+    runtime.spawn(accept(listening.map_err(|error| error.to_string())?, loops));
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, loops: Option<Arc<Loops>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let _ = stream.set_nodelay(true);
+        let loops = loops.clone();
+        tokio::spawn(async move {
+            let service = service_fn(|request| answer(request, loops.as_deref()));
+            // A client that leaves is no matter.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    loops: Option<&Loops>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let body =
+        request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let answered = match loops {
+        None => Ok(body),
+        Some(loops) => loops.call(&body).await,
+    };
+    let mut response =
+        Response::new(Full::new(answered.as_ref().map_or_else(|_| Bytes::new(), Bytes::clone)));
+    if answered.is_err() {
+        *response.status_mut() = http::StatusCode::BAD_GATEWAY;
+    }
+    Ok(response)
+}
+
+/// Instances of a bare loop, as many as there were calls at once.
+struct Loops {
+    program: Vec<String>,
+    idle: Mutex<Vec<Instance>>,
+}
+
+struct Instance {
+    stream: tokio::net::UnixStream,
+    _child: Child,
+}
+
+impl Loops {
+    async fn call(&self, event: &[u8]) -> std::io::Result<Bytes> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut instance = match idle {
+            Some(instance) => instance,
+            None => {
+                let (child, ours) = spawn(&self.program)?;
+                ours.set_nonblocking(true)?;
+                Instance { stream: tokio::net::UnixStream::from_std(ours)?, _child: child }
+            }
+        };
+        instance.stream.write_all(&framed(event)).await?;
+        let length = instance.stream.read_u32_le().await?;
+        let mut answer = vec![0; length as usize];
+        instance.stream.read_exact(&mut answer).await?;
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
+        Ok(answer.into())
+    }
+}
+
+fn framed(event: &[u8]) -> Vec<u8> {
+    let mut frame = u32::try_from(event.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
+    frame.extend_from_slice(event);
+    frame
+}
+
+/// Starts a bare loop over a socket pair.
+fn spawn<S: AsRef<std::ffi::OsStr>>(program: &[S]) -> std::io::Result<(Child, UnixStream)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let (name, args) = program.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
+    let child = Command::new(name).args(args).stdin(Stdio::from(OwnedFd::from(theirs))).spawn()?;
+    Ok((child, ours))
+}
+
+/// One call of one instance, blocking.
+fn call(stream: &mut UnixStream, event: &[u8]) -> std::io::Result<()> {
+    stream.write_all(&framed(event))?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let mut answer = vec![0; u32::from_le_bytes(length) as usize];
+    stream.read_exact(&mut answer)
+}
+
+/// Latencies in microseconds, sorted, of one bare loop over its socket pair: the handler alone.
+pub(super) fn loop_alone(app: App, measured: Duration) -> Outcome<Option<Vec<u32>>> {
+    let folder = folder()?;
+    let Some(program) = app.bare_loop(folder.path())? else { return Ok(None) };
+    let work = || -> std::io::Result<Vec<u32>> {
+        let (mut child, mut stream) = spawn(&program)?;
+        let mut spans = Vec::new();
+        let began = Instant::now();
+        for number in 0.. {
+            let sent = Instant::now();
+            call(&mut stream, super::apps::event(number).as_bytes())?;
+            // The first tenth is warm-up.
+            if began.elapsed() > measured / 10 {
+                spans.push(u32::try_from(sent.elapsed().as_micros()).unwrap_or(u32::MAX));
+            }
+            if began.elapsed() > measured {
+                break;
+            }
+        }
+        drop(stream);
+        child.wait()?;
+        spans.sort_unstable();
+        Ok(spans)
+    };
+    work().map(Some).map_err(|error| format!("bare loop of {}: {error}", app.name()))
+}
+
+/// From nothing to the first answer of a bare loop: what starting the interpreter as a plain process costs.
+pub(super) fn process_start(app: App) -> Outcome<Option<Duration>> {
+    let folder = folder()?;
+    let Some(program) = app.bare_loop(folder.path())? else { return Ok(None) };
+    let work = || -> std::io::Result<Duration> {
+        let began = Instant::now();
+        let (mut child, mut stream) = spawn(&program)?;
+        call(&mut stream, super::apps::event(0).as_bytes())?;
+        let took = began.elapsed();
+        drop(stream);
+        child.wait()?;
+        Ok(took)
+    };
+    work().map(Some).map_err(|error| format!("bare process of {}: {error}", app.name()))
+}
+
+fn folder() -> Outcome<TempDir> {
+    TempDir::with_prefix("neap-bench-").map_err(|error| error.to_string())
+}

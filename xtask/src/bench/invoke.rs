@@ -1,0 +1,327 @@
+//! `bench invoke`: the whole life of invocations against its floors.
+
+use super::{
+    Outcome,
+    apps::{self, App},
+    cargo, cargo_output, cold,
+    floors::{self, Floor},
+    options::{Options, Part},
+    table::{Table, mib, ms, thousands},
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Value, json};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+use testkit::{
+    client::Client,
+    load::{self, Plan},
+    node::Node,
+    process,
+    stats::{median, percentile},
+};
+
+const CONNECTIONS: [usize; 3] = [1, 16, 64];
+/// Distinct ready-made requests; few enough to be made in no time, many enough that none repeats at once.
+const RING: usize = 256;
+/// The SDKs for functions are not part of any measurement and are not downloaded for it.
+pub(super) const CONFIG: &str = "[runtimes]\ninstall_sdks = false\n";
+
+pub(super) fn run(options: &Options) -> Outcome<()> {
+    let neap = match &options.neap {
+        Some(path) => path.clone(),
+        None => built()?,
+    };
+    println!("## Invocations\n");
+    println!("`cargo xtask bench invoke`, {} processors, {}.", cpus(), kernel());
+    println!("Latencies as seen by the client. Load generator, floors and Neap share the machine.");
+    if options.wants(Part::Idle) {
+        idle(options, &neap)?;
+    }
+    if options.wants(Part::Warm) {
+        warm(options, &neap)?;
+    }
+    if options.wants(Part::Cold) {
+        cold::starts(options, &neap)?;
+    }
+    if options.wants(Part::Burst) {
+        cold::bursts(options, &neap)?;
+    }
+    Ok(())
+}
+
+fn built() -> Outcome<PathBuf> {
+    progress("building neap");
+    cargo(&["build", "--release", "--quiet", "--package", "neap"])?;
+    let metadata = cargo_output(&["metadata", "--no-deps", "--format-version", "1"])?;
+    let metadata: Value = serde_json::from_str(&metadata).map_err(|error| error.to_string())?;
+    let target = metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?;
+    Ok(PathBuf::from(target).join("release/neap"))
+}
+
+pub(super) fn start(neap: &std::path::Path) -> Outcome<Node> {
+    Node::start(neap, CONFIG).map_err(|error| error.to_string())
+}
+
+/// Every app that this machine and the options have, as functions of `client`'s node.
+pub(super) fn apps(options: &Options) -> Vec<App> {
+    let mut apps = vec![App::Python, App::Node];
+    apps.extend(options.bootstrap.is_some().then_some(App::Rust));
+    apps
+}
+
+/// Creates a function of `app` and waits until it is active.
+pub(super) fn create(client: &Client, app: App, name: &str, options: &Options) -> Outcome<()> {
+    let Some(zip) = app.package(options.bootstrap.as_deref())? else { return Ok(()) };
+    let (runtime, handler) = app.runtime();
+    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
+    let function = json!({
+        "FunctionName": name, "Runtime": runtime, "Handler": handler, "Role": "arn:aws:iam::000000000000:role/bench",
+        "Architectures": [architecture], "MemorySize": 128, "Timeout": 30,
+        "Code": { "ZipFile": STANDARD.encode(zip) },
+    });
+    let created = client.lambda(&Method::POST, "/2015-03-31/functions", &function);
+    created.map_err(|error| format!("{}: {error}", app.name()))?;
+    active(client, name)
+}
+
+/// Waits until the last change of a function has taken effect.
+pub(super) fn active(client: &Client, name: &str) -> Outcome<()> {
+    let path = format!("/2015-03-31/functions/{name}/configuration");
+    let began = Instant::now();
+    loop {
+        let state = client.lambda(&Method::GET, &path, &Value::Null).map_err(|error| error.to_string())?;
+        let settled = state["LastUpdateStatus"].as_str().is_none_or(|status| status != "InProgress");
+        match state["State"].as_str() {
+            Some("Active") if settled => return Ok(()),
+            Some("Failed") => return Err(format!("{name} failed: {}", state["StateReason"])),
+            _ if began.elapsed() > Duration::from_secs(60) => {
+                return Err(format!("{name} is not active: {state}"));
+            }
+            _ => std::thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}
+
+pub(super) fn ring(client: &Client, function: &str) -> Outcome<Vec<Bytes>> {
+    let signed = |number| client.invocation(function, apps::event(number).as_bytes());
+    (0..RING).map(signed).collect::<Result<_, _>>().map_err(|error| error.to_string())
+}
+
+/// What is put under load.
+struct Target {
+    name: String,
+    address: SocketAddr,
+    pid: u32,
+    /// The target that this one is divided by.
+    floor: Option<usize>,
+    app: Option<App>,
+}
+
+/// One round of one target.
+struct Round {
+    per_second: f64,
+    p50_us: f64,
+    p99_us: f64,
+    own_cpu_us: f64,
+    all_cpu_us: f64,
+    generator_cpu_us: f64,
+}
+
+fn warm(options: &Options, neap: &std::path::Path) -> Outcome<()> {
+    let node = start(neap)?;
+    let client = node.client();
+    let echo = Floor::echo()?;
+    let mut targets = vec![Target {
+        name: "floor: hyper echo".to_owned(),
+        address: echo.address,
+        pid: echo.pid(),
+        floor: None,
+        app: None,
+    }];
+    let mut floors = Vec::new();
+    for app in apps(options) {
+        create(&client, app, function(app), options)?;
+        let mut floor = None;
+        if let Some(server) = Floor::bare_loop(app)? {
+            floor = Some(targets.len());
+            targets.push(Target {
+                name: format!("floor: hyper + bare {} loops", app.name()),
+                address: server.address,
+                pid: server.pid(),
+                floor: Some(0),
+                app: None,
+            });
+            floors.push(server);
+        }
+        targets.push(Target {
+            name: format!("Neap, {}", app.name()),
+            address: node.address,
+            pid: node.pid(),
+            floor: floor.or(Some(0)),
+            app: Some(app),
+        });
+    }
+    let heads = [
+        "what",
+        "conn.",
+        "ops/s",
+        "p50 ms",
+        "p99 ms",
+        "CPU µs/op",
+        "with functions",
+        "generator",
+        "errors",
+        "load",
+        "ratio",
+    ];
+    let mut table = Table::new(&heads);
+    for connections in CONNECTIONS {
+        measure(options, &client, &targets, connections, &mut table)?;
+    }
+    table.print("Warm invocations, hello in JSON, signed requests");
+    println!(
+        "\nRatio: operations per second against the floor with the same handler. CPU: of the server process, then"
+    );
+    println!("with its child processes, then of the load generator, each per operation.");
+    let mut alone = Table::new(&["bare loop over a socket pair, alone", "events/s", "p50 µs", "p99 µs"]);
+    for app in apps(options) {
+        let Some(spans) = floors::loop_alone(app, options.measured)? else { continue };
+        let mean = spans.iter().map(|&us| f64::from(us)).sum::<f64>() / spans.len().max(1) as f64;
+        let (p50, p99) = (percentile(&spans, 0.5), percentile(&spans, 0.99));
+        alone.row(&[&app.name(), &thousands(1e6 / mean.max(1.0)), &p50, &p99]);
+    }
+    alone.print("The handlers without any server");
+    let memory = process::memory(node.pid());
+    println!(
+        "\nNeap's own process after this: {} MiB resident, {} MiB at most.",
+        mib(memory.resident),
+        mib(memory.peak)
+    );
+    leave(node)
+}
+
+/// All targets at one number of connections, in alternating rounds; adds a row of medians for each.
+fn measure(
+    options: &Options,
+    client: &Client,
+    targets: &[Target],
+    connections: usize,
+    table: &mut Table,
+) -> Outcome<()> {
+    let mut rounds: Vec<Vec<Round>> = targets.iter().map(|_| Vec::new()).collect();
+    let mut errors = vec![0; targets.len()];
+    let mut loads = vec![0.0; targets.len()];
+    for round in 0..options.rounds {
+        for (at, target) in targets.iter().enumerate() {
+            progress(&format!("{} connections, round {}: {}", connections, round + 1, target.name));
+            // Floors take any request; theirs are signed too, so that they parse the same bytes.
+            let requests = ring(client, target.app.map_or("floor", function))?;
+            let plan = Plan {
+                address: target.address,
+                connections,
+                warm_up: options.measured.mul_f64(0.4).max(Duration::from_millis(500)),
+                measured: options.measured,
+                requests,
+            };
+            let counters = || (process::cpu(target.pid), process::cpu_of_tree(target.pid));
+            let (outcome, before, after) = load::run(&plan, counters).map_err(|error| error.to_string())?;
+            if let Some(error) = &outcome.first_error {
+                progress(&format!("  an error: {error}"));
+            }
+            errors[at] += outcome.errors;
+            loads[at] = process::load_average();
+            let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / outcome.answers.max(1) as f64;
+            rounds[at].push(Round {
+                per_second: outcome.per_second(),
+                p50_us: f64::from(percentile(&outcome.latencies_us, 0.5)),
+                p99_us: f64::from(percentile(&outcome.latencies_us, 0.99)),
+                own_cpu_us: each(after.0.saturating_sub(before.0)),
+                all_cpu_us: each(after.1.saturating_sub(before.1)),
+                generator_cpu_us: each(outcome.cpu),
+            });
+        }
+    }
+    let middle = |at: usize, of: fn(&Round) -> f64| median(rounds[at].iter().map(of).collect());
+    for (at, target) in targets.iter().enumerate() {
+        let rate = middle(at, |round| round.per_second);
+        let ratio = target.floor.map_or_else(String::new, |floor| {
+            format!("{:.2}", rate / middle(floor, |round| round.per_second).max(1.0))
+        });
+        table.row(&[
+            &target.name,
+            &connections,
+            &thousands(rate),
+            &ms(middle(at, |round| round.p50_us)),
+            &ms(middle(at, |round| round.p99_us)),
+            &format!("{:.1}", middle(at, |round| round.own_cpu_us)),
+            &format!("{:.1}", middle(at, |round| round.all_cpu_us)),
+            &format!("{:.1}", middle(at, |round| round.generator_cpu_us)),
+            &errors[at],
+            &format!("{:.1}", loads[at]),
+            &ratio,
+        ]);
+    }
+    Ok(())
+}
+
+fn idle(options: &Options, neap: &std::path::Path) -> Outcome<()> {
+    let mut launches = Vec::new();
+    let mut memory = Table::new(&["process of an idle node", "resident MiB", "proportional MiB"]);
+    for round in 0..options.launches {
+        progress(&format!("launch {}", round + 1));
+        let node = start(neap)?;
+        launches.push(node.launch.as_secs_f64() * 1000.0);
+        if round + 1 == options.launches {
+            // Pools fill in the background.
+            std::thread::sleep(Duration::from_secs(3));
+            let mut sum = (0, 0);
+            for (pid, name) in process::named_tree(node.pid()) {
+                let used = process::memory(pid);
+                sum = (sum.0 + used.resident, sum.1 + used.proportional);
+                memory.row(&[&name, &mib(used.resident), &mib(used.proportional)]);
+            }
+            memory.row(&[&"all", &mib(sum.0), &mib(sum.1)]);
+        }
+        leave(node)?;
+    }
+    memory.print("Idle memory, no function deployed");
+    let slowest = launches.iter().copied().fold(0.0, f64::max);
+    println!(
+        "\nLaunch to the first answer: median {:.0} ms, slowest of {} {slowest:.0} ms.",
+        median(launches),
+        options.launches
+    );
+    Ok(())
+}
+
+/// Ends a node; processes that it leaves behind are an error.
+pub(super) fn leave(node: Node) -> Outcome<()> {
+    let left = node.stop();
+    if left.is_empty() { Ok(()) } else { Err(format!("the node left processes behind: {left:?}")) }
+}
+
+fn function(app: App) -> &'static str {
+    match app {
+        App::Python => "python",
+        App::Node => "node",
+        App::Rust => "rust",
+    }
+}
+
+pub(super) fn progress(text: &str) {
+    eprintln!("  {text}");
+}
+
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn kernel() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("Linux {}", release.trim())
+}
