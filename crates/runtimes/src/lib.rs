@@ -4,9 +4,25 @@
 //! platform talks to a runtime (private frames, HTTP Runtime API), what an invocation may take, its log and its metering
 //! record. Must never know: scheduling, accounts' limits, SQL, the public API.
 
+mod api;
+mod environment;
+mod failure;
+mod families;
+mod frames;
+mod host;
+mod journal;
+mod libraries;
+mod link;
+mod output;
+mod packages;
+mod process;
+mod root;
 mod settings;
+mod variables;
 
+pub use packages::{Limits, unpack_into};
 pub use settings::Settings;
+pub use variables::RESERVED as RESERVED_VARIABLES;
 
 use base::{
     Clock, CodeSha256, Entropy, Environment, FunctionSpec, Future, Initialization, Launch, LaunchError,
@@ -14,8 +30,16 @@ use base::{
     Unpacked,
 };
 use bytes::Bytes;
-use sandbox::Sandboxes;
-use std::sync::Arc;
+use families::{Family, Files, Plan};
+use libraries::{Libraries, Library};
+use sandbox::{Sandboxes, Template};
+use std::{
+    collections::HashMap,
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 /// Serves the platform's own API to functions: what they reach at [`sandbox::PLATFORM`].
 pub trait Platform: Send + Sync {
@@ -42,46 +66,186 @@ pub struct Ports {
 
 /// Starts environments, unpacks packages, knows the runtimes. One per node.
 pub struct Runtimes {
-    _settings: Settings,
-    _sandboxes: Sandboxes,
-    _ports: Ports,
+    settings: Arc<Settings>,
+    sandboxes: Sandboxes,
+    ports: Ports,
+    store: Arc<packages::Store>,
+    families: Arc<Vec<Box<dyn Family>>>,
+    libraries: Arc<Libraries>,
+    roots: Arc<root::Roots>,
+    /// By runtime and by where its library is.
+    templates: RwLock<HashMap<(String, Option<PathBuf>), Prepared>>,
+    /// Held while a template is made, so that it is made once.
+    making: tokio::sync::Mutex<()>,
+}
+
+/// What environments of one runtime are started from.
+#[derive(Clone)]
+struct Prepared {
+    plan: Arc<Plan>,
+    template: Template,
 }
 
 impl Runtimes {
     /// Prepares the folders, removes what an earlier run left half-done, finds interpreters. Blocks: some milliseconds,
     /// the first time on a host some hundred.
-    pub fn new(settings: Settings, sandboxes: Sandboxes, ports: Ports) -> std::io::Result<Arc<Runtimes>> {
-        Ok(Arc::new(Runtimes { _settings: settings, _sandboxes: sandboxes, _ports: ports }))
+    pub fn new(settings: Settings, sandboxes: Sandboxes, ports: Ports) -> io::Result<Arc<Runtimes>> {
+        let store = packages::Store::open(settings.code.clone())?;
+        let folder = settings.runtimes.clone();
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        for inner in ["boot", "empty"] {
+            fs::DirBuilder::new().recursive(true).mode(0o755).create(folder.join(inner))?;
+        }
+        let libraries = Libraries::open(folder.join("libraries"))?;
+        let mut prober = host::Prober::open(folder.join("interpreters.json"));
+        let families = families::all(&mut prober, &settings.search);
+        prober.close();
+        Ok(Arc::new(Runtimes {
+            settings: Arc::new(settings),
+            sandboxes,
+            ports,
+            store: Arc::new(store),
+            families: Arc::new(families),
+            libraries: Arc::new(libraries),
+            roots: Arc::new(root::Roots::open(folder.join("roots"))?),
+            templates: RwLock::default(),
+            making: tokio::sync::Mutex::default(),
+        }))
     }
 
     /// Installs the managed libraries (boto3, the `@aws-sdk` clients) of every runtime found on this host, unless they are
-    /// installed. Takes a minute the first time: run it in the background. Errors are remembered and shown as warnings of
-    /// [`RuntimeCatalog::check`]; functions run without the libraries then.
-    pub async fn install(&self) {}
+    /// installed. Takes a minute the first time: run it in the background. While it runs, starts of environments wait for
+    /// it ([`Settings::install_wait`]). Errors are remembered and shown as warnings of [`RuntimeCatalog::check`]; functions
+    /// run without the libraries then. Cancel-safe: what was begun is finished in the background.
+    pub async fn install(&self) {
+        let mut wanted: Vec<Library> = Vec::new();
+        for family in self.families.iter() {
+            for runtime in family.identifiers() {
+                if let Some(library) =
+                    family.library(runtime).filter(|library| self.libraries.path(library).is_none())
+                    && wanted.iter().all(|one| one.name != library.name)
+                {
+                    wanted.push(library);
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return;
+        }
+        let libraries = self.libraries.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let _running = libraries.begin();
+            // Newest first: more functions use them.
+            for library in wanted.iter().rev() {
+                libraries.install(library);
+            }
+        });
+        if let Err(error) = work.await {
+            tracing::error!(%error, "installation of libraries ended");
+        }
+    }
+
+    fn family(&self, runtime: &str) -> Option<&dyn Family> {
+        let found = self.families.iter().find(|family| family.identifiers().contains(&runtime));
+        found.map(|family| family.as_ref())
+    }
+
+    /// Template and plan of a runtime, made when it is first used.
+    async fn prepare(&self, runtime: &str, architecture: &str) -> Result<Prepared, LaunchError> {
+        let unavailable =
+            |reason: String| LaunchError::RuntimeUnavailable { runtime: runtime.to_owned(), reason };
+        let family = self.family(runtime).ok_or_else(|| unavailable("it is not known".to_owned()))?;
+        let library = family.library(runtime);
+        if library.as_ref().is_some_and(|library| self.libraries.path(library).is_none()) {
+            // Late is better than without; but not for ever.
+            let _ =
+                tokio::time::timeout(self.settings.install_wait.duration(), self.libraries.settled()).await;
+        }
+        let library = library.and_then(|library| self.libraries.path(&library));
+        let key = (runtime.to_owned(), library.clone());
+        let known = || self.templates.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(prepared) = known() {
+            return Ok(prepared);
+        }
+        let _making = self.making.lock().await;
+        if let Some(prepared) = known() {
+            return Ok(prepared);
+        }
+        family.check(runtime, architecture).map_err(|error| unavailable(error.to_string()))?;
+        let (families, name) = (self.families.clone(), runtime.to_owned());
+        let files = Files {
+            roots: self.roots.clone(),
+            boot: self.settings.runtimes.join("boot"),
+            empty: self.settings.runtimes.join("empty"),
+            library,
+        };
+        let planned = tokio::task::spawn_blocking(move || {
+            let family = families.iter().find(|family| family.identifiers().contains(&name.as_str()));
+            family.ok_or(io::ErrorKind::NotFound)?.plan(&name, &files)
+        });
+        let plan = planned
+            .await
+            .map_err(|error| unavailable(error.to_string()))?
+            .map_err(|error| unavailable(format!("its root could not be built: {error}")))?;
+        let template = self
+            .sandboxes
+            .template(plan.template.clone())
+            .await
+            .map_err(|error| LaunchError::Sandbox(Box::new(error)))?;
+        let prepared = Prepared { plan: Arc::new(plan), template };
+        self.templates.write().unwrap_or_else(PoisonError::into_inner).insert(key, prepared.clone());
+        Ok(prepared)
+    }
 }
 
 impl Launch for Runtimes {
     fn launch(
         &self,
         spec: Arc<FunctionSpec>,
-        _how: Initialization,
-        _queued: Micros,
+        how: Initialization,
+        queued: Micros,
     ) -> Future<'_, Result<Arc<dyn Environment>, LaunchError>> {
         Box::pin(async move {
-            Err(LaunchError::RuntimeUnavailable { runtime: spec.runtime.clone(), reason: "not yet".into() })
+            let code = self.store.path(&spec.code).ok_or(LaunchError::CodeMissing(spec.code))?;
+            let prepared = self.prepare(&spec.runtime, &spec.architecture).await?;
+            let recipe = process::Recipe {
+                spec,
+                how,
+                plan: prepared.plan,
+                template: prepared.template,
+                code,
+                sandboxes: self.sandboxes.clone(),
+                ports: self.ports.clone(),
+                settings: self.settings.clone(),
+            };
+            environment::launch(recipe, queued).await
         })
     }
 }
 
 impl Packages for Runtimes {
-    fn unpack(&self, _zip: Bytes) -> Future<'_, Result<Unpacked, PackageError>> {
-        Box::pin(async { Err(PackageError::Empty) })
+    fn unpack(&self, zip: Bytes) -> Future<'_, Result<Unpacked, PackageError>> {
+        let store = self.store.clone();
+        Box::pin(async move {
+            let work = tokio::task::spawn_blocking(move || store.unpack(&zip));
+            work.await.unwrap_or_else(|error| Err(PackageError::Storage(io::Error::other(error))))
+        })
     }
-    fn has(&self, _code: &CodeSha256) -> bool {
-        false
+
+    fn has(&self, code: &CodeSha256) -> bool {
+        self.store.path(code).is_some()
     }
-    fn remove(&self, _code: &CodeSha256) -> Future<'_, ()> {
-        Box::pin(async {})
+
+    fn remove(&self, code: &CodeSha256) -> Future<'_, ()> {
+        let (store, code) = (self.store.clone(), *code);
+        Box::pin(async move {
+            let work = tokio::task::spawn_blocking(move || store.remove(&code));
+            match work.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, %code, "package could not be removed"),
+                Err(error) => tracing::error!(%error, %code, "package could not be removed"),
+            }
+        })
     }
 }
 
@@ -89,9 +253,25 @@ impl RuntimeCatalog for Runtimes {
     fn check(
         &self,
         runtime: &str,
-        _architecture: &str,
+        architecture: &str,
         _handler: &str,
     ) -> Result<RuntimeSupport, RuntimeRefused> {
-        Err(RuntimeRefused::Unavailable { runtime: runtime.into(), reason: "not yet".into() })
+        let Some(family) = self.family(runtime) else {
+            let mut known: Vec<&str> =
+                self.families.iter().flat_map(|family| family.identifiers()).copied().collect();
+            known.sort_unstable();
+            return Err(RuntimeRefused::Unknown { runtime: runtime.to_owned(), known: known.join(", ") });
+        };
+        let mut support = family.check(runtime, architecture)?;
+        if let Some(library) = family.library(runtime)
+            && let Some(reason) = self.libraries.failure(&library)
+        {
+            let missing = format!("{} could not be installed and is missing: {reason}", library.what);
+            support.warning = Some(match support.warning.take() {
+                Some(warning) => format!("{warning}; {missing}"),
+                None => missing,
+            });
+        }
+        Ok(support)
     }
 }

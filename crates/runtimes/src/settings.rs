@@ -1,7 +1,6 @@
 //! What a node's operator decides about execution environments.
 
 use base::Millis;
-use sandbox::CpuQuota;
 use std::{env, path::PathBuf};
 
 /// Configuration of [`crate::Runtimes`].

@@ -1,0 +1,541 @@
+// Runs a Lambda function written for Node.js: loads the handler, then answers events that come over descriptor 3.
+//
+// The protocol is described in `frames.rs`, the behaviour follows Lambda's managed runtimes. Works from Node.js 18 on.
+"use strict";
+
+const fs = require("node:fs");
+const net = require("node:net");
+const path = require("node:path");
+const util = require("node:util");
+
+const CHANNEL = 3;
+const BOOTED = 1;
+const READY = 2;
+const INIT_ERROR = 3;
+const RESPONSE = 4;
+const ERROR = 5;
+const STREAM_START = 6;
+const STREAM_DATA = 7;
+const STREAM_END = 8;
+const STREAM_ERROR = 9;
+const FINAL_ERROR = 10;
+const EVENT_HEADER = 57;
+const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming");
+const HIGH_WATER_MARK = Symbol.for("aws.lambda.runtime.handler.streaming.highWaterMark");
+const REQUEST_ID = Symbol.for("aws.lambda.runtime.requestId");
+const env = process.env;
+
+// ------------------------------------------------------------------------------------------------------------ errors
+
+for (const name of [
+  "ImportModuleError", "HandlerNotFound", "MalformedHandlerName", "UserCodeSyntaxError", "MalformedStreamingHandler",
+  "InvalidStreamingOperation", "UnhandledPromiseRejection",
+]) {
+  const kind = { [name]: class extends Error {} }[name];
+  kind.prototype.name = `Runtime.${name}`;
+  module.exports[name] = kind;
+}
+const errors = module.exports;
+
+function isError(value) {
+  return util.types.isNativeError(value) ||
+    (value && typeof value.name === "string" && typeof value.message === "string" && typeof value.stack === "string");
+}
+
+function intoError(value) {
+  return value instanceof Error ? value : new Error(value);
+}
+
+/** What Lambda tells the caller about anything thrown. */
+function report(error) {
+  try {
+    if (isError(error)) {
+      const clean = (text) => text?.replace(/\x7F/g, "%7F");
+      return { errorType: clean(error.name), errorMessage: clean(error.message), trace: clean(error.stack).split("\n") };
+    }
+    return { errorType: typeof error, errorMessage: error.toString(), trace: [] };
+  } catch {
+    return {
+      errorType: "handled",
+      errorMessage:
+        "callback called with Error argument, but there was a problem while retrieving one or more of its message, name, and stack",
+    };
+  }
+}
+
+// ----------------------------------------------------------------------------------------------------------- logging
+
+const jsonLogs = env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === "JSON";
+const LEVELS = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
+
+/** Writes all of `data`, also when the pipe is full and does not block. */
+function writeAll(fd, data) {
+  for (let done = 0; done < data.length;) {
+    try {
+      done += fs.writeSync(fd, data, done);
+    } catch (error) {
+      if (error.code !== "EAGAIN") throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
+}
+
+/** Writes one record of any number of lines. */
+function logFrame(type, date, text) {
+  const length = Buffer.byteLength(text);
+  const frame = Buffer.allocUnsafe(16 + length);
+  frame.writeUInt32BE(type, 0);
+  frame.writeUInt32BE(length, 4);
+  frame.writeBigUInt64BE(BigInt(date.valueOf()) * 1000n, 8);
+  frame.utf8Write(text, 16, length);
+  writeAll(1, frame);
+}
+
+function logText(level, ...values) {
+  const date = new Date();
+  logFrame(0xa55a0003, date, `${date.toISOString()}\t${globalThis[REQUEST_ID]}\t${level}\t${util.format(...values)}`);
+}
+
+function jsonError(_, value) {
+  if (!(value instanceof Error)) return value;
+  const stackTrace = typeof value.stack === "string" ? value.stack.split("\n") : value.stack;
+  return { errorType: value.constructor?.name ?? "UnknownError", errorMessage: value.message, stackTrace, ...value };
+}
+
+function logJson(level, ...values) {
+  const date = new Date();
+  const record = { timestamp: date.toISOString(), level, requestId: globalThis[REQUEST_ID] };
+  let text;
+  if (values.length === 1) {
+    try {
+      text = JSON.stringify({ ...record, message: values[0] }, jsonError);
+    } catch {
+      text = JSON.stringify({ ...record, message: util.format(values[0]) });
+    }
+  } else {
+    record.message = util.format(...values);
+    const error = values.find((value) => value instanceof Error);
+    if (error) {
+      record.errorType = error.constructor?.name ?? "UnknownError";
+      record.errorMessage = error.message;
+      record.stackTrace = typeof error.stack === "string" ? error.stack.split("\n") : [];
+    }
+    text = JSON.stringify(record);
+  }
+  logFrame(0xa55a0002, date, text);
+}
+
+function patchConsole() {
+  const log = jsonLogs ? logJson : logText;
+  const least = Math.max(0, LEVELS.indexOf(env.AWS_LAMBDA_LOG_LEVEL?.toUpperCase()));
+  for (const [index, level] of LEVELS.entries()) {
+    console[level.toLowerCase()] = index >= least ? log.bind(null, level) : () => {};
+  }
+  console.log = console.info;
+}
+
+function logError(title, error) {
+  if (jsonLogs) {
+    console.error(intoError(error));
+    return;
+  }
+  let text;
+  try {
+    const { name, message, code, stack } = intoError(error);
+    text = JSON.stringify({ errorType: name, errorMessage: message, code, ...intoError(error), stack: stack.split("\n") });
+  } catch {
+    text = JSON.stringify(report(error));
+  }
+  console.error(title, `\t${text}`);
+}
+
+// ----------------------------------------------------------------------------------------------------------- channel
+
+let socket;
+
+/** Sends one frame; returns false when the socket's buffer is full, then `drained` is called later. */
+function send(kind, body, drained) {
+  const length = typeof body === "string" ? Buffer.byteLength(body) : body.length;
+  const frame = Buffer.allocUnsafe(5 + length);
+  frame.writeUInt32LE(length + 1, 0);
+  frame[4] = kind;
+  if (typeof body === "string") frame.utf8Write(body, 5, length);
+  else frame.set(body, 5);
+  let done = 0;
+  if (socket.writableLength === 0) {
+    // The common case: one system call, no queue.
+    try {
+      done = fs.writeSync(CHANNEL, frame);
+    } catch (error) {
+      if (error.code !== "EAGAIN") throw error;
+    }
+  }
+  if (done < frame.length) {
+    socket.ref(); // the rest must leave even if the function waits for nothing else
+    socket.write(done ? frame.subarray(done) : frame, drained);
+    return false;
+  }
+  drained?.();
+  return true;
+}
+
+/** The body of an error frame. */
+function errorBody(error) {
+  const told = report(error);
+  const name = Buffer.from(String(told.errorType ?? "")).subarray(0, 1024);
+  const length = Buffer.alloc(2);
+  length.writeUInt16LE(name.length, 0);
+  return Buffer.concat([length, name, Buffer.from(JSON.stringify(told))]);
+}
+
+function sendError(kind, error, drained) {
+  send(kind, errorBody(error), drained);
+}
+
+function listen(handle) {
+  let held = null;
+  socket.on("data", (data) => {
+    if (held) data = Buffer.concat([held, data]);
+    held = null;
+    if (data.length < 4 || data.length < 4 + data.readUInt32LE(0)) {
+      held = data;
+      return;
+    }
+    const deadline = Number(data.readBigInt64LE(5));
+    const arn = data.readUInt16LE(49);
+    const trace = data.readUInt16LE(51);
+    const context = data.readUInt32LE(53);
+    let at = EVENT_HEADER;
+    const text = (length) => data.utf8Slice(at, (at += length));
+    const id = data.latin1Slice(13, 49);
+    handle({
+      id, deadline, arn: text(arn), trace: text(trace), client: text(context),
+      payload: data.utf8Slice(at, 4 + data.readUInt32LE(0)),
+    });
+  });
+  socket.on("close", () => process.exit(0));
+}
+
+// ------------------------------------------------------------------------------------------------------------ context
+
+const functionName = env.AWS_LAMBDA_FUNCTION_NAME;
+const functionVersion = env.AWS_LAMBDA_FUNCTION_VERSION;
+const memoryLimitInMB = env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE;
+const logGroupName = env.AWS_LAMBDA_LOG_GROUP_NAME;
+const logStreamName = env.AWS_LAMBDA_LOG_STREAM_NAME;
+
+function parseClientContext(text) {
+  if (!text) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Error(`Cannot parse ClientContext as json: ${error}`);
+  }
+}
+
+function begin(event) {
+  globalThis[REQUEST_ID] = event.id;
+  if (env._X_AMZN_TRACE_ID !== event.trace) env._X_AMZN_TRACE_ID = event.trace;
+}
+
+function describe(context, event) {
+  context.functionVersion = functionVersion;
+  context.functionName = functionName;
+  context.memoryLimitInMB = memoryLimitInMB;
+  context.logGroupName = logGroupName;
+  context.logStreamName = logStreamName;
+  context.clientContext = parseClientContext(event.client);
+  context.identity = undefined;
+  context.invokedFunctionArn = event.arn;
+  context.awsRequestId = event.id;
+  context.tenantId = undefined;
+  context.getRemainingTimeInMillis = () => event.deadline - Date.now();
+  return context;
+}
+
+// ------------------------------------------------------------------------------------------------------------ invoking
+
+/** Called when nothing is left to wait for; what that means depends on how far the invocation is. */
+let whenIdle = null;
+/** Reports what nobody caught: first for the initialisation, then for each invocation. */
+let fatal = (error, code) => sendError(INIT_ERROR, error, () => process.exit(code));
+
+process.on("beforeExit", () => {
+  const idle = whenIdle;
+  whenIdle = null;
+  idle?.();
+});
+
+function isPromise(value) {
+  return typeof value?.then === "function";
+}
+
+function serialize(value) {
+  try {
+    return JSON.stringify(value === undefined ? null : value) ?? "null";
+  } catch {
+    throw new Error("Unable to stringify response body");
+  }
+}
+
+function runBuffered(handler, event) {
+  let told = false;
+  let finished = false;
+  let waits = true;
+  // While the function runs the channel does not keep the process alive, so that `beforeExit` tells when it is idle.
+  socket.unref();
+  begin(event);
+  const answer = (kind, body) => {
+    if (told) return;
+    told = true;
+    whenIdle = null;
+    socket.ref();
+    send(kind, body);
+  };
+  const fail = (error) => {
+    if (told) return;
+    logError("Invoke Error", error);
+    answer(ERROR, errorBody(error));
+  };
+  const complete = (result) => {
+    let body;
+    try {
+      body = serialize(result);
+    } catch (error) {
+      fail(error);
+      return;
+    }
+    answer(RESPONSE, body);
+  };
+  const once = (act) => (...values) => {
+    if (finished) return;
+    finished = true;
+    act(...values);
+  };
+  const given = (error) => error !== undefined && error !== null;
+  const done = once((error, result) => (given(error) ? fail(error) : complete(result)));
+  const callback = once((error, result) => {
+    if (given(error)) fail(error);
+    else if (!waits) complete(result);
+    else whenIdle = () => complete(result);
+  });
+  const context = {
+    get callbackWaitsForEmptyEventLoop() {
+      return waits;
+    },
+    set callbackWaitsForEmptyEventLoop(value) {
+      waits = value;
+    },
+    done,
+    succeed: (result) => done(null, result),
+    fail: (error) => done(given(error) ? error : "handled"),
+  };
+  fatal = (error, code) => {
+    if (told) process.exit(code);
+    told = true;
+    socket.ref();
+    sendError(FINAL_ERROR, error, () => process.exit(code));
+  };
+  whenIdle = () => complete(null);
+  try {
+    const result = handler(JSON.parse(event.payload), describe(context, event), callback);
+    if (isPromise(result)) result.then(context.succeed, context.fail);
+  } catch (error) {
+    callback(error === undefined || error === null ? new Error(String(error)) : error);
+  }
+}
+
+// ----------------------------------------------------------------------------------------------------------- streaming
+
+function makeResponseStream(highWaterMark, isOver) {
+  const { Writable } = require("node:stream");
+  let started = false;
+  let contentType = "application/octet-stream";
+  const start = () => {
+    if (started) return;
+    started = true;
+    send(STREAM_START, contentType);
+    if (typeof stream._onBeforeFirstWrite === "function") {
+      stream._onBeforeFirstWrite((chunk) => send(STREAM_DATA, typeof chunk === "string" ? Buffer.from(chunk) : chunk));
+    }
+  };
+  const stream = new Writable({
+    highWaterMark,
+    write(chunk, _encoding, callback) {
+      if (isOver()) return callback();
+      start();
+      send(STREAM_DATA, chunk, callback);
+    },
+    final(callback) {
+      if (!isOver()) start();
+      callback();
+    },
+  });
+  const write = stream.write.bind(stream);
+  stream.write = (chunk, ...rest) => {
+    const plain = typeof chunk === "string" || Buffer.isBuffer(chunk) || chunk?.constructor === Uint8Array;
+    return write(plain ? chunk : JSON.stringify(chunk), ...rest);
+  };
+  stream.setContentType = (type) => {
+    if (started) throw new errors.InvalidStreamingOperation("Cannot set content-type, too late.");
+    contentType = String(type);
+  };
+  return { stream, hasStarted: () => started };
+}
+
+async function runStreaming(handler, event) {
+  let over = false;
+  socket.unref();
+  begin(event);
+  const { stream, hasStarted } = makeResponseStream(handler[HIGH_WATER_MARK], () => over);
+  const end = (kind, body, after) => {
+    if (over) return;
+    over = true;
+    whenIdle = null;
+    socket.ref();
+    send(kind, body, after);
+  };
+  const fail = (error) => {
+    if (over) return;
+    logError("Invoke Error", error);
+    end(hasStarted() ? STREAM_ERROR : ERROR, errorBody(error));
+  };
+  fatal = (error, code) => {
+    if (over) process.exit(code);
+    end(hasStarted() ? STREAM_ERROR : FINAL_ERROR, errorBody(error), () => process.exit(code));
+  };
+  whenIdle = () => fail("Response stream is not finished.");
+  let waits = true;
+  const context = {
+    get callbackWaitsForEmptyEventLoop() {
+      return waits;
+    },
+    set callbackWaitsForEmptyEventLoop(value) {
+      waits = value;
+    },
+  };
+  stream.on("error", fail);
+  try {
+    const result = handler(JSON.parse(event.payload), stream, describe(context, event));
+    if (!isPromise(result)) return fail("Streaming does not support non-async handlers.");
+    if ((await result) !== undefined) console.warn("Streaming handlers ignore return values.");
+    if (stream.writableEnded && !stream.writableFinished) {
+      await new Promise((resolve) => stream.once("finish", resolve).once("error", resolve));
+    }
+    if (!stream.writableFinished) return fail("Response stream is not finished.");
+    end(STREAM_END, "");
+  } catch (error) {
+    fail(error);
+  }
+}
+
+function defineAwsLambda() {
+  if (["1", "true"].includes(env.AWS_LAMBDA_NODEJS_NO_GLOBAL_AWSLAMBDA)) return;
+  globalThis.awslambda = {
+    streamifyResponse(handler, options) {
+      handler[STREAMING] = "response";
+      if (typeof options?.highWaterMark === "number") handler[HIGH_WATER_MARK] = Math.trunc(options.highWaterMark);
+      return handler;
+    },
+    HttpResponseStream: class HttpResponseStream {
+      static from(stream, prelude) {
+        stream.setContentType("application/vnd.awslambda.http-integration-response");
+        const text = JSON.stringify(prelude);
+        stream._onBeforeFirstWrite = (write) => {
+          write(text);
+          write(new Uint8Array(8));
+        };
+        return stream;
+      }
+    },
+  };
+}
+
+// ------------------------------------------------------------------------------------------------------------- loading
+
+function isModulePackage(folder) {
+  for (; !folder.endsWith("/node_modules"); folder = path.dirname(folder)) {
+    const file = path.join(folder, "package.json");
+    if (fs.existsSync(file)) {
+      try {
+        return JSON.parse(fs.readFileSync(file, "utf8"))?.type === "module";
+      } catch (error) {
+        console.warn(`${file} cannot be read, it will be ignored for ES module detection purposes.`, error);
+        return false;
+      }
+    }
+    if (folder === "/") break;
+  }
+  return false;
+}
+
+async function loadModule(root, folder, name) {
+  const base = path.resolve(root, folder, name);
+  if (fs.existsSync(base) && fs.statSync(base).isFile()) return require(base);
+  if (fs.existsSync(`${base}.js`)) {
+    return isModulePackage(path.dirname(base)) ? import(`${base}.js`) : require(`${base}.js`);
+  }
+  if (fs.existsSync(`${base}.mjs`)) return import(`${base}.mjs`);
+  if (fs.existsSync(`${base}.cjs`)) return require(`${base}.cjs`);
+  return require(require.resolve(name, { paths: [root, path.resolve(root, folder)] }));
+}
+
+async function loadHandler(root, full) {
+  if (full.includes("..")) {
+    throw new errors.MalformedHandlerName(
+      `'${full}' is not a valid handler name. Use absolute paths when specifying root directories in handler names.`,
+    );
+  }
+  const last = path.basename(full);
+  const match = /^([^.]*)\.(.*)$/.exec(last);
+  if (!match) throw new errors.MalformedHandlerName("Bad handler");
+  let loaded;
+  try {
+    loaded = await loadModule(root, full.substring(0, full.indexOf(last)), match[1]);
+  } catch (error) {
+    if (error instanceof SyntaxError) throw new errors.UserCodeSyntaxError(error);
+    if (error?.code === "MODULE_NOT_FOUND") throw new errors.ImportModuleError(error);
+    throw error;
+  }
+  const handler = match[2].split(".").reduce((value, key) => value && value[key], loaded);
+  if (!handler) throw new errors.HandlerNotFound(`${full} is undefined or not exported`);
+  if (typeof handler !== "function") throw new errors.HandlerNotFound(`${full} is not a function`);
+  if (![undefined, null, false, "response"].includes(handler[STREAMING])) {
+    throw new errors.MalformedStreamingHandler("Only response streaming is supported.");
+  }
+  return handler;
+}
+
+// ------------------------------------------------------------------------------------------------------------- running
+
+async function main() {
+  delete env._LAMBDA_TELEMETRY_LOG_FD;
+  patchConsole();
+  defineAwsLambda();
+  socket = new net.Socket({ fd: CHANNEL, readable: true, writable: true });
+  socket.on("error", () => process.exit(0));
+  process.on("uncaughtException", (error) => {
+    logError("Uncaught Exception", error);
+    fatal(error, 129);
+  });
+  process.on("unhandledRejection", (reason, promise) => {
+    const error = new errors.UnhandledPromiseRejection(reason);
+    Object.assign(error, { reason, promise });
+    logError("Unhandled Promise Rejection", error);
+    fatal(error, 128);
+  });
+  send(BOOTED, "");
+  let handler;
+  try {
+    handler = await loadHandler(env.LAMBDA_TASK_ROOT ?? "/var/task", env._HANDLER ?? "");
+  } catch (error) {
+    logError("Uncaught Exception", error);
+    fatal(error, 129);
+    return;
+  }
+  const run = handler[STREAMING] ? runStreaming : runBuffered;
+  listen((event) => run(handler, event));
+  send(READY, "");
+}
+
+main();

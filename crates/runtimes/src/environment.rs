@@ -1,0 +1,694 @@
+//! One execution environment: a process, its log stream, and the invocations that it serves one after the other.
+
+use crate::{
+    failure::Failure,
+    frames::Event,
+    journal::{self, Ended, Entry, Journal, Status, Tail},
+    link::Said,
+    process::{NotReady, Process, Recipe},
+};
+use base::{
+    After, Answer, Chunk, ChunkStream, Environment, Executed, Exit, FunctionError, Future, Initialization,
+    Invocation, InvocationRecord, LaunchError, LogEvent, Micros, Millis, Outcome, Phases, Release, Timestamp,
+};
+use bytes::Bytes;
+use std::{
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::Instant,
+};
+
+/// How long what an invocation wrote may wait for company on its way to the log.
+const FLUSH_AFTER: Duration = Duration::from_millis(10);
+/// The same for lines of an invocation that is still running.
+const FLUSH_LINES_AFTER: Duration = Duration::from_millis(200);
+/// A figure of memory use this old is taken again; a younger one only after an invocation that ran long enough to matter.
+const MEMORY_AGE: Duration = Duration::from_millis(100);
+const MEMORY_RUN: Duration = Duration::from_millis(5);
+/// Pieces of a streamed answer that wait for its reader; then the function waits.
+const PIECES_MAX: usize = 16;
+/// Credentials must be valid at least this much longer than an invocation takes.
+const CREDENTIALS_MARGIN: Duration = Duration::from_secs(300);
+
+/// Shared by the fleet's handle, the invocation that runs, and the keeper.
+pub(crate) struct Room {
+    recipe: Recipe,
+    journal: Journal,
+    seat: Mutex<Seat>,
+    /// The live sandbox, for questions and for the end.
+    sandbox: Mutex<Option<Arc<sandbox::Sandbox>>>,
+    phases: Mutex<Phases>,
+    started: Instant,
+    ended: watch::Sender<Option<Exit>>,
+    /// Whether the keeper has its timer set.
+    armed: AtomicBool,
+    wake: Notify,
+}
+
+/// Who has the process. `Idle ⇄ Busy`; `Unready → Busy`; any → `Gone`.
+enum Seat {
+    /// Its initialisation failed: it is done again inside the first invocation.
+    Unready,
+    Idle {
+        process: Box<Process>,
+        frozen: bool,
+        since: Instant,
+        memory: Memory,
+    },
+    Busy,
+    Gone,
+}
+
+/// The most memory used, as of some instant.
+#[derive(Clone, Copy)]
+struct Memory {
+    bytes: u64,
+    taken: Option<Instant>,
+}
+
+const UNKNOWN: Memory = Memory { bytes: 0, taken: None };
+
+/// What the fleet holds.
+pub(crate) struct Handle(Arc<Room>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.journal.flush();
+    }
+}
+
+/// Starts an environment, see [`base::Launch::launch`].
+pub(crate) async fn launch(recipe: Recipe, queued: Micros) -> Result<Arc<dyn Environment>, LaunchError> {
+    let clock = recipe.ports.clock.clone();
+    let mut random = [0; 16];
+    recipe.ports.entropy.fill(&mut random);
+    let stream = journal::stream_name(clock.now(), recipe.spec.key.version, random);
+    let journal =
+        Journal::new(recipe.spec.clone(), stream, recipe.plan.version.clone(), recipe.ports.logs.clone());
+    journal.add(Entry::InitStart { at: clock.now(), how: recipe.how });
+    let started = Instant::now();
+    let outcome = recipe.start(&journal, "init", started + recipe.settings.init_max.duration()).await;
+    let room = Arc::new(Room {
+        recipe,
+        journal,
+        seat: Mutex::new(Seat::Unready),
+        sandbox: Mutex::new(None),
+        phases: Mutex::new(Phases { queue: queued, ..Phases::default() }),
+        started,
+        ended: watch::Sender::new(None),
+        armed: AtomicBool::new(false),
+        wake: Notify::new(),
+    });
+    match outcome {
+        Ok((process, phases)) => {
+            *room.lock(&room.phases) = Phases { queue: queued, ..phases };
+            let process = room.move_in(process);
+            *room.lock(&room.seat) = Seat::Idle {
+                process: Box::new(process),
+                frozen: false,
+                since: Instant::now(),
+                memory: UNKNOWN,
+            };
+            room.arm();
+        }
+        Err(NotReady::Launch(error)) => return Err(error),
+        Err(NotReady::Failed(_)) => room.journal.flush(),
+    }
+    Ok(Arc::new(Handle(room)))
+}
+
+impl Environment for Handle {
+    fn invoke(self: Arc<Self>, call: Invocation, release: Release) -> Future<'static, Executed> {
+        let room = self.0.clone();
+        Box::pin(Detached(Some(Box::pin(async move {
+            let executed = room.invoke(call, release).await;
+            drop(self);
+            executed
+        }))))
+    }
+
+    fn phases(&self) -> Phases {
+        *self.0.lock(&self.0.phases)
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        let sandbox = self.0.lock(&self.0.sandbox).clone();
+        sandbox.and_then(|sandbox| sandbox.memory_now().ok()).map_or(0, |bytes| bytes.0)
+    }
+
+    fn ended(&self) -> Future<'static, Exit> {
+        let mut ended = self.0.ended.subscribe();
+        Box::pin(async move {
+            // A sender that is gone is an environment that was dropped.
+            ended.wait_for(Option::is_some).await.ok().and_then(|exit| *exit).unwrap_or(Exit::Stopped)
+        })
+    }
+
+    fn stop(self: Arc<Self>) -> Future<'static, ()> {
+        let room = self.0.clone();
+        Box::pin(Detached(Some(Box::pin(async move {
+            room.stop().await;
+            drop(self);
+        }))))
+    }
+}
+
+/// Runs on by itself when it is dropped before its end.
+struct Detached<T: Send + 'static>(Option<Pin<Box<dyn std::future::Future<Output = T> + Send>>>);
+
+impl<T: Send + 'static> std::future::Future for Detached<T> {
+    type Output = T;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let Some(inner) = self.0.as_mut() else { return Poll::Pending };
+        let ready = inner.as_mut().poll(cx);
+        if ready.is_ready() {
+            self.0 = None;
+        }
+        ready
+    }
+}
+
+impl<T: Send + 'static> Drop for Detached<T> {
+    fn drop(&mut self) {
+        if let (Some(rest), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(rest);
+        }
+    }
+}
+
+/// One invocation under way.
+struct Turn {
+    call: Invocation,
+    release: Release,
+    began: Instant,
+    deadline: Instant,
+    deadline_at: Timestamp,
+    /// On the first invocation: how the start went, and what of it is charged.
+    first: Option<(Phases, Micros)>,
+}
+
+/// How the runtime's part of an invocation went.
+enum Reply {
+    Answer(Bytes),
+    Failed(Failure),
+    /// It failed, reported it, and ends.
+    FailedLast(Failure),
+    Stream(Option<String>),
+}
+
+impl Room {
+    fn lock<'a, T>(&self, mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+        mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.recipe.ports.clock.now()
+    }
+
+    async fn invoke(self: Arc<Self>, call: Invocation, release: Release) -> Executed {
+        let timeout = self.recipe.spec.timeout.millis();
+        let at = self.now();
+        let began = Instant::now();
+        let mut turn = Turn {
+            call,
+            release,
+            began,
+            deadline: began + timeout.duration(),
+            deadline_at: at.plus_ms(timeout.0 as i64),
+            first: None,
+        };
+        let seat = std::mem::replace(&mut *self.lock(&self.seat), Seat::Busy);
+        self.journal.add(Entry::Start { at, id: turn.call.request_id });
+        let (mut process, memory) = match seat {
+            Seat::Idle { process, frozen, memory, .. } => {
+                if frozen && let Err(error) = process.sandbox.thaw() {
+                    tracing::warn!(%error, "environment could not be thawed");
+                }
+                let mut lines = Vec::new();
+                process.output.take(&mut lines);
+                self.journal.add_lines(&mut lines);
+                if memory.taken.is_none() {
+                    turn.first = Some(self.first_charge());
+                }
+                (process, memory)
+            }
+            // Busy: the caller broke its promise; Gone: it died while idle. Both are served by a new process.
+            Seat::Unready | Seat::Gone | Seat::Busy => {
+                match self.recipe.start(&self.journal, "invoke", turn.deadline).await {
+                    Ok((process, _)) => (Box::new(self.move_in(process)), UNKNOWN),
+                    Err(NotReady::Failed(failure)) => return self.fail_without_process(turn, failure),
+                    Err(NotReady::Launch(error)) => {
+                        let reason = format!("the environment could not be started: {error}");
+                        return self.fail_without_process(turn, Failure::NoEntrypoint(reason));
+                    }
+                }
+            }
+        };
+        let reply = self.converse(&mut process, &turn.call, turn.deadline, turn.deadline_at).await;
+        match reply {
+            Reply::Stream(content_type) => self.stream(turn, process, memory, content_type),
+            Reply::Answer(body) => {
+                let tail = self.finish(turn, process, memory, Ok(body.len()), false);
+                Executed { answer: Answer::Buffered(body), tail }
+            }
+            Reply::Failed(failure) => self.finish_failed(turn, process, memory, failure, false),
+            Reply::FailedLast(failure) => self.finish_failed(turn, process, memory, failure, true),
+        }
+    }
+
+    /// How the start went, and what of it the first invocation is charged: nothing where it was kept ready.
+    fn first_charge(&self) -> (Phases, Micros) {
+        let phases = *self.lock(&self.phases);
+        match self.recipe.how {
+            Initialization::OnDemand => (phases, journal::init_duration(&phases)),
+            Initialization::Provisioned => (phases, Micros(0)),
+        }
+    }
+
+    /// Hands the event over and waits for the answer.
+    async fn converse(
+        &self,
+        process: &mut Process,
+        call: &Invocation,
+        deadline: Instant,
+        deadline_at: Timestamp,
+    ) -> Reply {
+        let id = call.request_id.to_string();
+        let made;
+        let trace = match &call.trace {
+            Some(trace) => trace.as_str(),
+            None => {
+                made = trace_of(&id, self.now());
+                &made
+            }
+        };
+        let event = Event {
+            deadline_ms: deadline_at.0,
+            request_id: &id,
+            arn: &call.invoked_arn,
+            trace,
+            client_context: call.client_context.as_deref().unwrap_or(""),
+            payload: &call.payload,
+        };
+        // An error here is the process's end, and is told as that below.
+        match crate::process::until(deadline, process.link.send(&event)).await {
+            Some(Ok(()) | Err(_)) => {}
+            None => return Reply::Failed(Failure::TimedOut),
+        }
+        match process.next(deadline).await {
+            Err(failure) => Reply::Failed(failure),
+            Ok(Said::Response(body)) => Reply::Answer(body),
+            Ok(Said::TooLarge) => Reply::Failed(Failure::TooLarge),
+            Ok(Said::Error { report, last: false }) => Reply::Failed(Failure::Reported(report)),
+            Ok(Said::Error { report, last: true }) => Reply::FailedLast(Failure::Reported(report)),
+            Ok(Said::StreamStart { content_type }) => Reply::Stream(content_type),
+            Ok(
+                Said::Booted
+                | Said::Ready
+                | Said::InitError(_)
+                | Said::StreamData(_)
+                | Said::StreamEnd
+                | Said::StreamError(_),
+            ) => Reply::Failed(Failure::Misbehaved("not an answer")),
+        }
+    }
+
+    fn finish_failed(
+        self: &Arc<Self>,
+        turn: Turn,
+        process: Box<Process>,
+        memory: Memory,
+        failure: Failure,
+        last: bool,
+    ) -> Executed {
+        let error = failure.error(turn.call.request_id, self.recipe.spec.timeout);
+        let tail = self.finish(turn, process, memory, Err(failure), last);
+        Executed { answer: Answer::Failed(error), tail }
+    }
+
+    /// Passes a streamed answer on while it arrives, then ends the invocation.
+    fn stream(
+        self: Arc<Self>,
+        turn: Turn,
+        mut process: Box<Process>,
+        memory: Memory,
+        content_type: Option<String>,
+    ) -> Executed {
+        let (pieces, receiver) = mpsc::channel(PIECES_MAX);
+        let room = self;
+        tokio::spawn(async move {
+            let mut produced = 0usize;
+            let (outcome, last) = loop {
+                match process.next(turn.deadline).await {
+                    Ok(Said::StreamData(data)) => {
+                        produced = produced.saturating_add(data.len());
+                        if produced as u64 > base::limits::PAYLOAD_STREAM_MAX.0 {
+                            // The rest would still come: only ending it stops it.
+                            break (Err(Failure::StreamTooLarge), true);
+                        }
+                        // Nobody reads any more: the function runs on all the same.
+                        let _ = crate::process::until(turn.deadline, pieces.send(Chunk::Data(data))).await;
+                    }
+                    Ok(Said::StreamEnd) => break (Ok(produced), false),
+                    Ok(Said::StreamError(report)) => break (Err(Failure::Reported(report)), false),
+                    Ok(Said::TooLarge) => break (Err(Failure::StreamTooLarge), true),
+                    Ok(
+                        Said::Booted
+                        | Said::Ready
+                        | Said::InitError(_)
+                        | Said::Response(_)
+                        | Said::Error { .. }
+                        | Said::StreamStart { .. },
+                    ) => break (Err(Failure::Misbehaved("not a part of a stream")), true),
+                    Err(failure) => break (Err(failure), false),
+                }
+            };
+            let id = turn.call.request_id;
+            let error = outcome.as_ref().err().map(|failure| failure.error(id, room.recipe.spec.timeout));
+            let tail = room.finish(turn, process, memory, outcome, last);
+            let _ = pieces.send(Chunk::End { error, tail }).await;
+        });
+        let chunks: ChunkStream = Box::pin(Pieces(receiver));
+        Executed { answer: Answer::Streamed { content_type, chunks }, tail: None }
+    }
+
+    /// Ends an invocation whose process never became ready.
+    fn fail_without_process(self: &Arc<Self>, turn: Turn, failure: Failure) -> Executed {
+        *self.lock(&self.seat) = Seat::Gone;
+        let error: FunctionError = failure.error(turn.call.request_id, self.recipe.spec.timeout);
+        let exit = match failure {
+            Failure::TimedOut => Exit::TimedOut,
+            _ => Exit::InitFailed,
+        };
+        let tail = self.conclude(&turn, 0, Err(&failure));
+        turn.release.tell(After::Gone(exit));
+        self.ended.send_replace(Some(exit));
+        Executed { answer: Answer::Failed(error), tail }
+    }
+
+    /// Ends an invocation: its log, its record, and what becomes of the process. `last`: the process must not serve on.
+    fn finish(
+        self: &Arc<Self>,
+        turn: Turn,
+        process: Box<Process>,
+        memory: Memory,
+        outcome: Result<usize, Failure>,
+        last: bool,
+    ) -> Option<Bytes> {
+        let mut ends = outcome.as_ref().err().and_then(Failure::ends);
+        if last && ends.is_none() {
+            ends = Some(Exit::Crashed);
+        }
+        if ends.is_none() && self.credentials_end(turn.began) {
+            ends = Some(Exit::Stopped);
+        }
+        let mut lines: Vec<LogEvent> = Vec::new();
+        match ends {
+            None => process.output.drain(self.now(), &mut lines),
+            Some(_) => process.output.finish(self.now(), &mut lines),
+        }
+        self.journal.add_lines(&mut lines);
+        let memory = sample(&process, memory, turn.began.elapsed());
+        let tail = self.conclude(&turn, memory.bytes, outcome.as_ref().map(|produced| *produced));
+        match ends {
+            None => {
+                let since = Instant::now();
+                *self.lock(&self.seat) = Seat::Idle { process, frozen: false, since, memory };
+                self.arm();
+                turn.release.tell(After::Reusable);
+            }
+            Some(exit) => {
+                *self.lock(&self.seat) = Seat::Gone;
+                let room = self.clone();
+                tokio::spawn(async move {
+                    process.end().await;
+                    room.lock(&room.sandbox).take();
+                    room.journal.flush();
+                    turn.release.tell(After::Gone(exit));
+                    room.ended.send_replace(Some(exit));
+                });
+            }
+        }
+        tail
+    }
+
+    fn credentials_end(&self, began: Instant) -> bool {
+        let valid = Duration::from_secs(self.recipe.settings.credentials_seconds.into());
+        let longest = self.recipe.spec.timeout.millis().duration() + CREDENTIALS_MARGIN;
+        began.duration_since(self.started) + longest > valid.max(longest * 2)
+    }
+
+    /// Writes the end of an invocation and its record; the tail if it is wanted.
+    fn conclude(&self, turn: &Turn, memory_bytes: u64, outcome: Result<usize, &Failure>) -> Option<Bytes> {
+        let spec = &self.recipe.spec;
+        let id = turn.call.request_id;
+        let at = self.now();
+        // A timeout is reported as what was agreed, not as what the timer made of it.
+        let run = match outcome {
+            Err(Failure::TimedOut) => Micros(spec.timeout.millis().0 * 1000),
+            Ok(_) | Err(_) => Micros::of(turn.began.elapsed()),
+        };
+        if let Err(failure) = outcome
+            && let Some(text) = failure.log_line(id, spec.timeout)
+        {
+            self.journal.add(Entry::Note { at, text, stamped: matches!(failure, Failure::TimedOut) });
+        }
+        let charged = turn.first.map_or(Micros(0), |(_, charged)| charged);
+        let billed: Millis = (charged + run).ceil_ms();
+        let used = memory_bytes.min(spec.memory.bytes().0);
+        self.journal.add(Entry::End(Box::new(Ended {
+            at,
+            id,
+            run,
+            billed,
+            memory_used_mb: used.div_ceil(1024 * 1024),
+            start: turn.first.map(|(phases, _)| phases),
+            produced: outcome.unwrap_or(0),
+            status: status(outcome),
+        })));
+        self.recipe.ports.meter.record(InvocationRecord {
+            key: spec.key.clone(),
+            request_id: id,
+            architecture: spec.architecture.clone(),
+            at,
+            memory: spec.memory,
+            scratch: spec.scratch,
+            memory_used_bytes: used,
+            init: charged,
+            run,
+            billed,
+            cold: turn.first.map(|(phases, _)| phases),
+            outcome: outcome.err().map_or(Outcome::Success, Failure::outcome),
+            waited: turn.call.waited,
+        });
+        turn.call.tail.then(|| {
+            let mut tail = Tail::default();
+            self.journal.flush_with_tail(&mut tail);
+            tail.into_bytes()
+        })
+    }
+
+    /// Ends the environment, whatever it does.
+    async fn stop(self: Arc<Self>) {
+        let seat = std::mem::replace(&mut *self.lock(&self.seat), Seat::Gone);
+        match seat {
+            Seat::Idle { process, .. } => {
+                let mut lines = Vec::new();
+                process.output.finish(self.now(), &mut lines);
+                self.journal.add_lines(&mut lines);
+                process.end().await;
+            }
+            Seat::Busy => {
+                // The invocation sees the end of its process and reports it.
+                let sandbox = self.lock(&self.sandbox).clone();
+                if let Some(sandbox) = sandbox {
+                    sandbox.kill().await;
+                }
+            }
+            Seat::Unready | Seat::Gone => {}
+        }
+        self.lock(&self.sandbox).take();
+        self.journal.flush();
+        self.ended.send_replace(Some(Exit::Stopped));
+    }
+
+    /// Notes a new process and starts its keeper.
+    fn move_in(self: &Arc<Self>, mut process: Process) -> Process {
+        *self.lock(&self.sandbox) = Some(process.sandbox.clone());
+        let keeper = keep(Arc::downgrade(self), process.sandbox.clone(), process.output.clone());
+        process.attach(tokio::spawn(keeper).abort_handle());
+        process
+    }
+
+    /// Sees to it that the keeper flushes and freezes soon.
+    fn arm(&self) {
+        if !self.armed.swap(true, Ordering::AcqRel) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// The keeper's work when its timer fires; when to come again.
+    fn settle(&self) -> Option<Instant> {
+        self.armed.store(false, Ordering::Release);
+        self.journal.flush();
+        let mut seat = self.lock(&self.seat);
+        let Seat::Idle { process, frozen, since, .. } = &mut *seat else { return None };
+        if *frozen {
+            return None;
+        }
+        let due = *since + self.recipe.settings.freeze_after.duration();
+        if due > Instant::now() {
+            self.armed.store(true, Ordering::Release);
+            return Some(due);
+        }
+        match process.sandbox.freeze() {
+            Ok(()) => *frozen = true,
+            Err(error) => tracing::debug!(%error, "idle environment runs on"),
+        }
+        None
+    }
+
+    /// Takes lines that an invocation has just written; those of an idle environment wait for its next invocation.
+    fn collect(&self, output: &crate::output::Output) -> bool {
+        if !matches!(*self.lock(&self.seat), Seat::Busy) {
+            return false;
+        }
+        let mut lines = Vec::new();
+        output.take(&mut lines);
+        self.journal.add_lines(&mut lines);
+        true
+    }
+
+    /// The process ended by itself. While an invocation runs, that one handles it.
+    fn left(&self, exited: sandbox::Exited) {
+        let process = {
+            let mut seat = self.lock(&self.seat);
+            match std::mem::replace(&mut *seat, Seat::Gone) {
+                Seat::Idle { process, .. } => process,
+                other @ (Seat::Unready | Seat::Busy | Seat::Gone) => {
+                    *seat = other;
+                    return;
+                }
+            }
+        };
+        let mut lines = Vec::new();
+        process.output.finish(self.now(), &mut lines);
+        self.journal.add_lines(&mut lines);
+        self.journal.flush();
+        self.lock(&self.sandbox).take();
+        self.ended.send_replace(Some(if exited.oom { Exit::OutOfMemory } else { Exit::Crashed }));
+    }
+}
+
+/// Watches one process: passes its output on, sends the journal off, freezes it when idle, notices its end.
+async fn keep(room: Weak<Room>, sandbox: Arc<sandbox::Sandbox>, output: Arc<crate::output::Output>) {
+    let Some(clock) = room.upgrade().map(|room| room.recipe.ports.clock.clone()) else { return };
+    let mut next: Option<Instant> = None;
+    loop {
+        // Not held while waiting: the keeper must not keep the room.
+        let Some(here) = room.upgrade() else { return };
+        let woken = here.wake.notified();
+        tokio::pin!(woken);
+        let timer = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            exited = sandbox.exited() => {
+                here.left(exited);
+                return;
+            }
+            () = output.readable(|| clock.now()) => {
+                if here.collect(&output) && next.is_none() {
+                    next = Some(Instant::now() + FLUSH_LINES_AFTER);
+                }
+            }
+            () = &mut woken => next = Some(Instant::now() + FLUSH_AFTER),
+            () = timer => next = here.settle(),
+        }
+    }
+}
+
+/// The pieces of a streamed answer.
+struct Pieces(mpsc::Receiver<Chunk>);
+
+impl futures_core::Stream for Pieces {
+    type Item = Chunk;
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
+        self.0.poll_recv(cx)
+    }
+}
+
+fn sample(process: &Process, known: Memory, run: Duration) -> Memory {
+    let fresh = known.taken.is_some_and(|taken| taken.elapsed() < MEMORY_AGE);
+    if fresh && run < MEMORY_RUN {
+        return known;
+    }
+    let bytes = process.sandbox.memory_peak().map_or(known.bytes, |bytes| bytes.0);
+    Memory { bytes, taken: Some(Instant::now()) }
+}
+
+fn status(outcome: Result<usize, &Failure>) -> Status {
+    match outcome {
+        Ok(_) => Status::Success,
+        Err(Failure::TimedOut) => Status::Timeout,
+        Err(failure @ (Failure::Reported(_) | Failure::TooLarge | Failure::StreamTooLarge)) => {
+            Status::Error { kind: failure.kind().to_owned(), shown: failure.kind().starts_with("Runtime.") }
+        }
+        Err(failure @ (Failure::Exited(_) | Failure::Misbehaved(_) | Failure::NoEntrypoint(_))) => {
+            Status::Error { kind: failure.kind().to_owned(), shown: true }
+        }
+    }
+}
+
+/// A trace identifier for a call that brings none: unsampled, derived from its request id.
+fn trace_of(id: &str, now: Timestamp) -> String {
+    let digits: String = id.chars().filter(char::is_ascii_hexdigit).collect();
+    let (root, parent) = digits.split_at_checked(24).unwrap_or(("", ""));
+    let seconds = u32::try_from(now.0 / 1000).unwrap_or(0);
+    format!("Root=1-{seconds:08x}-{root};Parent={parent}{root:.8};Sampled=0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::RequestId;
+
+    #[test]
+    fn made_traces_have_the_documented_form() {
+        let id = RequestId::from_random([0xab; 16]).to_string();
+        let trace = trace_of(&id, Timestamp(1_000_000));
+        let (root, rest) = trace.split_once(";Parent=").unwrap();
+        assert!(root.starts_with("Root=1-000003e8-") && root.len() == 40, "{trace}");
+        assert_eq!(rest.split_once(';').unwrap().0.len(), 16, "{trace}");
+    }
+
+    #[tokio::test]
+    async fn a_dropped_invocation_runs_on() {
+        let (told, heard) = tokio::sync::oneshot::channel();
+        let gate = Arc::new(Notify::new());
+        let waits = gate.clone();
+        let mut future = Detached(Some(Box::pin(async move {
+            waits.notified().await;
+            let _ = told.send(());
+        }) as Pin<Box<dyn std::future::Future<Output = ()> + Send>>));
+        tokio::select! {
+            biased;
+            () = &mut future => panic!("too early"),
+            () = std::future::ready(()) => {}
+        }
+        drop(future);
+        gate.notify_one();
+        heard.await.unwrap();
+    }
+}

@@ -1,0 +1,128 @@
+//! The table of runtimes, one file per language family.
+//!
+//! To add a language: write a file like `provided.rs` (or `node.rs`, with an own boot program), and name it in [`all`].
+
+mod node;
+mod provided;
+mod python;
+mod unavailable;
+
+use crate::{host::Prober, libraries::Library, root::Roots};
+use base::{MemoryMib, RuntimeRefused, RuntimeSupport};
+use sandbox::{Attachment, TemplateLink, TemplateSpec};
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// One language with its runtime identifiers.
+pub(crate) trait Family: Send + Sync {
+    /// The identifiers that it answers for.
+    fn identifiers(&self) -> &'static [&'static str];
+    /// Whether `runtime`, one of the identifiers, runs here on `architecture`.
+    fn check(&self, runtime: &str, architecture: &str) -> Result<RuntimeSupport, RuntimeRefused>;
+    /// How environments of `runtime` are started. Called after [`Family::check`] succeeded. Blocks.
+    fn plan(&self, runtime: &str, files: &Files) -> io::Result<Plan>;
+    /// The libraries that Lambda provides for `runtime`, if any.
+    fn library(&self, runtime: &str) -> Option<Library>;
+}
+
+/// Every family, with the interpreters found in `search`.
+pub(crate) fn all(prober: &mut Prober, search: &[PathBuf]) -> Vec<Box<dyn Family>> {
+    vec![
+        Box::new(python::Python::find(prober, search)),
+        Box::new(node::Node::find(prober, search)),
+        Box::new(provided::Provided),
+        Box::new(unavailable::Unavailable),
+    ]
+}
+
+/// How environments of one runtime are started.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// The root.
+    pub(crate) template: TemplateSpec,
+    /// Program and arguments.
+    pub(crate) argv: Vec<OsString>,
+    /// An argument after the program that depends on the function's memory.
+    pub(crate) memory_argument: Option<fn(MemoryMib) -> OsString>,
+    /// Defaults of environment variables.
+    pub(crate) variables: Vec<(&'static str, String)>,
+    /// Whether our own boot program is started, which speaks frames; else the program uses the HTTP Runtime API.
+    pub(crate) frames: bool,
+    /// Whether it is a runtime with a name of its own, see [`crate::variables`].
+    pub(crate) managed: bool,
+    /// As logs show it, e.g. `python:3.11.7`.
+    pub(crate) version: String,
+}
+
+/// What families make plans from.
+pub(crate) struct Files {
+    /// System parts of roots.
+    pub(crate) roots: Arc<Roots>,
+    /// Where boot programs are written.
+    pub(crate) boot: PathBuf,
+    /// An empty folder, to hide others with.
+    pub(crate) empty: PathBuf,
+    /// Where the runtime's libraries are installed, if they are.
+    pub(crate) library: Option<PathBuf>,
+}
+
+impl Files {
+    /// The part of a root that all families share: the host's few programs and libraries, certificates, time zones.
+    pub(crate) fn system(&self, name: &str, objects: &[PathBuf]) -> io::Result<TemplateSpec> {
+        let root = self.roots.ensure(objects)?;
+        let mut binds = vec![Attachment::new(root.join("usr"), "/usr")];
+        if Path::new(crate::root::ZONES).is_dir() {
+            binds.push(Attachment::same(crate::root::ZONES));
+        }
+        binds.push(Attachment::new(root.join("etc/ssl"), "/etc/ssl"));
+        binds.push(Attachment::new(root.join("etc/pki"), "/etc/pki"));
+        let link = |inside: &str, target: &str| TemplateLink { inside: inside.into(), target: target.into() };
+        Ok(TemplateSpec {
+            name: name.to_owned(),
+            binds,
+            links: vec![
+                link("/bin", "usr/bin"),
+                link("/sbin", "usr/bin"),
+                link("/lib", "usr/lib"),
+                link("/lib64", "usr/lib64"),
+            ],
+            files: Vec::new(),
+            folders: Vec::new(),
+        })
+    }
+
+    /// Writes a boot program into a folder named by `name`, with an empty subfolder `inner` for libraries; returns the
+    /// folder. Idempotent, also against others that do the same.
+    pub(crate) fn write_boot(
+        &self,
+        name: &str,
+        file: &str,
+        content: &[u8],
+        inner: &str,
+    ) -> io::Result<PathBuf> {
+        let folder = self.boot.join(name);
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(folder.join(inner))?;
+        let path = folder.join(file);
+        if fs::read(&path).ok().as_deref() != Some(content) {
+            let new = folder.join(format!(".{file}.{}", std::process::id()));
+            fs::write(&new, content)?;
+            fs::rename(new, path)?;
+        }
+        Ok(folder)
+    }
+}
+
+/// The refusal of a runtime that this host has no interpreter for.
+pub(crate) fn unavailable(runtime: &str, reason: impl Into<String>) -> RuntimeRefused {
+    RuntimeRefused::Unavailable { runtime: runtime.to_owned(), reason: reason.into() }
+}
+
+/// The warning that another version than the named one serves.
+pub(crate) fn newer_serves(runtime: &str, actual: &str) -> String {
+    format!("{runtime} is not installed on this host; {actual} serves it")
+}

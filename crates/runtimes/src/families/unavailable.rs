@@ -1,0 +1,56 @@
+//! Runtimes that Lambda has or had and that Neap does not run: refused by name, so that the message can say what to do.
+
+use super::{Family, Files, Plan, unavailable};
+use crate::libraries::Library;
+use base::{RuntimeRefused, RuntimeSupport};
+use std::io;
+
+pub(super) struct Unavailable;
+
+impl Family for Unavailable {
+    fn identifiers(&self) -> &'static [&'static str] {
+        &[
+            "java8",
+            "java8.al2",
+            "java11",
+            "java17",
+            "java21",
+            "java25",
+            "ruby2.7",
+            "ruby3.2",
+            "ruby3.3",
+            "ruby3.4",
+            "dotnet6",
+            "dotnet8",
+            "dotnet10",
+            "dotnetcore3.1",
+            "go1.x",
+            "provided",
+            "python2.7",
+            "python3.6",
+            "python3.7",
+            "nodejs12.x",
+            "nodejs14.x",
+            "nodejs16.x",
+        ]
+    }
+
+    fn check(&self, runtime: &str, _architecture: &str) -> Result<RuntimeSupport, RuntimeRefused> {
+        let reason = if runtime.starts_with("go") || runtime == "provided" {
+            "Lambda has retired it; use provided.al2023 with an executable named bootstrap"
+        } else if runtime.starts_with("python") || runtime.starts_with("nodejs") {
+            "Lambda has retired it; use a newer version of the language"
+        } else {
+            "Neap does not run this language yet; provided.al2023 with an executable named bootstrap works"
+        };
+        Err(unavailable(runtime, reason))
+    }
+
+    fn plan(&self, _runtime: &str, _files: &Files) -> io::Result<Plan> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn library(&self, _runtime: &str) -> Option<Library> {
+        None
+    }
+}

@@ -1,0 +1,302 @@
+//! The private protocol between the daemon and our own boot programs: frames over an inherited socket pair.
+//!
+//! ```text
+//! frame   = length: u32 little-endian, of what follows; kind: u8; body
+//! daemon → runtime
+//!   1 event        deadline: i64 (ms since 1970), request id: 36 bytes, lengths of arn: u16, trace id: u16,
+//!                  client context: u32, then arn, trace id, client context, payload (the rest)
+//! runtime → daemon
+//!   1 booted       user code is about to be loaded
+//!   2 ready        initialised; events may come
+//!   3 init error   report; the runtime exits afterwards
+//!   4 response     payload
+//!   5 error        report
+//!   6 stream start content type
+//!   7 stream data  bytes
+//!   8 stream end
+//!   9 stream error report
+//!  10 final error  report; the runtime exits afterwards
+//! report  = length of type: u16, type, JSON (the rest)
+//! ```
+//! One event at a time; it is answered by one of 4, 5, 10, or by 6, any number of 7, and one of 8, 9. Anything else ends
+//! the environment. Less than a HTTP exchange in every respect: one write and one read per direction.
+
+use crate::link::{Report, Said, Signal};
+use bytes::{Buf, Bytes, BytesMut};
+use std::{io, os::fd::OwnedFd};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+};
+
+/// Bytes of an event's fixed part, its length included.
+const EVENT_HEADER: usize = 57;
+/// Bytes of any frame's fixed part.
+const HEADER: usize = 5;
+/// Longest frame that is kept in memory besides a response: reports, stream pieces.
+const FRAME_MAX: usize = 16 * 1024 * 1024;
+/// Payloads up to this size are copied behind their header, so that one plain write suffices.
+const COPY_MAX: usize = 16 * 1024;
+
+/// What an event frame carries.
+pub(crate) struct Event<'a> {
+    pub(crate) deadline_ms: i64,
+    pub(crate) request_id: &'a str,
+    pub(crate) arn: &'a str,
+    pub(crate) trace: &'a str,
+    pub(crate) client_context: &'a str,
+    pub(crate) payload: &'a Bytes,
+}
+
+/// Writes everything of an event but its payload into `out`.
+fn encode_head(event: &Event<'_>, out: &mut Vec<u8>) {
+    let short = |text: &str| text.len().min(usize::from(u16::MAX));
+    let (arn, trace) = (short(event.arn), short(event.trace));
+    let context = event.client_context.len();
+    let length = EVENT_HEADER - 4 + arn + trace + context + event.payload.len();
+    out.clear();
+    out.extend_from_slice(&(length as u32).to_le_bytes());
+    out.push(1);
+    out.extend_from_slice(&event.deadline_ms.to_le_bytes());
+    out.extend_from_slice(event.request_id.as_bytes());
+    out.extend_from_slice(&(arn as u16).to_le_bytes());
+    out.extend_from_slice(&(trace as u16).to_le_bytes());
+    out.extend_from_slice(&(context as u32).to_le_bytes());
+    out.extend_from_slice(&event.arn.as_bytes()[..arn]);
+    out.extend_from_slice(&event.trace.as_bytes()[..trace]);
+    out.extend_from_slice(event.client_context.as_bytes());
+}
+
+/// The daemon's end of the channel.
+pub(crate) struct Frames {
+    stream: UnixStream,
+    inbox: BytesMut,
+    outbox: Vec<u8>,
+    response_max: usize,
+}
+
+impl Frames {
+    /// A channel and the runtime's end of it. Responses longer than `response_max` are thrown away as they arrive.
+    pub(crate) fn pair(response_max: usize) -> io::Result<(Frames, OwnedFd)> {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let frames = Frames {
+            stream: UnixStream::from_std(ours)?,
+            inbox: BytesMut::with_capacity(16 * 1024),
+            outbox: Vec::with_capacity(1024),
+            response_max,
+        };
+        Ok((frames, theirs.into()))
+    }
+
+    /// Hands over an event.
+    pub(crate) async fn send(&mut self, event: &Event<'_>) -> io::Result<()> {
+        encode_head(event, &mut self.outbox);
+        if event.payload.len() <= COPY_MAX {
+            self.outbox.extend_from_slice(event.payload);
+            return self.stream.write_all(&self.outbox).await;
+        }
+        let mut both = Buf::chain(&self.outbox[..], &event.payload[..]);
+        while both.has_remaining() {
+            self.stream.write_buf(&mut both).await?;
+        }
+        Ok(())
+    }
+
+    /// The next thing that the runtime says. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Signal {
+        loop {
+            match parse(&mut self.inbox, self.response_max) {
+                Parsed::Said(said) => return Signal::Said(said),
+                Parsed::Broken(reason) => return Signal::Broken(reason),
+                Parsed::Incomplete { wants } => self.inbox.reserve(wants),
+                Parsed::Discard { length } => return self.discard(length).await,
+            }
+            match self.stream.read_buf(&mut self.inbox).await {
+                Ok(0) | Err(_) => return Signal::Closed,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Throws away a response that is too long. The channel is unusable if this is cancelled; only the environment's
+    /// end does that.
+    async fn discard(&mut self, length: usize) -> Signal {
+        let mut left = length;
+        loop {
+            let got = left.min(self.inbox.len());
+            self.inbox.advance(got);
+            left -= got;
+            if left == 0 {
+                return Signal::Said(Said::TooLarge);
+            }
+            match self.stream.read_buf(&mut self.inbox).await {
+                Ok(0) | Err(_) => return Signal::Closed,
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// What the start of the inbox means.
+#[derive(Debug)]
+enum Parsed {
+    Said(Said),
+    Incomplete {
+        wants: usize,
+    },
+    /// A response of so many bytes, header included, that nobody wants.
+    Discard {
+        length: usize,
+    },
+    Broken(&'static str),
+}
+
+/// Takes one frame from `inbox`.
+fn parse(inbox: &mut BytesMut, response_max: usize) -> Parsed {
+    if inbox.len() < HEADER {
+        return Parsed::Incomplete { wants: 4096 };
+    }
+    let length = u32::from_le_bytes([inbox[0], inbox[1], inbox[2], inbox[3]]) as usize;
+    let kind = inbox[4];
+    if length == 0 {
+        return Parsed::Broken("empty frame");
+    }
+    let total = length + 4;
+    if kind == 4 && total - HEADER > response_max {
+        return Parsed::Discard { length: total };
+    }
+    if kind != 4 && length > FRAME_MAX {
+        return Parsed::Broken("frame too long");
+    }
+    if inbox.len() < total {
+        return Parsed::Incomplete { wants: total - inbox.len() };
+    }
+    let mut frame = inbox.split_to(total);
+    frame.advance(HEADER);
+    let body = frame.freeze();
+    match interpret(kind, body) {
+        Some(said) => Parsed::Said(said),
+        None => Parsed::Broken("unknown or malformed frame"),
+    }
+}
+
+fn interpret(kind: u8, body: Bytes) -> Option<Said> {
+    Some(match kind {
+        1 => Said::Booted,
+        2 => Said::Ready,
+        3 => Said::InitError(report(body)?),
+        4 => Said::Response(body),
+        5 => Said::Error { report: report(body)?, last: false },
+        6 => Said::StreamStart { content_type: Some(String::from_utf8_lossy(&body).into_owned()) },
+        7 => Said::StreamData(body),
+        8 => Said::StreamEnd,
+        9 => Said::StreamError(report(body)?),
+        10 => Said::Error { report: report(body)?, last: true },
+        _ => return None,
+    })
+}
+
+fn report(mut body: Bytes) -> Option<Report> {
+    let length = usize::from(body.try_get_u16_le().ok()?);
+    if body.len() < length {
+        return None;
+    }
+    let kind = body.split_to(length);
+    Some(Report { kind: String::from_utf8_lossy(&kind).into_owned(), payload: body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+        let mut out = ((body.len() + 1) as u32).to_le_bytes().to_vec();
+        out.push(kind);
+        out.extend(body);
+        out
+    }
+
+    #[test]
+    fn an_event_is_laid_out_as_documented() {
+        let mut out = Vec::new();
+        let event = Event {
+            deadline_ms: 0x0102_0304,
+            request_id: "ffffffff-ffff-4fff-bfff-ffffffffffff",
+            arn: "arn",
+            trace: "t",
+            client_context: "{}",
+            payload: &Bytes::from_static(b"1"),
+        };
+        encode_head(&event, &mut out);
+        assert_eq!(out.len(), EVENT_HEADER + 6);
+        assert_eq!(&out[..4], &(EVENT_HEADER as u32 - 4 + 7).to_le_bytes());
+        assert_eq!(&out[5..13], &0x0102_0304i64.to_le_bytes());
+        assert_eq!(&out[13..49], event.request_id.as_bytes());
+        assert_eq!(&out[49..57], &[3, 0, 1, 0, 2, 0, 0, 0]);
+        assert_eq!(&out[57..], b"arnt{}");
+    }
+
+    #[tokio::test]
+    async fn frames_arrive_whole_however_they_are_cut() {
+        let (mut ours, theirs) = Frames::pair(100).unwrap();
+        let mut theirs = std::os::unix::net::UnixStream::from(theirs);
+        let mut bytes = frame(1, b"");
+        bytes.extend(frame(5, b"\x03\0Odd{}"));
+        bytes.extend(frame(4, &[b'x'; 101]));
+        bytes.extend(frame(4, b"{}"));
+        let writer = std::thread::spawn(move || {
+            for byte in bytes {
+                std::io::Write::write_all(&mut theirs, &[byte]).unwrap();
+            }
+        });
+        assert!(matches!(ours.next().await, Signal::Said(Said::Booted)));
+        match ours.next().await {
+            Signal::Said(Said::Error { report, last: false }) => {
+                assert_eq!((report.kind.as_str(), &report.payload[..]), ("Odd", &b"{}"[..]));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(ours.next().await, Signal::Said(Said::TooLarge)));
+        assert!(matches!(ours.next().await, Signal::Said(Said::Response(body)) if body == "{}"));
+        assert!(matches!(ours.next().await, Signal::Closed));
+        writer.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn large_events_arrive_whole() {
+        let (mut ours, theirs) = Frames::pair(100).unwrap();
+        let mut theirs = std::os::unix::net::UnixStream::from(theirs);
+        let reader = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            std::io::Read::read_to_end(&mut theirs, &mut all).unwrap();
+            all
+        });
+        let payload = Bytes::from(vec![b'x'; 3_000_000]);
+        let id = "ffffffff-ffff-4fff-bfff-ffffffffffff";
+        let event = Event {
+            deadline_ms: 1,
+            request_id: id,
+            arn: "",
+            trace: "",
+            client_context: "",
+            payload: &payload,
+        };
+        ours.send(&event).await.unwrap();
+        drop(ours);
+        let all = reader.join().unwrap();
+        assert_eq!(all.len(), EVENT_HEADER + payload.len());
+        assert!(all.ends_with(&payload[..1000]));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..64), kind in 0u8..12) {
+            let mut inbox = BytesMut::from(&frame(kind, &bytes)[..]);
+            let _ = parse(&mut inbox, 32);
+            let mut inbox = BytesMut::from(&bytes[..]);
+            let _ = parse(&mut inbox, 32);
+        }
+    }
+}

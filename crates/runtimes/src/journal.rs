@@ -1,0 +1,599 @@
+//! An environment's log stream: what the platform writes around the function's own lines, and the tail of one invocation.
+//!
+//! Entries are kept as values and formatted when they leave: for an invocation whose caller does not want the tail that is
+//! off its reply's path, together with others.
+//!
+//! Formats: as Lambda writes them. One field is ours: the `REPORT` line of the first invocation ends with
+//! `Start Phases: queue 0.00 ms, sandbox 1.21 ms, boot 8.90 ms, init 0.40 ms`, a field like its others (parsers that look
+//! for Lambda's fields find them unchanged); in JSON it is `startPhasesMs` in the metrics of `platform.report`.
+
+use base::{
+    Arn, FunctionSpec, Initialization, LogEvent, LogFormat, LogSink, Micros, Millis, Phases, RequestId,
+    SystemLogLevel, Timestamp,
+};
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Entries that wait at most; then they leave at once.
+const WAITING_MAX: usize = 512;
+
+/// One entry, in order.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// The environment starts.
+    InitStart {
+        /// When.
+        at: Timestamp,
+        /// How.
+        how: Initialization,
+    },
+    /// The function's own.
+    Line(LogEvent),
+    /// Its initialisation is over; in text only failures are shown.
+    InitReport {
+        /// When.
+        at: Timestamp,
+        /// `init` or `invoke`.
+        phase: &'static str,
+        /// How long it took.
+        took: Micros,
+        /// What went wrong.
+        failed: Option<InitFailed>,
+    },
+    /// An invocation begins.
+    Start {
+        /// When.
+        at: Timestamp,
+        /// Which.
+        id: RequestId,
+    },
+    /// A line of the platform's within an invocation.
+    Note {
+        /// When.
+        at: Timestamp,
+        /// Text; a line break may be inside.
+        text: String,
+        /// Whether the time goes in front.
+        stamped: bool,
+    },
+    /// An invocation is over.
+    End(Box<Ended>),
+}
+
+/// A failed initialisation.
+#[derive(Debug)]
+pub(crate) struct InitFailed {
+    pub(crate) timed_out: bool,
+    pub(crate) kind: String,
+}
+
+/// Figures of an invocation that is over.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    pub(crate) at: Timestamp,
+    pub(crate) id: RequestId,
+    pub(crate) run: Micros,
+    pub(crate) billed: Millis,
+    pub(crate) memory_used_mb: u64,
+    /// On the environment's first invocation.
+    pub(crate) start: Option<Phases>,
+    /// Bytes of the answer.
+    pub(crate) produced: usize,
+    pub(crate) status: Status,
+}
+
+/// As it stands in reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Success,
+    Timeout,
+    /// With its type; `shown`: by a text report, too, as Lambda does for failures of the runtime, not of the handler.
+    Error {
+        kind: String,
+        shown: bool,
+    },
+}
+
+impl Status {
+    fn name(&self) -> &'static str {
+        match self {
+            Status::Success => "success",
+            Status::Timeout => "timeout",
+            Status::Error { .. } => "error",
+        }
+    }
+}
+
+/// Writes one log stream.
+pub(crate) struct Journal {
+    spec: Arc<FunctionSpec>,
+    stream: String,
+    runtime_version: String,
+    sink: Arc<dyn LogSink>,
+    waiting: Mutex<Vec<Entry>>,
+}
+
+impl Journal {
+    pub(crate) fn new(
+        spec: Arc<FunctionSpec>,
+        stream: String,
+        runtime_version: String,
+        sink: Arc<dyn LogSink>,
+    ) -> Journal {
+        Journal { spec, stream, runtime_version, sink, waiting: Mutex::new(Vec::new()) }
+    }
+
+    /// Name of the stream.
+    pub(crate) fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends an entry.
+    pub(crate) fn add(&self, entry: Entry) {
+        self.lock().push(entry);
+    }
+
+    /// Appends the function's lines; when many wait, they leave.
+    pub(crate) fn add_lines(&self, lines: &mut Vec<LogEvent>) {
+        if lines.is_empty() {
+            return;
+        }
+        let many = {
+            let mut waiting = self.lock();
+            waiting.extend(lines.drain(..).map(Entry::Line));
+            waiting.len() >= WAITING_MAX
+        };
+        if many {
+            self.flush();
+        }
+    }
+
+    /// Sends what waits to the sink.
+    pub(crate) fn flush(&self) {
+        // Held while appending, so that two flushes cannot swap their order.
+        let mut waiting = self.lock();
+        if waiting.is_empty() {
+            return;
+        }
+        let mut events = Vec::with_capacity(waiting.len() + 2);
+        for entry in waiting.drain(..) {
+            self.format(entry, &mut events);
+        }
+        self.append(events);
+    }
+
+    /// The same, and the end of what was written since the last `START`.
+    pub(crate) fn flush_with_tail(&self, tail: &mut Tail) {
+        let mut waiting = self.lock();
+        let mut events = Vec::with_capacity(waiting.len() + 2);
+        for entry in waiting.drain(..) {
+            if matches!(entry, Entry::Start { .. }) {
+                tail.clear();
+            }
+            let from = events.len();
+            self.format(entry, &mut events);
+            events[from..].iter().for_each(|event| tail.push(&event.message));
+        }
+        self.append(events);
+    }
+
+    fn append(&self, events: Vec<LogEvent>) {
+        if !events.is_empty() {
+            let key = &self.spec.key;
+            self.sink.append(key.account, &key.region, &self.spec.logs.group, &self.stream, events);
+        }
+    }
+
+    fn format(&self, entry: Entry, out: &mut Vec<LogEvent>) {
+        match (entry, self.spec.logs.format) {
+            (Entry::Line(event), _) => out.push(event),
+            (entry, LogFormat::Text) => self.format_text(entry, out),
+            (entry, LogFormat::Json { system, .. }) => self.format_json(entry, system, out),
+        }
+    }
+
+    fn format_text(&self, entry: Entry, out: &mut Vec<LogEvent>) {
+        let mut push = |at, message| out.push(LogEvent { at, message });
+        match entry {
+            Entry::InitStart { at, .. } => push(
+                at,
+                format!(
+                    "INIT_START Runtime Version: {}\tRuntime Version ARN: {}",
+                    self.runtime_version,
+                    self.runtime_arn()
+                ),
+            ),
+            Entry::InitReport { failed: None, .. } => {}
+            Entry::InitReport { at, phase, took, failed: Some(failed) } => {
+                let status = if failed.timed_out {
+                    "Status: timeout".to_owned()
+                } else {
+                    format!("Status: error\tError Type: {}", failed.kind)
+                };
+                push(
+                    at,
+                    format!("INIT_REPORT Init Duration: {:.2} ms\tPhase: {phase}\t{status}", took.as_ms()),
+                );
+            }
+            Entry::Start { at, id } => {
+                push(at, format!("START RequestId: {id} Version: {}", self.spec.key.version))
+            }
+            Entry::Note { at, text, stamped: true } => push(at, format!("{} {text}\n", rfc3339(at))),
+            Entry::Note { at, text, stamped: false } => push(at, text),
+            Entry::End(ended) => {
+                push(ended.at, format!("END RequestId: {}", ended.id));
+                push(ended.at, self.report_text(&ended));
+            }
+            Entry::Line(event) => out.push(event),
+        }
+    }
+
+    fn report_text(&self, ended: &Ended) -> String {
+        use std::fmt::Write;
+        let mut line = format!(
+            "REPORT RequestId: {}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: {} MB\tMax Memory Used: {} MB",
+            ended.id,
+            ended.run.as_ms(),
+            ended.billed.0,
+            self.spec.memory.0,
+            ended.memory_used_mb,
+        );
+        if let Some(phases) = &ended.start {
+            let _ = write!(line, "\tInit Duration: {:.2} ms", init_duration(phases).as_ms());
+        }
+        match &ended.status {
+            Status::Timeout => line.push_str("\tStatus: timeout"),
+            Status::Error { kind, shown: true } => {
+                let _ = write!(line, "\tStatus: error\tError Type: {kind}");
+            }
+            Status::Success | Status::Error { shown: false, .. } => {}
+        }
+        if let Some(phases) = &ended.start {
+            let _ = write!(
+                line,
+                "\tStart Phases: queue {:.2} ms, sandbox {:.2} ms, boot {:.2} ms, init {:.2} ms",
+                phases.queue.as_ms(),
+                phases.sandbox.as_ms(),
+                phases.boot.as_ms(),
+                phases.init.as_ms()
+            );
+        }
+        line.push('\t');
+        line
+    }
+
+    fn format_json(&self, entry: Entry, least: SystemLogLevel, out: &mut Vec<LogEvent>) {
+        let key = &self.spec.key;
+        let mut push = |at: Timestamp, level: SystemLogLevel, kind: &str, record: Value| {
+            if level >= least {
+                let message = json!({ "time": rfc3339(at), "type": kind, "record": record }).to_string();
+                out.push(LogEvent { at, message });
+            }
+        };
+        let good = |good: bool, then| if good { then } else { SystemLogLevel::Warn };
+        match entry {
+            Entry::InitStart { at, how } => push(
+                at,
+                SystemLogLevel::Info,
+                "platform.initStart",
+                json!({
+                    "initializationType": initialization_name(how), "phase": "init",
+                    "runtimeVersion": self.runtime_version, "runtimeVersionArn": self.runtime_arn(),
+                    "functionName": key.name.as_str(), "functionVersion": key.version.to_string(),
+                    "instanceMaxMemory": self.spec.memory.bytes().0,
+                }),
+            ),
+            Entry::InitReport { at, phase, took, failed } => {
+                let mut record = json!({
+                    "initializationType": "on-demand", "phase": phase,
+                    "status": failed.as_ref().map_or("success", |f| if f.timed_out { "timeout" } else { "error" }),
+                    "metrics": { "durationMs": rounded(took) },
+                });
+                if let (Some(failed), Some(record)) = (&failed, record.as_object_mut())
+                    && !failed.timed_out
+                {
+                    record.insert("errorType".into(), failed.kind.as_str().into());
+                }
+                push(at, good(failed.is_none(), SystemLogLevel::Debug), "platform.initReport", record);
+            }
+            Entry::Start { at, id } => push(
+                at,
+                SystemLogLevel::Info,
+                "platform.start",
+                json!({ "requestId": id.to_string(), "functionArn": self.function_arn(), "version": key.version.to_string() }),
+            ),
+            // Never filtered: it says why an invocation failed.
+            Entry::Note { at, text, .. } => {
+                let message =
+                    json!({ "timestamp": rfc3339(at), "level": "ERROR", "message": text }).to_string();
+                out.push(LogEvent { at, message });
+            }
+            Entry::End(ended) => {
+                let success = ended.status == Status::Success;
+                let with_status = |metrics: Value| {
+                    let mut record = Map::new();
+                    record.insert("requestId".into(), ended.id.to_string().into());
+                    record.insert("metrics".into(), metrics);
+                    record.insert("status".into(), ended.status.name().into());
+                    if let Status::Error { kind, .. } = &ended.status {
+                        record.insert("errorType".into(), kind.as_str().into());
+                    }
+                    Value::Object(record)
+                };
+                push(
+                    ended.at,
+                    good(success, SystemLogLevel::Debug),
+                    "platform.runtimeDone",
+                    with_status(json!({ "durationMs": rounded(ended.run), "producedBytes": ended.produced })),
+                );
+                push(
+                    ended.at,
+                    good(success, SystemLogLevel::Info),
+                    "platform.report",
+                    with_status(self.metrics(&ended)),
+                );
+            }
+            Entry::Line(event) => out.push(event),
+        }
+    }
+
+    fn metrics(&self, ended: &Ended) -> Value {
+        let mut metrics = json!({
+            "durationMs": rounded(ended.run), "billedDurationMs": ended.billed.0,
+            "memorySizeMB": self.spec.memory.0, "maxMemoryUsedMB": ended.memory_used_mb,
+        });
+        if let (Some(phases), Some(metrics)) = (&ended.start, metrics.as_object_mut()) {
+            metrics.insert("initDurationMs".into(), rounded(init_duration(phases)).into());
+            metrics.insert(
+                "startPhasesMs".into(),
+                json!({
+                    "queue": rounded(phases.queue), "sandbox": rounded(phases.sandbox),
+                    "boot": rounded(phases.boot), "init": rounded(phases.init),
+                }),
+            );
+        }
+        metrics
+    }
+
+    fn function_arn(&self) -> String {
+        let key = &self.spec.key;
+        let resource = match key.version {
+            base::Version::Latest => format!("function:{}", key.name),
+            base::Version::Published(number) => format!("function:{}:{number}", key.name),
+        };
+        Arn::new("lambda", Some(&key.region), key.account, &resource).to_string()
+    }
+
+    fn runtime_arn(&self) -> String {
+        format!(
+            "arn:aws:lambda:{}::runtime:{}",
+            self.spec.key.region,
+            self.runtime_version.replace([':', ' '], "-")
+        )
+    }
+}
+
+/// What Lambda calls the initialisation: from the start of the runtime until it takes events.
+pub(crate) fn init_duration(phases: &Phases) -> Micros {
+    phases.boot + phases.init
+}
+
+/// `AWS_LAMBDA_INITIALIZATION_TYPE`.
+pub(crate) fn initialization_name(how: Initialization) -> &'static str {
+    match how {
+        Initialization::OnDemand => "on-demand",
+        Initialization::Provisioned => "provisioned-concurrency",
+    }
+}
+
+/// Milliseconds with three decimals.
+fn rounded(span: Micros) -> f64 {
+    span.as_ms()
+}
+
+/// `2026-11-21T10:31:00.123Z`.
+pub(crate) fn rfc3339(at: Timestamp) -> String {
+    civil(at, "%Y-%m-%dT%H:%M:%S%.3fZ")
+}
+
+/// Name of a new stream: `2026/11/21/[VERSION]` and 32 hexadecimal digits.
+pub(crate) fn stream_name(at: Timestamp, version: base::Version, random: [u8; 16]) -> String {
+    let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{}/[{version}]{digits}", civil(at, "%Y/%m/%d"))
+}
+
+fn civil(at: Timestamp, format: &str) -> String {
+    let instant = jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    instant.strftime(format).to_string()
+}
+
+/// The last [`base::limits::LOG_TAIL_MAX`] of what is pushed, cut at a line's start where possible.
+#[derive(Default)]
+pub(crate) struct Tail {
+    text: Vec<u8>,
+}
+
+impl Tail {
+    const MAX: usize = base::limits::LOG_TAIL_MAX.0 as usize;
+
+    fn clear(&mut self) {
+        self.text.clear();
+    }
+
+    fn push(&mut self, message: &str) {
+        self.text.extend_from_slice(message.as_bytes());
+        self.text.push(b'\n');
+        if self.text.len() > 4 * Tail::MAX {
+            self.text.drain(..self.text.len() - Tail::MAX);
+        }
+    }
+
+    pub(crate) fn into_bytes(mut self) -> Bytes {
+        if self.text.len() > Tail::MAX {
+            self.text.drain(..self.text.len() - Tail::MAX);
+            // Not in the middle of a character.
+            let start = self.text.iter().position(|byte| byte & 0xc0 != 0x80).unwrap_or(0);
+            self.text.drain(..start);
+        }
+        self.text.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::{
+        AccountId, ApplicationLogLevel, CodeSha256, LogSettings, MemoryMib, Region, Seconds, Version,
+        VersionKey,
+    };
+
+    #[derive(Default)]
+    struct Memory(Mutex<Vec<String>>);
+
+    impl LogSink for Memory {
+        fn append(&self, _: AccountId, _: &Region, group: &str, stream: &str, events: Vec<LogEvent>) {
+            assert_eq!((group, stream), ("/aws/lambda/f", "s"));
+            self.0.lock().unwrap().extend(events.into_iter().map(|event| event.message));
+        }
+    }
+
+    fn spec(format: LogFormat) -> Arc<FunctionSpec> {
+        let id = RequestId::from_random([0; 16]);
+        Arc::new(FunctionSpec {
+            key: VersionKey {
+                account: AccountId::DEFAULT,
+                region: "us-east-1".parse().unwrap(),
+                name: "f".parse().unwrap(),
+                version: Version::Latest,
+                revision: id,
+            },
+            runtime: "python3.12".into(),
+            architecture: "x86_64".into(),
+            handler: "app.handler".into(),
+            code: CodeSha256([0; 32]),
+            memory: MemoryMib(128),
+            timeout: Seconds(3),
+            scratch: MemoryMib(512),
+            variables: Default::default(),
+            role: "arn:aws:iam::000000000000:role/r".into(),
+            logs: LogSettings { group: "/aws/lambda/f".into(), format },
+            reserved_concurrency: None,
+        })
+    }
+
+    fn ended(status: Status, cold: bool) -> Entry {
+        Entry::End(Box::new(Ended {
+            at: Timestamp(1_000),
+            id: RequestId::from_random([0; 16]),
+            run: Micros(1_234),
+            billed: Millis(12),
+            memory_used_mb: 31,
+            start: cold.then_some(Phases {
+                queue: Micros(0),
+                sandbox: Micros(1_210),
+                boot: Micros(8_900),
+                init: Micros(400),
+            }),
+            produced: 2,
+            status,
+        }))
+    }
+
+    fn written(format: LogFormat, entries: Vec<Entry>) -> (Vec<String>, String) {
+        let sink = Arc::new(Memory::default());
+        let journal = Journal::new(spec(format), "s".into(), "python:3.12".into(), sink.clone());
+        for entry in entries {
+            journal.add(entry);
+        }
+        let mut tail = Tail::default();
+        journal.flush_with_tail(&mut tail);
+        let lines = sink.0.lock().unwrap().clone();
+        (lines, String::from_utf8(tail.into_bytes().to_vec()).unwrap())
+    }
+
+    fn story() -> Vec<Entry> {
+        let at = Timestamp(1_000);
+        vec![
+            Entry::InitStart { at, how: Initialization::OnDemand },
+            Entry::Start { at, id: RequestId::from_random([0; 16]) },
+            Entry::Line(LogEvent { at, message: "hello".into() }),
+            ended(Status::Success, true),
+        ]
+    }
+
+    #[test]
+    fn text_lines_are_lambdas() {
+        let (lines, tail) = written(LogFormat::Text, story());
+        let id = "00000000-0000-4000-8000-000000000000";
+        assert_eq!(
+            lines,
+            [
+                "INIT_START Runtime Version: python:3.12\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:python-3.12".to_owned(),
+                format!("START RequestId: {id} Version: $LATEST"),
+                "hello".to_owned(),
+                format!("END RequestId: {id}"),
+                format!(
+                    "REPORT RequestId: {id}\tDuration: 1.23 ms\tBilled Duration: 12 ms\tMemory Size: 128 MB\tMax Memory Used: 31 MB\tInit Duration: 9.30 ms\tStart Phases: queue 0.00 ms, sandbox 1.21 ms, boot 8.90 ms, init 0.40 ms\t"
+                ),
+            ]
+        );
+        assert_eq!(tail, lines[1..].join("\n") + "\n");
+    }
+
+    #[test]
+    fn json_records_follow_the_system_level() {
+        let format = |system| LogFormat::Json { application: ApplicationLogLevel::Info, system };
+        let kinds = |level, entries| {
+            let (lines, _) = written(format(level), entries);
+            lines
+                .iter()
+                .map(|line| match serde_json::from_str::<Value>(line) {
+                    Ok(value) => value["type"].as_str().unwrap_or("?").to_owned(),
+                    Err(_) => line.clone(),
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            kinds(SystemLogLevel::Info, story()),
+            ["platform.initStart", "platform.start", "hello", "platform.report"]
+        );
+        assert_eq!(kinds(SystemLogLevel::Warn, story()), ["hello"]);
+        assert_eq!(
+            kinds(SystemLogLevel::Debug, vec![ended(Status::Success, false)]),
+            ["platform.runtimeDone", "platform.report"]
+        );
+        assert_eq!(
+            kinds(SystemLogLevel::Warn, vec![ended(Status::Timeout, false)]),
+            ["platform.runtimeDone", "platform.report"]
+        );
+        let (lines, _) = written(format(SystemLogLevel::Info), vec![ended(Status::Success, true)]);
+        let report: Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(report["record"]["metrics"]["billedDurationMs"], 12);
+        assert_eq!(report["record"]["metrics"]["initDurationMs"], 9.3);
+        assert_eq!(report["time"], "1970-01-01T00:00:01.000Z");
+    }
+
+    #[test]
+    fn the_tail_is_the_end_and_no_character_is_cut() {
+        let mut tail = Tail::default();
+        for _ in 0..5_000 {
+            tail.push("aé");
+        }
+        let bytes = tail.into_bytes();
+        assert!(bytes.len() <= Tail::MAX && bytes.len() > Tail::MAX - 4);
+        assert!(std::str::from_utf8(&bytes).is_ok());
+    }
+
+    #[test]
+    fn stream_names_have_date_version_and_digits() {
+        assert_eq!(
+            stream_name(Timestamp(1_795_257_060_000), Version::Published(3), [0xab; 16]),
+            format!("2026/11/21/[3]{}", "ab".repeat(16))
+        );
+    }
+}

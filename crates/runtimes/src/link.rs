@@ -1,0 +1,113 @@
+//! How the daemon talks to a runtime, whichever way it speaks: what is said, not how.
+
+use crate::{
+    api::ApiLink,
+    frames::{Event, Frames},
+};
+use bytes::Bytes;
+use std::io;
+
+/// A runtime's account of a failure.
+#[derive(Clone, Debug)]
+pub(crate) struct Report {
+    /// Lambda's error type, e.g. `Runtime.ImportModuleError`; may be empty.
+    pub(crate) kind: String,
+    /// The JSON for the caller.
+    pub(crate) payload: Bytes,
+}
+
+/// What a runtime says.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// User code is about to be loaded.
+    Booted,
+    /// It takes events.
+    Ready,
+    /// It will not take events.
+    InitError(Report),
+    /// The answer.
+    Response(Bytes),
+    /// The answer was longer than allowed.
+    TooLarge,
+    /// The function failed; `last`: and the runtime ends.
+    Error { report: Report, last: bool },
+    /// The answer comes in pieces.
+    StreamStart { content_type: Option<String> },
+    /// One of them.
+    StreamData(Bytes),
+    /// There are no more.
+    StreamEnd,
+    /// There would have been more.
+    StreamError(Report),
+}
+
+/// What comes from a runtime.
+#[derive(Debug)]
+pub(crate) enum Signal {
+    /// Something said.
+    Said(Said),
+    /// It closed the channel: it is about to end, or has.
+    Closed,
+    /// It broke the protocol.
+    Broken(&'static str),
+}
+
+/// The daemon's end.
+pub(crate) enum Link {
+    /// Our own boot program.
+    Frames(Frames),
+    /// A program that uses the HTTP Runtime API.
+    Api(ApiLink),
+    /// Not known before it speaks: our boot program was started through the user's wrapper, which may run something else.
+    Either(Frames, ApiLink),
+}
+
+impl Link {
+    /// Hands over an event.
+    pub(crate) async fn send(&mut self, event: &Event<'_>) -> io::Result<()> {
+        match self {
+            Link::Frames(frames) | Link::Either(frames, _) => frames.send(event).await,
+            Link::Api(api) => {
+                api.send(event);
+                Ok(())
+            }
+        }
+    }
+
+    /// The next thing that comes. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Signal {
+        match self {
+            Link::Frames(frames) => frames.next().await,
+            Link::Api(api) => api.next().await,
+            Link::Either(frames, api) => {
+                let first = tokio::select! {
+                    biased;
+                    signal = api.next() => Ok(signal),
+                    signal = frames.next() => Err(signal),
+                };
+                match first {
+                    Ok(signal) => {
+                        if let Link::Either(_, api) = std::mem::replace(self, Link::Api(ApiLink::closed())) {
+                            *self = Link::Api(api);
+                        }
+                        signal
+                    }
+                    // The wrapper's program has dropped descriptor 3, or never knew it: it uses HTTP.
+                    Err(Signal::Closed) => {
+                        if let Link::Either(_, api) = std::mem::replace(self, Link::Api(ApiLink::closed())) {
+                            *self = Link::Api(api);
+                        }
+                        Box::pin(self.next()).await
+                    }
+                    Err(signal) => {
+                        if let Link::Either(frames, _) = std::mem::replace(self, Link::Api(ApiLink::closed()))
+                        {
+                            *self = Link::Frames(frames);
+                        }
+                        signal
+                    }
+                }
+            }
+        }
+    }
+}

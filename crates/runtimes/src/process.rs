@@ -1,0 +1,334 @@
+//! One program in its sandbox with everything that the daemon holds of it, from its start until it is ready.
+
+use crate::{
+    Ports, Settings, api,
+    failure::{Failure, RESPONSE_MAX},
+    families::Plan,
+    frames::Frames,
+    journal::{Entry, InitFailed, Journal},
+    link::{Link, Said, Signal},
+    output::Output,
+    variables::{self, Start},
+};
+use base::{FunctionSpec, Initialization, LaunchError, MemoryMib, Micros, Phases};
+use sandbox::{CpuQuota, CpuWeight, Sandbox, Sandboxes, Spec, Template};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    net::TcpListener,
+    task::AbortHandle,
+    time::{Instant, timeout, timeout_at},
+};
+
+/// How long a process may take to end after it has closed its channel.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How long what a process said before its end may take to arrive.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
+/// What all processes of one function version are started from.
+pub(crate) struct Recipe {
+    pub(crate) spec: Arc<FunctionSpec>,
+    pub(crate) how: Initialization,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) template: Template,
+    /// The unpacked package.
+    pub(crate) code: PathBuf,
+    pub(crate) sandboxes: Sandboxes,
+    pub(crate) ports: Ports,
+    pub(crate) settings: Arc<Settings>,
+}
+
+/// A running program.
+pub(crate) struct Process {
+    pub(crate) sandbox: Arc<Sandbox>,
+    pub(crate) link: Link,
+    pub(crate) output: Arc<Output>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Listeners and connections go with it: only then is its network namespace reused.
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Why a process did not become ready.
+pub(crate) enum NotReady {
+    /// It could not be started: says nothing about the user's code.
+    Launch(LaunchError),
+    /// Its initialisation failed.
+    Failed(Failure),
+}
+
+impl Process {
+    /// A task that ends with the process.
+    pub(crate) fn attach(&mut self, task: AbortHandle) {
+        self.tasks.push(task);
+    }
+
+    /// Kills everything inside; resolves when nothing is left.
+    pub(crate) async fn end(self) {
+        let sandbox = self.sandbox.clone();
+        drop(self);
+        sandbox.kill().await;
+    }
+
+    /// The next thing that the runtime says, or why there is none any more.
+    pub(crate) async fn next(&mut self, deadline: Instant) -> Result<Said, Failure> {
+        let signal = tokio::select! {
+            biased;
+            signal = self.link.next() => signal,
+            exited = self.sandbox.exited() => {
+                // What it said before is still on its way.
+                match timeout(LAST_WORDS, self.link.next()).await {
+                    Ok(Signal::Said(said)) => return Ok(said),
+                    Ok(Signal::Closed | Signal::Broken(_)) | Err(_) => return Err(Failure::Exited(exited)),
+                }
+            }
+            () = tokio::time::sleep_until(deadline) => return Err(Failure::TimedOut),
+        };
+        match signal {
+            Signal::Said(said) => Ok(said),
+            Signal::Broken(reason) => Err(Failure::Misbehaved(reason)),
+            Signal::Closed => match timeout(FAREWELL, self.sandbox.exited()).await {
+                Ok(exited) => Err(Failure::Exited(exited)),
+                Err(_) => Err(Failure::Misbehaved("the runtime closed its channel")),
+            },
+        }
+    }
+}
+
+impl Recipe {
+    /// Starts a process and waits until it takes events, at most until `deadline`. Writes its initialisation's output, and
+    /// on failure the report, into the journal; the process is gone then.
+    pub(crate) async fn start(
+        &self,
+        journal: &Journal,
+        phase: &'static str,
+        deadline: Instant,
+    ) -> Result<(Process, Phases), NotReady> {
+        let began = Instant::now();
+        let mut process = match self.spawn(journal).await {
+            Ok(process) => process,
+            Err(not_ready) => {
+                if let NotReady::Failed(failure) = &not_ready {
+                    self.report(journal, phase, began, Some(failure));
+                }
+                return Err(not_ready);
+            }
+        };
+        let spawned = Instant::now();
+        let outcome = self.await_ready(&mut process, journal, deadline).await;
+        let ready = Instant::now();
+        let mut lines = Vec::new();
+        process.output.drain(self.ports.clock.now(), &mut lines);
+        journal.add_lines(&mut lines);
+        match outcome {
+            Ok(booted) => {
+                let booted = booted.unwrap_or(spawned);
+                let phases = Phases {
+                    queue: Micros(0),
+                    sandbox: Micros::of(spawned - began),
+                    boot: Micros::of(booted - spawned),
+                    init: Micros::of(ready - booted),
+                };
+                self.report(journal, phase, spawned, None);
+                let weight = CpuWeight::of_memory(self.spec.memory);
+                if let Err(error) = process.sandbox.set_cpu(weight, self.quota()) {
+                    tracing::warn!(%error, "CPU share could not be set");
+                }
+                Ok((process, phases))
+            }
+            Err(failure) => {
+                process.output.finish(self.ports.clock.now(), &mut lines);
+                journal.add_lines(&mut lines);
+                self.report(journal, phase, spawned, Some(&failure));
+                process.end().await;
+                Err(NotReady::Failed(failure))
+            }
+        }
+    }
+
+    fn quota(&self) -> Option<CpuQuota> {
+        let thousandths = u64::from(self.spec.memory.0) * 1000 / u64::from(base::limits::MEMORY_PER_CPU.0);
+        self.settings.cpu_quota.then(|| CpuQuota(u32::try_from(thousandths.max(10)).unwrap_or(u32::MAX)))
+    }
+
+    fn report(&self, journal: &Journal, phase: &'static str, since: Instant, failure: Option<&Failure>) {
+        let failed = failure.map(|failure| InitFailed {
+            timed_out: matches!(failure, Failure::TimedOut),
+            kind: failure.kind().to_owned(),
+        });
+        let took = Micros::of(since.elapsed());
+        journal.add(Entry::InitReport { at: self.ports.clock.now(), phase, took, failed });
+    }
+
+    /// Waits for the runtime's word that it is ready; resolves to when it began to load user code, if it tells.
+    async fn await_ready(
+        &self,
+        process: &mut Process,
+        journal: &Journal,
+        deadline: Instant,
+    ) -> Result<Option<Instant>, Failure> {
+        let mut booted = None;
+        let output = process.output.clone();
+        let clock = &self.ports.clock;
+        loop {
+            let said = tokio::select! {
+                biased;
+                said = process.next(deadline) => said?,
+                () = output.readable(|| clock.now()) => {
+                    let mut lines = Vec::new();
+                    output.take(&mut lines);
+                    journal.add_lines(&mut lines);
+                    continue;
+                }
+            };
+            match said {
+                Said::Booted => booted = Some(Instant::now()),
+                Said::Ready => return Ok(booted),
+                Said::InitError(report) => {
+                    // It exits by itself, which is of no interest any more.
+                    return Err(Failure::Reported(report));
+                }
+                Said::Response(_)
+                | Said::TooLarge
+                | Said::Error { .. }
+                | Said::StreamStart { .. }
+                | Said::StreamData(_)
+                | Said::StreamEnd
+                | Said::StreamError(_) => return Err(Failure::Misbehaved("an answer before any event")),
+            }
+        }
+    }
+
+    async fn spawn(&self, journal: &Journal) -> Result<Process, NotReady> {
+        let launch =
+            |error: Box<dyn std::error::Error + Send + Sync>| NotReady::Launch(LaunchError::Sandbox(error));
+        let spec = &self.spec;
+        let credentials = self
+            .ports
+            .sessions
+            .issue(&spec.role, spec.key.name.as_str(), self.settings.credentials_seconds)
+            .await
+            .map_err(|error| launch(error.into()))?;
+        let wrapper = spec
+            .variables
+            .get("AWS_LAMBDA_EXEC_WRAPPER")
+            .filter(|path| self.plan.managed && !path.is_empty());
+        let frames = self
+            .plan
+            .frames
+            .then(|| Frames::pair(RESPONSE_MAX))
+            .transpose()
+            .map_err(|error| launch(error.into()))?;
+        let api = (frames.is_none() || wrapper.is_some()).then(|| api::ApiLink::new(RESPONSE_MAX));
+
+        let mut argv = self.plan.argv.clone();
+        if let Some(argument) = self.plan.memory_argument {
+            argv.insert(1, argument(spec.memory));
+        }
+        if let Some(wrapper) = wrapper {
+            // Lambda's rule: the wrapper gets the runtime's own command line as its arguments.
+            argv.insert(0, wrapper.into());
+        }
+        let mut wanted = Spec::new(self.template.clone(), argv);
+        wanted.task = Some(self.code.clone());
+        wanted.scratch = spec.scratch;
+        wanted.memory = MemoryMib(spec.memory.0);
+        wanted.processes = base::limits::PROCESSES_MAX;
+        wanted.descriptors = u32::try_from(base::limits::DESCRIPTORS_MAX).unwrap_or(u32::MAX);
+        wanted.cpu_weight = CpuWeight::MAX;
+        wanted.cwd = sandbox::TASK.into();
+        wanted.env = variables::assemble(&Start {
+            spec,
+            how: self.how,
+            log_stream: journal.stream(),
+            credentials: &credentials,
+            endpoint: &self.settings.endpoint,
+            runtime: &self.plan.variables,
+            managed: self.plan.managed,
+        });
+        let frames = frames.map(|(frames, theirs)| {
+            wanted.channel = Some(theirs);
+            frames
+        });
+        let mut sandbox = self.sandboxes.spawn(wanted).await.map_err(|error| self.refused(error))?;
+
+        let output = match (sandbox.take_stdout(), sandbox.take_stderr()) {
+            (Some(out), Some(err)) => Output::new(out, err).map_err(|error| launch(error.into()))?,
+            (_, None) | (None, _) => return Err(launch("the sandbox has no output".into())),
+        };
+        let runtime_api = sandbox.take_runtime_api();
+        let platform = sandbox.take_platform();
+        let (link, served) = match (frames, api) {
+            (Some(frames), None) => (Link::Frames(frames), None),
+            (Some(frames), Some(api)) => {
+                let served = api.api();
+                (Link::Either(frames, api), Some(served))
+            }
+            (None, api) => {
+                let api = api.unwrap_or_else(api::ApiLink::closed);
+                let served = api.api();
+                (Link::Api(api), Some(served))
+            }
+        };
+        let mut process =
+            Process { sandbox: Arc::new(sandbox), link, output: Arc::new(output), tasks: Vec::new() };
+        if let (Some(listener), Some(served)) = (runtime_api, served) {
+            let listener = TcpListener::from_std(listener).map_err(|error| launch(error.into()))?;
+            process.attach(tokio::spawn(api::serve(listener, served)).abort_handle());
+        }
+        if let Some(listener) = platform {
+            let listener = TcpListener::from_std(listener).map_err(|error| launch(error.into()))?;
+            let task = serve_platform(listener, self.ports.clone(), self.spec.clone());
+            process.attach(tokio::spawn(task).abort_handle());
+        }
+        Ok(process)
+    }
+
+    /// An error of spawning: the package's fault when its own program could not be executed.
+    fn refused(&self, error: sandbox::Error) -> NotReady {
+        let own = !self.plan.managed || self.spec.variables.contains_key("AWS_LAMBDA_EXEC_WRAPPER");
+        match &error {
+            sandbox::Error::Step { step, source } if own && step.starts_with("exec") => {
+                let program = match self.spec.variables.get("AWS_LAMBDA_EXEC_WRAPPER") {
+                    Some(wrapper) if self.plan.managed => wrapper.clone(),
+                    Some(_) | None => "/var/task/bootstrap".to_owned(),
+                };
+                let reason = match source.raw_os_error() {
+                    Some(2) if !self.plan.managed => {
+                        "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]".to_owned()
+                    }
+                    Some(2) => format!("fork/exec {program}: no such file or directory"),
+                    Some(8) => format!("fork/exec {program}: exec format error"),
+                    Some(13) => format!("fork/exec {program}: permission denied"),
+                    _ => format!("fork/exec {program}: {source}"),
+                };
+                NotReady::Failed(Failure::NoEntrypoint(reason))
+            }
+            _ => NotReady::Launch(LaunchError::Sandbox(Box::new(error))),
+        }
+    }
+}
+
+/// Serves what the function asks of Neap, until dropped.
+async fn serve_platform(listener: TcpListener, ports: Ports, spec: Arc<FunctionSpec>) {
+    const CONNECTIONS_MAX: usize = 256;
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => {
+                if let Ok((connection, _)) = accepted {
+                    connections.spawn(ports.platform.serve(connection, spec.clone()));
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Waits for `future` until `deadline`.
+pub(crate) async fn until<T>(deadline: Instant, future: impl Future<Output = T>) -> Option<T> {
+    timeout_at(deadline, future).await.ok()
+}
