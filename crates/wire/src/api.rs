@@ -198,6 +198,11 @@ macro_rules! api {
                 }),*)?],
             };
 
+            impl $service {
+                /// The table of operations.
+                pub const API: &'static $crate::Api = &API;
+            }
+
             impl $crate::Service for $service {
                 fn api(&self) -> &'static $crate::Api {
                     &API

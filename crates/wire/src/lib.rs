@@ -106,6 +106,9 @@ mod auth;
 mod body;
 mod context;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gateway;
 mod host;
 mod listing;
