@@ -200,6 +200,7 @@ macro_rules! api {
 
             impl $service {
                 /// The table of operations.
+                #[allow(dead_code, unreachable_pub)] // For whoever lists operations; not every service is listed.
                 pub const API: &'static $crate::Api = &API;
             }
 
