@@ -228,3 +228,51 @@ fn expire(tx: &mut Tx<'_>, group: i64, cutoff: i64) -> Result<bool, Error> {
     let streams = data::streams_expire(tx, group, cutoff, CLEAR_ROWS)?;
     Ok(streams as i64 == CLEAR_ROWS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        meter::{Batch, Usage, UsageKey},
+        prices::{Meters, Processor},
+    };
+    use base::RequestId;
+    use store::{Database, Durability, Location};
+
+    fn batch(instance: u8, sequence: i64) -> Arc<Batch> {
+        let key = UsageKey {
+            account: base::AccountId::DEFAULT,
+            region: "us-east-1".parse().unwrap(),
+            function: "f".parse().unwrap(),
+            version: base::Version::Latest,
+            memory_mib: 128,
+            processor: Processor::Arm,
+            day: 5,
+        };
+        let usage = Usage { meters: Meters { requests: 10, ..Meters::default() }, ..Usage::default() };
+        Arc::new(Batch {
+            instance: RequestId::from_random([instance; 16]),
+            sequence,
+            rows: vec![(key, usage)],
+        })
+    }
+
+    /// What a commit whose outcome is unknown leads to: the same batch again.
+    #[tokio::test]
+    async fn a_batch_stored_twice_counts_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let location =
+            Location::Sqlite { path: folder.path().join("t.sqlite"), durability: Durability::Relaxed };
+        let db = Database::open(location, data::MIGRATIONS).unwrap();
+        for (instance, sequence, added) in
+            [(1, 1, true), (1, 1, false), (1, 2, true), (1, 1, false), (2, 1, true), (2, 1, false)]
+        {
+            let batch = batch(instance, sequence);
+            let stored = db.write(move |tx| data::usage_add(tx, &batch, Timestamp(9))).await;
+            assert_eq!(stored.unwrap(), added, "{instance} {sequence}");
+        }
+        let rows = db.read(|tx| data::usage_between(tx, base::AccountId::DEFAULT, 0, 5)).await.unwrap();
+        let [(key, usage)] = &rows[..] else { panic!("one row") };
+        assert_eq!((key.processor, usage.meters.requests), (Processor::Arm, 30));
+    }
+}

@@ -1,0 +1,6 @@
+//! Telemetry behind a gateway, on SQLite, with a clock of the test's own.
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy takes only test functions themselves for tests
+
+mod harness;
+mod logs;
+mod usage;

@@ -1,0 +1,122 @@
+//! Usage, what it costs, and metrics.
+
+use crate::harness::*;
+use base::*;
+use telemetry::Gauge;
+
+fn key(name: &str) -> VersionKey {
+    VersionKey {
+        account: AccountId::DEFAULT,
+        region: region(),
+        name: name.parse().unwrap(),
+        version: Version::Latest,
+        revision: RequestId::from_random([1; 16]),
+    }
+}
+
+fn record(name: &str, at: i64, ms: u64, memory: u32, outcome: Outcome) -> InvocationRecord {
+    InvocationRecord {
+        key: key(name),
+        request_id: RequestId::from_random([2; 16]),
+        architecture: "x86_64".into(),
+        at: Timestamp(at),
+        memory: MemoryMib(memory),
+        scratch: MemoryMib(512),
+        memory_used_bytes: 1 << 20,
+        init: Micros(0),
+        run: Micros(ms * 1_000),
+        billed: Millis(ms),
+        cold: None,
+        outcome,
+        waited: Micros(0),
+    }
+}
+
+#[tokio::test]
+async fn each_invocation_is_counted_once_by_month() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::open(folder.path());
+    for i in 0..10 {
+        node.telemetry.record(record("f", START, 100, 128, Outcome::Success));
+        if i % 3 == 0 {
+            node.telemetry.flush().await.unwrap();
+        }
+    }
+    node.telemetry.record(record("g", START, 1_000, 1024, Outcome::Timeout));
+    node.telemetry.record(record("g", START - 30 * DAY, 1_000, 1024, Outcome::Success));
+    let (status, usage) = node.get("/_neap/v1/usage").await;
+    assert_eq!(status, 200, "{usage}");
+    assert_eq!(usage["month"], "2026-11");
+    let (f, g) = (&usage["functions"][0], &usage["functions"][1]);
+    assert_eq!(
+        (&f["function"], &f["invocations"], &f["gb_seconds"]),
+        (&"f".into(), &10.into(), &0.125.into())
+    );
+    assert_eq!((&g["invocations"], &g["errors"], &g["timeouts"]), (&1.into(), &1.into(), &1.into()));
+    assert_eq!(g["lines"][0]["memory_mb"], 1024);
+    assert_eq!(
+        usage["books"].as_array().unwrap().iter().map(|book| &book["total"]).collect::<Vec<_>>(),
+        ["0.00"; 3]
+    );
+
+    // The same after a restart.
+    drop(node);
+    let node = Node::open(folder.path());
+    assert_eq!(node.get("/_neap/v1/usage?month=2026-11").await.1["functions"], usage["functions"]);
+    let before = node.get("/_neap/v1/usage?month=2026-10").await.1;
+    assert_eq!(before["functions"][0]["invocations"], 1);
+    for bad in ["month=2026-13", "month=x", "increment=1s"] {
+        assert_eq!(node.get(&format!("/_neap/v1/usage?{bad}")).await.0, 400, "{bad}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_invocations_are_shown_newest_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::open(folder.path());
+    for (i, name) in ["f", "g", "f"].iter().enumerate() {
+        node.telemetry.record(record(name, START + i as i64, 1, 128, Outcome::Success));
+    }
+    let (status, all) = node.get("/_neap/v1/invocations").await;
+    assert_eq!(status, 200, "{all}");
+    assert_eq!(all["invocations"][0]["at"], "2026-11-21T00:00:00.002Z");
+    assert_eq!(all["invocations"].as_array().unwrap().len(), 3);
+    let some = node.get("/_neap/v1/invocations?function=f&limit=1").await.1;
+    assert_eq!(some["invocations"].as_array().unwrap().len(), 1);
+    assert_eq!(some["invocations"][0]["outcome"], "success");
+}
+
+#[tokio::test]
+async fn metrics_are_openmetrics_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::open(folder.path());
+    let phases =
+        Phases { queue: Micros(1), sandbox: Micros(300), boot: Micros(20_000), init: Micros(200_000) };
+    node.telemetry
+        .record(InvocationRecord { cold: Some(phases), ..record("f", START, 7, 128, Outcome::Success) });
+    node.telemetry.record(record("f", START, 7, 128, Outcome::OutOfMemory));
+    node.telemetry.throttled(&key("f"));
+    let gauge = |state: &str, value: f64| Gauge {
+        name: "neap_environments",
+        help: "Execution environments",
+        labels: vec![("state", state.to_owned())],
+        value,
+    };
+    let text = node.telemetry.prometheus(&[gauge("idle", 2.0), gauge("busy", 1.0)]);
+    let labels = r#"account="000000000000",region="us-east-1",function="f""#;
+    for line in [
+        format!("neap_invocations_total{{{labels}}} 2"),
+        format!("neap_errors_total{{{labels},kind=\"out_of_memory\"}} 1"),
+        format!("neap_throttles_total{{{labels}}} 1"),
+        format!("neap_billed_milliseconds_total{{{labels}}} 14"),
+        format!("neap_cold_starts_total{{{labels}}} 1"),
+        format!("neap_cold_start_phase_seconds_count{{{labels},phase=\"init\"}} 1"),
+        format!("neap_duration_seconds_bucket{{le=\"0.01\",{labels}}} 2"),
+        "neap_environments{state=\"idle\"} 2.0".to_owned(),
+        "neap_environments{state=\"busy\"} 1.0".to_owned(),
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+    assert_eq!(text.matches("# TYPE neap_environments gauge").count(), 1);
+}
