@@ -66,7 +66,7 @@ impl Files {
         }
         files
             .spawn(&stem, "write", move || {
-                writer::Writer::new(writer, durability, limits, counters).run(&writes)
+                writer::run(writer, durability, limits, &counters, &writes);
             })
             .map_err(|source| failed(Cause::new(source)))?;
         Ok(files)

@@ -7,26 +7,47 @@
 //! (`synchronous = NORMAL`). Relaxed durability never waits.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, Statement};
 
 use super::{Counters, classify, commit_error};
 use crate::job::{BoxJob, Purpose};
 use crate::queue::{Queue, Queued};
 use crate::{Cause, Commit, Durability, Error, Limits, Tx};
 
-/// The writer of one file.
-pub(super) struct Writer {
+/// Works until the queue is closed and empty.
+pub(super) fn run(
     connection: Connection,
     durability: Durability,
     limits: Limits,
-    counters: Arc<Counters>,
+    counters: &Counters,
+    writes: &Queue<BoxJob>,
+) {
+    let _guard = writes.guard();
+    match Control::prepare(&connection) {
+        Ok(control) => Writer::new(&connection, control, durability, limits, counters).run(writes),
+        Err(error) => {
+            tracing::error!(%error, "a database takes no writes");
+            writes.close();
+        }
+    }
+    if let Err((_, error)) = connection.close() {
+        tracing::error!(%error, "a database was not closed cleanly; its log is replayed when it is opened");
+    }
+}
+
+/// The writer of one file.
+struct Writer<'c> {
+    connection: &'c Connection,
+    control: Control<'c>,
+    durability: Durability,
+    limits: Limits,
+    counters: &'c Counters,
     /// What `PRAGMA synchronous` says now.
     level: Commit,
-    /// Closures in the last group that waited for the disk.
+    /// Closures in the last group, if it waited for the disk.
     last_group: usize,
     /// Lately needed for such a commit.
     commit_time: Duration,
@@ -37,15 +58,44 @@ pub(super) struct Writer {
 
 type Group = VecDeque<Queued<BoxJob>>;
 
-impl Writer {
-    pub(super) fn new(
-        connection: Connection,
+/// The statements that frame closures, prepared once.
+struct Control<'c> {
+    begin: Statement<'c>,
+    savepoint: Statement<'c>,
+    undo: Statement<'c>,
+    release: Statement<'c>,
+    commit: Statement<'c>,
+    rollback: Statement<'c>,
+}
+
+impl<'c> Control<'c> {
+    fn prepare(connection: &'c Connection) -> rusqlite::Result<Control<'c>> {
+        Ok(Control {
+            begin: connection.prepare("BEGIN IMMEDIATE")?,
+            savepoint: connection.prepare("SAVEPOINT closure")?,
+            undo: connection.prepare("ROLLBACK TO closure")?,
+            release: connection.prepare("RELEASE closure")?,
+            commit: connection.prepare("COMMIT")?,
+            rollback: connection.prepare("ROLLBACK")?,
+        })
+    }
+}
+
+fn run_statement(statement: &mut Statement<'_>) -> Result<(), Error> {
+    statement.execute([]).map(|_| ()).map_err(classify)
+}
+
+impl<'c> Writer<'c> {
+    fn new(
+        connection: &'c Connection,
+        control: Control<'c>,
         durability: Durability,
         limits: Limits,
-        counters: Arc<Counters>,
-    ) -> Writer {
+        counters: &'c Counters,
+    ) -> Writer<'c> {
         Writer {
             connection,
+            control,
             durability,
             limits,
             counters,
@@ -56,22 +106,18 @@ impl Writer {
         }
     }
 
-    /// Works until the queue is closed and empty.
-    pub(super) fn run(mut self, writes: &Queue<BoxJob>) {
-        let _guard = writes.guard();
+    fn run(mut self, writes: &Queue<BoxJob>) {
         let mut waiting = Group::new();
         while writes.drain(self.limits.group_max, self.gather(), &mut waiting) {
             let mut group = Vec::new();
             let outcome = self.commit_group(&mut waiting, &mut group);
+            self.undo_rest();
             for Queued { item: mut job, .. } in group {
                 if let Err(error) = &outcome {
                     job.fail(error.clone());
                 }
                 job.answer();
             }
-        }
-        if let Err((_, error)) = self.connection.close() {
-            tracing::error!(%error, "a database was not closed cleanly; its log is replayed when it is opened");
         }
     }
 
@@ -101,7 +147,9 @@ impl Writer {
             if queued.item.abandoned() {
                 continue;
             }
-            let step = self.run_closure(&mut queued.item);
+            // What is alone is undone with its transaction.
+            let nested = !(group.is_empty() && waiting.is_empty());
+            let step = self.run_closure(&mut queued.item, nested);
             group.push(queued);
             kept += u64::from(step?);
             if started.elapsed() >= self.limits.group_time_max {
@@ -109,15 +157,23 @@ impl Writer {
             }
         }
         if kept == 0 {
-            return self.statement("ROLLBACK");
+            return Ok(());
         }
         self.commit(level)?;
         self.counters.committed.fetch_add(kept, Ordering::Relaxed);
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
-        if level == Commit::Durable {
-            self.last_group = group.len();
-        }
+        self.last_group = if level == Commit::Durable { group.len() } else { 0 };
         Ok(())
+    }
+
+    /// Rolls back a transaction that was not committed.
+    fn undo_rest(&mut self) {
+        if !self.connection.is_autocommit()
+            && let Err(error) = self.control.rollback.execute([])
+        {
+            tracing::error!(%error, "a rollback failed; the database takes no more writes until the node is restarted");
+            self.failed.get_or_insert(Cause::new(error));
+        }
     }
 
     fn level_for(&self, waiting: &Group) -> Commit {
@@ -129,10 +185,6 @@ impl Writer {
     }
 
     fn begin(&mut self, level: Commit) -> Result<(), Error> {
-        if !self.connection.is_autocommit() {
-            // The last group was given up half-way; all its closures were told.
-            self.statement("ROLLBACK")?;
-        }
         if self.level != level {
             let synchronous = match level {
                 Commit::Durable => "FULL",
@@ -141,30 +193,33 @@ impl Writer {
             self.connection.pragma_update(None, "synchronous", synchronous).map_err(classify)?;
             self.level = level;
         }
-        self.statement("BEGIN IMMEDIATE")
+        run_statement(&mut self.control.begin)
     }
 
-    /// Runs one closure in a savepoint; whether its changes are kept. An error means that the whole transaction is gone.
-    fn run_closure(&mut self, job: &mut BoxJob) -> Result<bool, Error> {
-        self.statement("SAVEPOINT closure")?;
-        let mut tx = Tx::sqlite(&self.connection);
+    /// Runs one closure, in a savepoint when `nested`; whether its changes are kept. An error means that the whole
+    /// transaction is gone or must go.
+    fn run_closure(&mut self, job: &mut BoxJob, nested: bool) -> Result<bool, Error> {
+        if nested {
+            run_statement(&mut self.control.savepoint)?;
+        }
+        let mut tx = Tx::sqlite(self.connection);
         let keep = job.run(&mut tx);
         if self.connection.is_autocommit() {
             // A full disk or a failed read ends the transaction of all.
             return Err(tx.doomed().cloned().unwrap_or_else(|| Error::Commit { source: Cause::new(Ended) }));
         }
-        if !keep {
-            self.statement("ROLLBACK TO closure")?;
+        if nested {
+            if !keep {
+                run_statement(&mut self.control.undo)?;
+            }
+            run_statement(&mut self.control.release)?;
         }
-        self.statement("RELEASE closure")?;
         Ok(keep)
     }
 
     fn commit(&mut self, level: Commit) -> Result<(), Error> {
         let started = Instant::now();
-        let outcome =
-            self.connection.prepare_cached("COMMIT").and_then(|mut statement| statement.execute([]));
-        if let Err(error) = outcome {
+        if let Err(error) = self.control.commit.execute([]) {
             let told = commit_error(&error);
             if !matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy)) {
                 tracing::error!(%error, "a commit failed; the database takes no more writes until the node is restarted");
@@ -177,14 +232,6 @@ impl Writer {
             self.commit_time = (self.commit_time * 7 + started.elapsed()) / 8;
         }
         Ok(())
-    }
-
-    fn statement(&self, sql: &str) -> Result<(), Error> {
-        self.connection
-            .prepare_cached(sql)
-            .and_then(|mut statement| statement.execute([]))
-            .map(|_| ())
-            .map_err(classify)
     }
 }
 
