@@ -321,6 +321,11 @@ pub(crate) fn streams_expire(tx: &mut Tx<'_>, group: i64, cutoff: i64, limit: i6
 
 /// Adds a chunk to a stream; a chunk that is there already, from an attempt whose outcome was unknown, is not added again.
 pub(crate) fn chunk_insert(tx: &mut Tx<'_>, group: i64, stream: i64, chunk: &NewChunk) -> Result<(), Error> {
+    if chunk_put(tx, group, stream, chunk)? { stream_grow(tx, stream, chunk) } else { Ok(()) }
+}
+
+/// Whether it was not there yet. Leaves the stream's sums alone.
+fn chunk_put(tx: &mut Tx<'_>, group: i64, stream: i64, chunk: &NewChunk) -> Result<bool, Error> {
     let inserted = tx.execute(
         "INSERT INTO log_chunks (group_id, stream_id, first_ms, first_seq, last_ms, events, bytes, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
@@ -335,7 +340,7 @@ pub(crate) fn chunk_insert(tx: &mut Tx<'_>, group: i64, stream: i64, chunk: &New
             chunk.body
         ],
     )?;
-    if inserted == 1 { stream_grow(tx, stream, chunk) } else { Ok(()) }
+    Ok(inserted == 1)
 }
 
 fn head(row: &Row<'_>) -> Result<ChunkHead, Error> {
@@ -421,6 +426,59 @@ pub(crate) fn chunks_expire(tx: &mut Tx<'_>, group: i64, cutoff: i64, limit: i64
         stream_shrink(tx, *stream, *bytes)?;
     }
     Ok(expired.len())
+}
+
+/// A small chunk with its content.
+pub(crate) struct SmallChunk {
+    pub(crate) id: i64,
+    pub(crate) group: i64,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Chunks of a stream with fewer than `bytes` bytes of messages, in order.
+pub(crate) fn chunks_small(
+    tx: &mut Tx<'_>,
+    stream: i64,
+    bytes: i64,
+    limit: i64,
+) -> Result<Vec<SmallChunk>, Error> {
+    tx.query(
+        "SELECT id, group_id, body FROM log_chunks WHERE stream_id = ?1 AND bytes < ?2
+         ORDER BY first_ms, id LIMIT ?3",
+        params![stream, bytes, limit],
+        |row| Ok(SmallChunk { id: row.get(0)?, group: row.get(1)?, body: row.get(2)? }),
+    )
+}
+
+/// Puts `chunks`, which hold the same events, in the place of `old` chunks of a stream.
+pub(crate) fn chunks_replace(
+    tx: &mut Tx<'_>,
+    stream: i64,
+    old: &[SmallChunk],
+    chunks: &[NewChunk],
+) -> Result<(), Error> {
+    let Some(group) = old.first().map(|chunk| chunk.group) else { return Ok(()) };
+    for chunk in old {
+        chunk_delete(tx, chunk.id)?;
+    }
+    for chunk in chunks {
+        chunk_put(tx, group, stream, chunk)?;
+    }
+    Ok(())
+}
+
+/// Streams with at least `count` small chunks; walks all chunks.
+pub(crate) fn streams_fragmented(
+    tx: &mut Tx<'_>,
+    bytes: i64,
+    count: i64,
+    limit: i64,
+) -> Result<Vec<i64>, Error> {
+    tx.query(
+        "SELECT stream_id FROM log_chunks WHERE bytes < ?1 GROUP BY stream_id HAVING COUNT(*) >= ?2 LIMIT ?3",
+        params![bytes, count, limit],
+        |row| row.get(0),
+    )
 }
 
 fn chunk_delete(tx: &mut Tx<'_>, id: i64) -> Result<(), Error> {

@@ -151,12 +151,14 @@ impl Telemetry {
         self.inner.flush_usage().await
     }
 
-    /// Removes expired and deleted log events now instead of within a minute.
+    /// Removes expired and deleted log events now instead of within a minute, and merges small chunks now instead of within
+    /// half an hour.
     ///
     /// # Errors
-    /// Those of the store; what is left is removed next time.
+    /// Those of the store; what is left is done next time.
     pub async fn clear(&self) -> Result<(), store::Error> {
-        self.inner.clear().await
+        self.inner.clear().await?;
+        self.inner.merge().await
     }
 
     /// Deletes all logs and all usage of every account. For `neap dev`: nobody is asked.

@@ -105,6 +105,13 @@ impl Logs {
             let reason = "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.";
             return Err(Error::Invalid(reason.to_owned()));
         }
+        let other_filter = input.log_group_name_prefix.is_some()
+            || input.log_group_name_pattern.is_some()
+            || input.log_group_class.is_some();
+        if input.log_group_identifiers.is_some() && other_filter {
+            let reason = "logGroupIdentifiers cannot be combined with other filters.";
+            return Err(Error::Invalid(reason.to_owned()));
+        }
         if input.log_group_class.is_some_and(|class| class != "STANDARD") {
             return Ok(DescribeLogGroupsResponse { log_groups: Vec::new(), next_token: None });
         }

@@ -16,6 +16,15 @@ const RETRY_LAST: Duration = Duration::from_secs(10);
 const CLEAR_ROWS: i64 = 200;
 /// Expired events are searched this often; they are hidden at once.
 const CLEAR_EVERY: Duration = Duration::from_secs(60);
+/// A chunk with fewer bytes of messages is worth merging with its neighbours.
+const SMALL_BYTES: i64 = (crate::chunk::CHUNK_BYTES / 4) as i64;
+/// Small chunks of one stream that are merged at least, and at most in one transaction.
+const SMALL_MIN: usize = 32;
+const SMALL_MAX: i64 = 256;
+/// Fragmented streams merged in one round.
+const FRAGMENTED_MAX: i64 = 500;
+/// Rounds of clearing between searches for fragmented streams: the first at start, then every half hour.
+const FRAGMENTED_EVERY: u64 = 30;
 /// An instance that has not flushed for so long has no batch on its way.
 const FORGET_INSTANCES_MS: i64 = 30 * DAY_MS;
 /// Flushes tried at shutdown.
@@ -139,12 +148,33 @@ impl Inner {
     }
 
     async fn clear_forever(&self) {
-        loop {
+        for round in 0.. {
             if let Err(error) = self.clear().await {
                 tracing::warn!(%error, "clearing expired logs failed, tried again later");
             }
+            if round % FRAGMENTED_EVERY == 0
+                && let Err(error) = self.merge().await
+            {
+                tracing::warn!(%error, "merging small log chunks failed, tried again later");
+            }
             time::sleep(CLEAR_EVERY).await;
         }
+    }
+
+    /// Merges small chunks, which flushing every 200 ms leaves behind, into larger ones: fewer rows, better compression, faster
+    /// searches. What clients see, tokens and event ids included, stays the same. Idempotent.
+    pub(crate) async fn merge(&self) -> Result<(), Error> {
+        let streams =
+            |tx: &mut Tx<'_>| data::streams_fragmented(tx, SMALL_BYTES, SMALL_MIN as i64, FRAGMENTED_MAX);
+        for stream in self.db.read(streams).await? {
+            // A batch whose outcome is unknown is recognised by its chunks: they must not be merged before it is settled.
+            let kept = self.logs_kept.lock().await;
+            if kept.is_some() {
+                return Ok(());
+            }
+            while self.db.write_at(Commit::Written, move |tx| merge_stream(tx, stream)).await? {}
+        }
+        Ok(())
     }
 
     /// Removes what is expired or deleted. Idempotent.
@@ -206,6 +236,25 @@ fn ensure_group(tx: &mut Tx<'_>, key: &crate::model::StreamKey, now: Timestamp) 
 /// A row that was inserted in this very transaction is there.
 fn vanished() -> Error {
     Error::decode("log group or stream", std::io::Error::other("row inserted and not found"))
+}
+
+/// Whether there may be more to merge.
+fn merge_stream(tx: &mut Tx<'_>, stream: i64) -> Result<bool, Error> {
+    let small = data::chunks_small(tx, stream, SMALL_BYTES, SMALL_MAX)?;
+    if small.len() < SMALL_MIN {
+        return Ok(false);
+    }
+    let mut events = Vec::new();
+    for chunk in &small {
+        events.extend(crate::chunk::unpack(&chunk.body).map_err(|error| Error::decode("log chunk", error))?);
+    }
+    let merged = crate::chunk::pack(events).map_err(|error| Error::decode("log events", error))?;
+    // Spread over so much time that nothing can be merged: leave it, or it would be tried for ever.
+    if merged.len() > small.len() / 2 {
+        return Ok(false);
+    }
+    data::chunks_replace(tx, stream, &small, &merged)?;
+    Ok(true)
 }
 
 /// Whether there may be more to clear.

@@ -1,4 +1,4 @@
-//! A node with telemetry only.
+//! A node with telemetry only, on SQLite; on the PostgreSQL server that `NEAP_TEST_POSTGRES` names, if it is set.
 
 use base::*;
 use bytes::Bytes;
@@ -59,14 +59,24 @@ pub(crate) fn region() -> Region {
     "us-east-1".parse().unwrap()
 }
 
+/// A schema for each folder: its name in hexadecimal digits.
+fn schema(folder: &Path) -> String {
+    let name = folder.file_name().unwrap().as_encoded_bytes();
+    name.iter().fold(String::from("t"), |schema, byte| format!("{schema}{byte:02x}"))
+}
+
 impl Node {
     pub(crate) fn open(folder: &Path) -> Node {
         Node::with(folder, Settings::default())
     }
 
     pub(crate) fn with(folder: &Path, settings: Settings) -> Node {
-        let location =
-            Location::Sqlite { path: folder.join("telemetry.sqlite"), durability: Durability::Relaxed };
+        let location = match std::env::var("NEAP_TEST_POSTGRES") {
+            Ok(url) => Location::Postgres { url, schema: schema(folder) },
+            Err(_) => {
+                Location::Sqlite { path: folder.join("telemetry.sqlite"), durability: Durability::Relaxed }
+            }
+        };
         let db = Database::open(location, telemetry::MIGRATIONS).unwrap();
         let clock = Manual(Arc::new(AtomicI64::new(START)));
         let entropy = Arc::new(Counter(AtomicU64::new(std::process::id().into())));

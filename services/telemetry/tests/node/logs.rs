@@ -320,6 +320,31 @@ async fn retention_hides_at_once_and_clears_later() {
 }
 
 #[tokio::test]
+async fn merging_chunks_changes_nothing_that_clients_see() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::open(folder.path());
+    for i in 0..100 {
+        // Out of order, so that chunks overlap.
+        let lines = [i.to_string(), format!("late {i}")];
+        node.log("g", "s", &[(START + i * 10, &lines[0]), (START + i * 10 - 500, &lines[1])]);
+        node.log("g", "t", &[(START + i, "x")]);
+        node.telemetry.flush().await.unwrap();
+    }
+    let search = async || node.logs("FilterLogEvents", json!({"logGroupName": "g"})).await.unwrap();
+    let streams = async || node.logs("DescribeLogStreams", json!({"logGroupName": "g"})).await.unwrap();
+    let head = with(page_of("g", "s"), json!({"startFromHead": true, "limit": 77}));
+    let token = node.logs("GetLogEvents", head).await.unwrap()["nextForwardToken"].clone();
+    let rest = with(page_of("g", "s"), json!({"startFromHead": true, "nextToken": token}));
+    let before = (search().await, streams().await, node.logs("GetLogEvents", rest.clone()).await.unwrap());
+    node.telemetry.clear().await.unwrap();
+    let after = (search().await, streams().await, node.logs("GetLogEvents", rest).await.unwrap());
+    assert_eq!(before, after);
+    let chunks =
+        node.db.read(|tx| tx.query("SELECT COUNT(*) FROM log_chunks", params![], |row| row.get::<i64>(0)));
+    assert_eq!(chunks.await.unwrap(), [2]);
+}
+
+#[tokio::test]
 async fn what_is_deleted_is_gone_also_when_its_name_returns() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path());
