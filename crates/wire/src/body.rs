@@ -1,57 +1,157 @@
-//! Reading a request's body within bounds.
+//! Reading a request's body within bounds of size, time and of the memory that all bodies take together.
 
 use crate::{BoxError, Error};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body_util::BodyExt;
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
-/// Reads a body of at most `max` bytes; a single piece is not copied. `idle` bounds the wait for each piece.
-pub(crate) async fn read<B>(
-    body: B,
-    headers: &HeaderMap,
-    max: usize,
+/// Bodies up to this many bytes are not counted against the memory of all: connections bound them well enough.
+const SMALL: usize = 256 * 1024;
+/// Longest time from a request's head to the end of its body.
+const TOTAL_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Reads bodies.
+pub(crate) struct Reader {
+    /// Longest wait for the next piece.
     idle: Duration,
-    operation: &str,
-) -> Result<Bytes, Error>
-where
-    B: hyper::body::Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    let too_large = || Error::TooLarge { max, operation: operation.to_owned() };
-    let declared: Option<u64> =
-        headers.get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
-    if declared.is_some_and(|length| length > max as u64) {
-        return Err(too_large());
+    /// In KiB.
+    memory: Arc<Semaphore>,
+    memory_kib: u32,
+}
+
+/// A body, and its part of the memory for all while it is held.
+pub(crate) struct Held {
+    pub(crate) bytes: Bytes,
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Reader {
+    /// `memory_max` in bytes bounds all large bodies together; further ones wait.
+    pub(crate) fn new(idle: Duration, memory_max: usize) -> Reader {
+        let kib = u32::try_from(memory_max / 1024).unwrap_or(u32::MAX).max(1);
+        // A semaphore counts at most usize::MAX / 8.
+        let kib = kib.min(u32::MAX >> 3);
+        Reader { idle, memory: Arc::new(Semaphore::new(kib as usize)), memory_kib: kib }
     }
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    let mut body = pin!(body);
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
-    loop {
-        let frame = match tokio::time::timeout(idle, body.frame()).await {
-            Ok(None) => break,
-            Ok(Some(frame)) => frame.map_err(|error| Error::Body(error.into()))?,
-            Err(late) => return Err(Error::Body(late.into())),
-        };
-        // Trailers say nothing to any operation.
-        let Ok(piece) = frame.into_data() else { continue };
-        if first.len() + rest.len() + piece.len() > max {
+
+    /// Reads a body of at most `max` bytes; a single piece is not copied.
+    pub(crate) async fn read<B>(
+        &self,
+        body: B,
+        headers: &HeaderMap,
+        max: usize,
+        operation: &str,
+    ) -> Result<Held, Error>
+    where
+        B: hyper::body::Body<Data = Bytes>,
+        B::Error: Into<BoxError>,
+    {
+        let too_large = || Error::TooLarge { max, operation: operation.to_owned() };
+        let declared: Option<usize> =
+            headers.get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
+        if declared.is_some_and(|length| length > max) {
             return Err(too_large());
         }
-        if first.is_empty() && rest.is_empty() {
-            first = piece;
-            continue;
+        if body.is_end_stream() {
+            return Ok(Held { bytes: Bytes::new(), permit: None });
         }
-        if rest.is_empty() {
-            // What is declared is allocated only as far as it is also allowed.
-            let expected = declared.map_or(0, |length| usize::try_from(length).unwrap_or(max).min(max));
-            rest.reserve(expected.max(first.len() + piece.len()));
-            rest.extend_from_slice(&std::mem::take(&mut first));
+        let permit = self.reserve(declared.unwrap_or(max)).await?;
+        let end = Instant::now() + TOTAL_MAX;
+        let mut body = pin!(body);
+        let mut first = Bytes::new();
+        let mut rest = BytesMut::new();
+        loop {
+            let late = end.min(Instant::now() + self.idle);
+            let frame = match tokio::time::timeout_at(late, body.frame()).await {
+                Ok(None) => break,
+                Ok(Some(frame)) => frame.map_err(|error| Error::Body(error.into()))?,
+                Err(late) => return Err(Error::Body(late.into())),
+            };
+            // Trailers say nothing to any operation.
+            let Ok(piece) = frame.into_data() else { continue };
+            if first.len() + rest.len() + piece.len() > max {
+                return Err(too_large());
+            }
+            if first.is_empty() && rest.is_empty() {
+                first = piece;
+                continue;
+            }
+            if rest.is_empty() {
+                // What is declared is within the bound, see above.
+                rest.reserve(declared.unwrap_or_default().max(first.len() + piece.len()));
+                rest.extend_from_slice(&std::mem::take(&mut first));
+            }
+            rest.extend_from_slice(&piece);
         }
-        rest.extend_from_slice(&piece);
+        Ok(Held { bytes: if rest.is_empty() { first } else { rest.freeze() }, permit })
     }
-    Ok(if rest.is_empty() { first } else { rest.freeze() })
+
+    async fn reserve(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Error> {
+        if bytes <= SMALL {
+            return Ok(None);
+        }
+        let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).clamp(1, self.memory_kib);
+        let permit = Arc::clone(&self.memory).acquire_many_owned(kib).await;
+        // The semaphore is never closed.
+        Ok(Some(permit.map_err(|error| Error::Internal(error.into()))?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{FutureExt, stream};
+    use http_body_util::{Full, StreamBody};
+    use hyper::body::Frame;
+    use std::convert::Infallible;
+
+    fn pieces(texts: &'static [&'static str]) -> impl hyper::body::Body<Data = Bytes, Error = Infallible> {
+        StreamBody::new(stream::iter(texts.iter().map(|text| Ok(Frame::data(Bytes::from(*text))))))
+    }
+
+    fn reader(memory_max: usize) -> Reader {
+        Reader::new(Duration::from_millis(20), memory_max)
+    }
+
+    #[tokio::test]
+    async fn pieces_are_joined_and_a_single_one_is_not_copied() {
+        let (reader, headers) = (reader(1 << 20), HeaderMap::new());
+        let joined = reader.read(pieces(&["a", "", "bc", "d"]), &headers, 4, "Op").await.unwrap();
+        assert_eq!(joined.bytes, "abcd");
+        let sent = Bytes::from(vec![7; 100]);
+        let got = reader.read(Full::new(sent.clone()), &headers, 100, "Op").await.unwrap();
+        assert_eq!(got.bytes.as_ptr(), sent.as_ptr());
+        assert!(matches!(
+            reader.read(pieces(&["ab", "cd"]), &headers, 3, "Op").await,
+            Err(Error::TooLarge { max: 3, .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_stalls_is_given_up() {
+        let stalled = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
+        assert!(matches!(reader(1).read(stalled, &HeaderMap::new(), 3, "Op").await, Err(Error::Body(_))));
+    }
+
+    #[tokio::test]
+    async fn large_bodies_share_a_bound_and_small_ones_do_not_wait() {
+        let reader = reader(1 << 20);
+        let mut headers = HeaderMap::new();
+        headers.insert("content-length", "1000000".parse().unwrap());
+        let max = 10 << 20;
+        let large = || Full::new(Bytes::from(vec![0; 1_000_000]));
+        let first = reader.read(large(), &headers, max, "Op").await.unwrap();
+        let mut second = pin!(reader.read(large(), &headers, max, "Op"));
+        assert!(second.as_mut().now_or_never().is_none());
+        let mut small = HeaderMap::new();
+        small.insert("content-length", "3".parse().unwrap());
+        assert!(reader.read(pieces(&["abc"]), &small, max, "Op").await.is_ok());
+        drop(first);
+        assert_eq!(second.await.unwrap().bytes.len(), 1_000_000);
+    }
 }

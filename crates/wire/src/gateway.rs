@@ -3,7 +3,8 @@
 use crate::{
     BoxError, Call, Connection, Context, Error, HostRoute, RawRequest, RawResponse, Service,
     auth::{self, Authenticator, Proof},
-    body, error,
+    body::{Held, Reader},
+    error,
     error::Lack,
     protocol::Protocol,
     route::{self, Recognised, Router},
@@ -47,15 +48,17 @@ pub struct Settings {
     pub region: Region,
     /// Largest difference between a signature's time and ours, both ways. AWS: 15 minutes.
     pub skew_max: Duration,
-    /// Longest wait for the next piece of a request's body. 60 s.
+    /// Longest wait for the next piece of a request's body. 60 s; a whole body may take 15 minutes.
     pub body_idle_max: Duration,
+    /// Memory in bytes for all bodies above 256 KiB together; requests beyond it wait. 512 MiB.
+    pub body_memory_max: usize,
 }
 
 impl Settings {
     /// With the defaults.
     pub fn new(verify: bool, region: Region) -> Settings {
         let (skew_max, body_idle_max) = (Duration::from_secs(15 * 60), Duration::from_secs(60));
-        Settings { verify, region, skew_max, body_idle_max }
+        Settings { verify, region, skew_max, body_idle_max, body_memory_max: 512 * 1024 * 1024 }
     }
 }
 
@@ -94,15 +97,24 @@ where
     }
 }
 
+/// A handler of the resources of one service label.
+struct Hosted {
+    service: &'static str,
+    body_max: usize,
+    handler: Arc<dyn Handler>,
+}
+
 /// All services behind one endpoint. Built once, then shared.
 pub struct Gateway {
     ports: Ports,
     settings: Settings,
     authenticator: Authenticator,
+    reader: Reader,
     router: Router,
     services: Vec<Arc<dyn Service>>,
     /// Longest path first.
     mounts: Vec<(String, Arc<dyn Handler>)>,
+    hosts: Vec<Hosted>,
     observer: Option<Arc<dyn Observe>>,
 }
 
@@ -111,11 +123,13 @@ impl Gateway {
     pub fn new(ports: Ports, settings: Settings) -> Gateway {
         Gateway {
             authenticator: Authenticator::new(Arc::clone(&ports.credentials), &settings),
+            reader: Reader::new(settings.body_idle_max, settings.body_memory_max),
             ports,
             settings,
             router: Router::default(),
             services: Vec::new(),
             mounts: Vec::new(),
+            hosts: Vec::new(),
             observer: None,
         }
     }
@@ -132,6 +146,14 @@ impl Gateway {
     pub fn mount(mut self, path: &str, handler: impl Handler) -> Gateway {
         self.mounts.push((path.to_owned(), Arc::new(handler)));
         self.mounts.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+        self
+    }
+
+    /// Gives a handler every request whose host name has this service label and a resource before it
+    /// ([`HostRoute`]): `lambda-url`, `execute-api`, `s3-website`. Bodies are bound to `body_max` bytes. Such requests
+    /// are not AWS calls and are not authenticated by the gateway; without a handler they are refused.
+    pub fn mount_host(mut self, service: &'static str, body_max: usize, handler: impl Handler) -> Gateway {
+        self.hosts.push(Hosted { service, body_max, handler: Arc::new(handler) });
         self
     }
 
@@ -192,10 +214,9 @@ impl Gateway {
     {
         let authority = auth::authority(&parts.headers, &parts.uri).to_owned();
         let host = HostRoute::parse(&authority);
-        let idle = self.settings.body_idle_max;
-        if let Some(handler) = self.mounted(parts.uri.path()) {
-            let body = body::read(body, &parts.headers, PLAIN_BODY_MAX, idle, parts.uri.path()).await?;
-            return Ok(handler.handle(raw(parts, body, Vec::new(), host, connection)).await);
+        if let Some((handler, body_max)) = self.mounted(parts.uri.path(), &host) {
+            let held = self.reader.read(body, &parts.headers, body_max, parts.uri.path()).await?;
+            return Ok(handler.handle(raw(parts, held.bytes, Vec::new(), host, connection)).await);
         }
 
         let claim = auth::claim(&parts);
@@ -216,18 +237,19 @@ impl Gateway {
 
         let (recognised, body) = match recognised {
             Recognised::Form { service } => {
-                let body = body::read(body, &parts.headers, PLAIN_BODY_MAX, idle, "query").await?;
-                let recognised = self.by_form(service, &body)?;
+                let held = self.reader.read(body, &parts.headers, PLAIN_BODY_MAX, "query").await?;
+                let recognised = self.by_form(service, &held.bytes)?;
                 seen.note(&recognised, &self.services);
-                (recognised, Ok(body))
+                (recognised, Ok(held))
             }
             recognised => (recognised, Err(body)),
         };
-        let body = match body {
-            Ok(body) => body,
+        // The permit is held until the operation is done with the body.
+        let Held { bytes: body, permit: _permit } = match body {
+            Ok(held) => held,
             Err(body) => {
                 let max = self.body_max(&recognised);
-                body::read(body, &parts.headers, max, idle, seen.operation).await?
+                self.reader.read(body, &parts.headers, max, seen.operation).await?
             }
         };
         let Proof { principal, region, access_key } =
@@ -266,12 +288,19 @@ impl Gateway {
         service.call(operation, call).instrument(span).await
     }
 
-    fn mounted(&self, path: &str) -> Option<&dyn Handler> {
+    /// A handler for the path or the host name, and its bound on bodies.
+    fn mounted(&self, path: &str, host: &HostRoute) -> Option<(&dyn Handler, usize)> {
+        if host.resource.is_some()
+            && let Some(service) = host.service
+            && let Some(hosted) = self.hosts.iter().find(|hosted| hosted.service == service)
+        {
+            return Some((hosted.handler.as_ref(), hosted.body_max));
+        }
         let found = self.mounts.iter().find(|(mount, _)| match mount.ends_with('/') {
             true => path.starts_with(mount.as_str()),
             false => path == mount,
         });
-        found.map(|(_, handler)| handler.as_ref())
+        found.map(|(_, handler)| (handler.as_ref(), PLAIN_BODY_MAX))
     }
 
     fn by_form(&self, service: Option<usize>, body: &[u8]) -> Result<Recognised, Error> {

@@ -85,12 +85,13 @@ impl Router {
     }
 
     /// Recognises by, in this order: `X-Amz-Target`; the service in the credential scope; that in the host name;
-    /// a path of any REST service; `Action`.
+    /// where nothing is signed, a path of any REST service; `Action`.
     pub(crate) fn recognise(&self, head: &Head<'_>) -> Recognised {
         if let Some(target) = head.headers.get("x-amz-target") {
             return self.by_target(&String::from_utf8_lossy(target.as_bytes()), head);
         }
         let host_service = head.host.service;
+        // The scope first: it is what was signed.
         for name in head.scope.into_iter().chain(host_service) {
             let mut found = None;
             for (index, service) in self.services.iter().enumerate().filter(|(_, s)| s.api.name == name) {
@@ -103,9 +104,19 @@ impl Router {
                 return no;
             }
         }
-        let segments = Segments::of(head.path);
-        for (index, service) in self.services.iter().enumerate() {
-            if let Some(hit) = service.by_path(index, head.method, &segments) {
+        // A resource's own host name (a function URL, a bucket) is no endpoint: its paths mean something else.
+        if host_service.is_some() && head.host.resource.is_some() {
+            return Recognised::NoService {
+                service: host_service.map(str::to_owned),
+                operation: format!("{} {}", head.method, shorten(head.path)),
+                protocol: &REST_JSON,
+            };
+        }
+        // What is signed for a service that is not ours is not for any other, whatever its path.
+        if head.scope.is_none() {
+            let segments = Segments::of(head.path);
+            let mut services = self.services.iter().enumerate();
+            if let Some(hit) = services.find_map(|(index, s)| s.by_path(index, head.method, &segments)) {
                 return hit;
             }
         }
@@ -113,7 +124,7 @@ impl Router {
             Some(hit) => hit,
             None => Recognised::NoService {
                 service: head.scope.or(host_service).map(str::to_owned),
-                operation: format!("{} {}", head.method, head.path),
+                operation: format!("{} {}", head.method, shorten(head.path)),
                 protocol: &REST_JSON,
             },
         }
@@ -132,7 +143,7 @@ impl Router {
         }
         Recognised::NoOperation {
             service: index,
-            operation: format!("{} {}", head.method, head.path),
+            operation: format!("{} {}", head.method, shorten(head.path)),
             protocol: service.api.protocols.first().unwrap_or(&REST_JSON),
         }
     }

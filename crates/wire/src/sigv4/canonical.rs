@@ -94,7 +94,7 @@ impl Canonical<'_> {
             first = false;
             write_trimmed(value.as_bytes(), sink);
         }
-        if first && name == "host" {
+        if first && matches!(name, "host" | ":authority") {
             sink.put(self.authority.as_bytes());
         }
     }

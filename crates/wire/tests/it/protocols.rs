@@ -258,6 +258,12 @@ async fn unknown_operations_get_an_error_that_names_them() {
         other.json()["message"],
         "The service dynamodb is not implemented by Neap (DynamoDB_20120810.PutItem)."
     );
+    let rest = ask("GET", "/2025-01-01/things").signed_for("apigateway").to(&toy).await;
+    assert_eq!(rest.error(), (404, "UnknownOperationException".into()));
+    assert_eq!(
+        rest.json()["message"],
+        "The service apigateway is not implemented by Neap (GET /2025-01-01/things)."
+    );
     let action = ask("POST", "/").form("Action=CreateStack&Version=2010-05-15").signed_for("cloudformation");
     let answer = action.to(&toy).await;
     assert_eq!(answer.error(), (400, "InvalidAction".into()));
@@ -307,6 +313,16 @@ async fn mounted_handlers_answer_beside_the_services() {
     assert_eq!(health.json(), json!({ "status": "running" }));
     let below = ask("GET", "/_neap/other/deep?x=1").to(&toy).await;
     assert_eq!((below.status.as_u16(), below.text()), (404, "/_neap/other/deep"));
+}
+
+#[tokio::test]
+async fn resources_with_host_names_of_their_own_are_no_endpoints() {
+    let toy = toy(true);
+    let url = |host| ask("POST", "/2025-01-01/things").body("x").header("host", host);
+    let answer = url("abc.lambda-url.us-east-1.localhost.localstack.cloud:4566").to(&toy).await;
+    assert_eq!((answer.status.as_u16(), answer.text()), (200, "abc POST /2025-01-01/things x"));
+    let other = url("api.execute-api.localhost").signed().to(&toy).await;
+    assert_eq!(other.status, 404);
 }
 
 #[test]

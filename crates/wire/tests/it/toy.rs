@@ -440,6 +440,14 @@ pub fn toy(verify: bool) -> Toy {
         .service(Arc::new(Notes))
         .service(Arc::new(Tokens))
         .service(Arc::new(Objects))
+        .mount_host("lambda-url", 1000, |request: RawRequest| async move {
+            let body = String::from_utf8_lossy(&request.body).into_owned();
+            let id = request.host.resource.unwrap_or_default();
+            RawResponse::text(
+                http::StatusCode::OK,
+                format!("{id} {} {} {body}", request.method, request.uri.path()),
+            )
+        })
         .mount("/_neap/health", |_: RawRequest| async {
             RawResponse::json(http::StatusCode::OK, &serde_json::json!({ "status": "running" }))
         })
