@@ -3,7 +3,7 @@
 
 use crate::{Error, Settings, cgroup, network};
 use cgroup::{Group, Run};
-use network::Network;
+use network::{Network, Nursery};
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec},
     fd::AsFd,
@@ -79,7 +79,10 @@ impl Slots {
         });
         let thread = std::thread::Builder::new().name("neap-slots".into()).spawn({
             let shared = Arc::clone(&shared);
-            move || Keeper { shared, run, pending: Vec::new() }.work()
+            move || {
+                let nursery = Nursery::make();
+                Keeper { shared, run, nursery, pending: Vec::new() }.work();
+            }
         })?;
         Ok(Slots { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -151,6 +154,7 @@ impl Shared {
 struct Keeper {
     shared: Arc<Shared>,
     run: Run,
+    nursery: io::Result<Nursery>,
     pending: Vec<Returned>,
 }
 
@@ -235,13 +239,20 @@ impl Keeper {
         };
         let made = (|| {
             let group = Group::make(&self.run, index).map_err(Error::step("making a cgroup"))?;
-            let network = Network::make().map_err(Error::step("making a network namespace"))?;
+            let network = self.network().map_err(Error::step("making a network namespace"))?;
             Ok(Slot { index, uid: self.shared.uid_first + index, network, group })
         })();
         if made.is_err() {
             self.shared.lock().taken.remove(&index);
         }
         made
+    }
+
+    fn network(&self) -> io::Result<Network> {
+        match &self.nursery {
+            Ok(nursery) => Network::make(nursery),
+            Err(error) => Err(error.kind().into()),
+        }
     }
 
     /// Cleans the slots whose sandboxes are gone; those that cannot be cleaned are dropped.
@@ -253,7 +264,7 @@ impl Keeper {
                 continue;
             }
             let mut slot = self.pending.swap_remove(index).slot;
-            let keep = self.shared.lock().ready.len() < self.shared.prepared_max && clean(&mut slot);
+            let keep = self.shared.lock().ready.len() < self.shared.prepared_max && self.clean(&mut slot);
             let number = slot.index;
             if keep {
                 self.shared.lock().ready.push(slot);
@@ -262,6 +273,31 @@ impl Keeper {
                 self.shared.lock().taken.remove(&number);
             }
         }
+    }
+
+    /// Makes a slot like new; whether that worked.
+    fn clean(&self, slot: &mut Slot) -> bool {
+        match slot.network.is_clean() {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::debug!(slot = slot.index, "a network namespace still has sockets and is given up");
+                match self.network() {
+                    Ok(network) => slot.network = network,
+                    Err(error) => {
+                        tracing::warn!(%error, "no new network namespace");
+                        return false;
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a network namespace could not be looked at");
+                return false;
+            }
+        }
+        slot.group
+            .renew()
+            .inspect_err(|error| tracing::warn!(%error, "a cgroup could not be renewed"))
+            .is_ok()
     }
 
     /// Waits until there is something to do or the time has passed. `None`: it has passed.
@@ -278,28 +314,6 @@ impl Keeper {
         let _ = rustix::io::read(&self.shared.wake, &mut counter);
         (ready > 0).then_some(())
     }
-}
-
-/// Makes a slot like new; whether that worked.
-fn clean(slot: &mut Slot) -> bool {
-    match slot.network.is_clean() {
-        Ok(true) => {}
-        Ok(false) => {
-            tracing::debug!(slot = slot.index, "a network namespace still has sockets and is given up");
-            match Network::make() {
-                Ok(network) => slot.network = network,
-                Err(error) => {
-                    tracing::warn!(%error, "no new network namespace");
-                    return false;
-                }
-            }
-        }
-        Err(error) => {
-            tracing::warn!(%error, "a network namespace could not be looked at");
-            return false;
-        }
-    }
-    slot.group.renew().inspect_err(|error| tracing::warn!(%error, "a cgroup could not be renewed")).is_ok()
 }
 
 /// Whether a pidfd's process is gone.
