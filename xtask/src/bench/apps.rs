@@ -38,7 +38,7 @@ const main = async () => {
   for (;;) {
     let filled = 0;
     do {
-      const read = fs.readSync(0, buffer, filled);
+      const read = fs.readSync(0, buffer, filled, buffer.length - filled, null);
       if (read === 0) process.exit();
       filled += read;
     } while (filled < 4 || filled < 4 + buffer.readUInt32LE(0));

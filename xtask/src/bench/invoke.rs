@@ -14,11 +14,11 @@ use http::Method;
 use serde_json::{Value, json};
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use testkit::{
-    client::Client,
+    client::{Client, Credentials},
     load::{self, Plan},
     node::Node,
     process,
@@ -63,7 +63,7 @@ fn built() -> Outcome<PathBuf> {
     Ok(PathBuf::from(target).join("release/neap"))
 }
 
-pub(super) fn start(neap: &std::path::Path) -> Outcome<Node> {
+pub(super) fn start(neap: &Path) -> Outcome<Node> {
     Node::start(neap, CONFIG).map_err(|error| error.to_string())
 }
 
@@ -122,6 +122,12 @@ struct Target {
     app: Option<App>,
 }
 
+impl Target {
+    fn of(server: &Floor, name: String, floor: Option<usize>) -> Target {
+        Target { name, address: server.address, pid: server.pid(), floor, app: None }
+    }
+}
+
 /// One round of one target.
 struct Round {
     per_second: f64,
@@ -132,32 +138,31 @@ struct Round {
     generator_cpu_us: f64,
 }
 
-fn warm(options: &Options, neap: &std::path::Path) -> Outcome<()> {
+/// The floors alone, for this machine.
+pub(super) fn floors(options: &Options) -> Outcome<()> {
+    println!("## Floors\n");
+    println!("`cargo xtask bench floors`, {} processors, {}.", cpus(), kernel());
+    let echo = Floor::echo()?;
+    let nobody = Credentials { access_key: "AKIA0000000000000000".to_owned(), secret: "secret".to_owned() };
+    let client = Client { address: echo.address, credentials: nobody };
+    let mut targets = vec![Target::of(&echo, "floor: hyper echo".to_owned(), None)];
+    let mut servers = Vec::new();
+    for app in apps(options) {
+        add_floor(app, &mut targets, &mut servers)?;
+    }
+    compare(options, &client, &targets)?;
+    alone(options)
+}
+
+fn warm(options: &Options, neap: &Path) -> Outcome<()> {
     let node = start(neap)?;
     let client = node.client();
     let echo = Floor::echo()?;
-    let mut targets = vec![Target {
-        name: "floor: hyper echo".to_owned(),
-        address: echo.address,
-        pid: echo.pid(),
-        floor: None,
-        app: None,
-    }];
-    let mut floors = Vec::new();
+    let mut targets = vec![Target::of(&echo, "floor: hyper echo".to_owned(), None)];
+    let mut servers = Vec::new();
     for app in apps(options) {
         create(&client, app, function(app), options)?;
-        let mut floor = None;
-        if let Some(server) = Floor::bare_loop(app)? {
-            floor = Some(targets.len());
-            targets.push(Target {
-                name: format!("floor: hyper + bare {} loops", app.name()),
-                address: server.address,
-                pid: server.pid(),
-                floor: Some(0),
-                app: None,
-            });
-            floors.push(server);
-        }
+        let floor = add_floor(app, &mut targets, &mut servers)?;
         targets.push(Target {
             name: format!("Neap, {}", app.name()),
             address: node.address,
@@ -166,6 +171,26 @@ fn warm(options: &Options, neap: &std::path::Path) -> Outcome<()> {
             app: Some(app),
         });
     }
+    compare(options, &client, &targets)?;
+    let memory = process::memory(node.pid());
+    println!(
+        "\nNeap's own process after this: {} MiB resident, {} MiB at most.",
+        mib(memory.resident),
+        mib(memory.peak)
+    );
+    leave(node)?;
+    alone(options)
+}
+
+/// Starts the floor with the handler of `app`, where there is one; returns its place among the targets.
+fn add_floor(app: App, targets: &mut Vec<Target>, servers: &mut Vec<Floor>) -> Outcome<Option<usize>> {
+    let Some(server) = Floor::bare_loop(app)? else { return Ok(None) };
+    targets.push(Target::of(&server, format!("floor: hyper + bare {} loops", app.name()), Some(0)));
+    servers.push(server);
+    Ok(Some(targets.len() - 1))
+}
+
+fn compare(options: &Options, client: &Client, targets: &[Target]) -> Outcome<()> {
     let heads = [
         "what",
         "conn.",
@@ -181,28 +206,29 @@ fn warm(options: &Options, neap: &std::path::Path) -> Outcome<()> {
     ];
     let mut table = Table::new(&heads);
     for connections in CONNECTIONS {
-        measure(options, &client, &targets, connections, &mut table)?;
+        measure(options, client, targets, connections, &mut table)?;
     }
     table.print("Warm invocations, hello in JSON, signed requests");
     println!(
-        "\nRatio: operations per second against the floor with the same handler. CPU: of the server process, then"
+        "\nRatio: operations per second against the floor with the same handler (for that floor: against the echo)."
     );
-    println!("with its child processes, then of the load generator, each per operation.");
-    let mut alone = Table::new(&["bare loop over a socket pair, alone", "events/s", "p50 µs", "p99 µs"]);
+    println!(
+        "CPU: of the server process, then with its child processes, then of the load generator, each per operation."
+    );
+    Ok(())
+}
+
+/// The handlers without any server.
+fn alone(options: &Options) -> Outcome<()> {
+    let mut table = Table::new(&["bare loop over a socket pair", "events/s", "p50 µs", "p99 µs"]);
     for app in apps(options) {
         let Some(spans) = floors::loop_alone(app, options.measured)? else { continue };
         let mean = spans.iter().map(|&us| f64::from(us)).sum::<f64>() / spans.len().max(1) as f64;
         let (p50, p99) = (percentile(&spans, 0.5), percentile(&spans, 0.99));
-        alone.row(&[&app.name(), &thousands(1e6 / mean.max(1.0)), &p50, &p99]);
+        table.row(&[&app.name(), &thousands(1e6 / mean.max(1.0)), &p50, &p99]);
     }
-    alone.print("The handlers without any server");
-    let memory = process::memory(node.pid());
-    println!(
-        "\nNeap's own process after this: {} MiB resident, {} MiB at most.",
-        mib(memory.resident),
-        mib(memory.peak)
-    );
-    leave(node)
+    table.print("The handlers without any server");
+    Ok(())
 }
 
 /// All targets at one number of connections, in alternating rounds; adds a row of medians for each.
@@ -221,6 +247,11 @@ fn measure(
             progress(&format!("{} connections, round {}: {}", connections, round + 1, target.name));
             // Floors take any request; theirs are signed too, so that they parse the same bytes.
             let requests = ring(client, target.app.map_or("floor", function))?;
+            if round == 0 {
+                // Everything that this many connections need is started before the first measurement.
+                let first: Vec<Bytes> = requests.iter().take(connections).cloned().collect();
+                load::burst(target.address, &first).map_err(|error| format!("{}: {error}", target.name))?;
+            }
             let plan = Plan {
                 address: target.address,
                 connections,
@@ -232,6 +263,9 @@ fn measure(
             let (outcome, before, after) = load::run(&plan, counters).map_err(|error| error.to_string())?;
             if let Some(error) = &outcome.first_error {
                 progress(&format!("  an error: {error}"));
+            }
+            if outcome.answers == 0 {
+                return Err(format!("{} answered nothing: {:?}", target.name, outcome.first_error));
             }
             errors[at] += outcome.errors;
             loads[at] = process::load_average();
@@ -269,7 +303,7 @@ fn measure(
     Ok(())
 }
 
-fn idle(options: &Options, neap: &std::path::Path) -> Outcome<()> {
+fn idle(options: &Options, neap: &Path) -> Outcome<()> {
     let mut launches = Vec::new();
     let mut memory = Table::new(&["process of an idle node", "resident MiB", "proportional MiB"]);
     for round in 0..options.launches {
