@@ -20,8 +20,8 @@ pub(crate) struct Code {
     locks: Mutex<HashMap<CodeSha256, Weak<AsyncMutex<()>>>>,
 }
 
-/// Held while a package is added or removed.
-pub(crate) type Hold = OwnedMutexGuard<()>;
+/// Held while a package is added or removed; shared by the parts of an upload.
+pub(crate) type Hold = Arc<OwnedMutexGuard<()>>;
 
 impl Code {
     pub(crate) fn new(blobs: Blobs, packages: Arc<dyn Packages>) -> Code {
@@ -55,11 +55,11 @@ impl Code {
                 }
             }
         };
-        lock.lock_owned().await
+        Arc::new(lock.lock_owned().await)
     }
 
-    /// Stores the package durably.
-    pub(crate) async fn put(&self, code: CodeSha256, zip: Bytes) -> Result<(), store::Error> {
+    /// Stores the package durably. The hold is kept until then: what a later upload finds is durable.
+    pub(crate) async fn put(&self, code: CodeSha256, zip: Bytes, _: Hold) -> Result<(), store::Error> {
         let key = key(code)?;
         match self.blobs.exists(&key).await? {
             true => Ok(()),

@@ -182,17 +182,6 @@ impl Dispatcher {
         }
     }
 
-    /// The function is gone: nothing more of it is claimed.
-    pub fn forget(&mut self, id: &FunctionId) {
-        if let Some(lane) = self.lanes.get_mut(id)
-            && let Stand::Until(at) = lane.stand
-        {
-            self.timers.remove(&(at, id.clone()));
-            lane.stand = Stand::Aside { more: false };
-        }
-        self.forget_if_idle(id);
-    }
-
     /// When to call [`Dispatcher::next`] again if nothing else happens; `None`: not before something happens.
     pub fn wake_at(&self) -> Option<Timestamp> {
         if self.running >= self.bounds.node_max {

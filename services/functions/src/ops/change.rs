@@ -13,7 +13,7 @@ use crate::{
         settings,
         states::{Shown, configuration, state_word},
     },
-    model::{Condition, Deployment, FunctionId, VersionRecord},
+    model::{Condition, Configuration, Deployment, FunctionId, VersionRecord},
 };
 use base::VersionKey;
 use wire::Context;
@@ -100,33 +100,48 @@ impl Functions {
             names::unqualified(asker, &input.function_name, Form::Plain)
         })?;
         let wanted = input.wanted();
-        let (revision, deployment, now) = (self.fresh_id(), self.fresh_id(), self.now());
-        let catalog = std::sync::Arc::clone(&self.catalog);
-        let (record, retired) = self
+        let (record, retired) = loop {
+            let before = self.latest_to_change(&id, input.revision_id.as_deref()).await?;
+            let configured = settings::update(&before.deployment.configuration, &wanted, id.account)?;
+            let support =
+                self.catalog.check(&configured.runtime, &configured.architecture, &configured.handler)?;
+            if let Some(changed) = self.reconfigure(before, configured, support.warning).await? {
+                break changed;
+            }
+        };
+        self.changed(&record, retired);
+        Ok(configuration(&record, id.arn(), Shown::Whole))
+    }
+
+    /// Puts a configuration in place of `before`'s; `None` if `before` is no longer what there is.
+    async fn reconfigure(
+        &self,
+        before: VersionRecord,
+        configured: Configuration,
+        note: Option<String>,
+    ) -> Result<Option<(VersionRecord, Option<VersionKey>)>, Error> {
+        let same = configured.runs_like(&before.deployment.configuration);
+        let next = Deployment {
+            id: if same { before.deployment.id } else { self.fresh_id() },
+            configuration: configured,
+            ..before.deployment.clone()
+        };
+        let mut after =
+            VersionRecord { revision: self.fresh_id(), modified: self.now(), note, ..before.clone() };
+        replace(&mut after, next, before.condition == Condition::Active);
+        let retired = retired(&before, &after);
+        let written = self
             .db
             .write(move |tx| {
-                let (_, mut latest) = data::function_and_latest(tx, &id)?;
-                check_changeable(&latest, input.revision_id.as_deref())?;
-                let before = latest.clone();
-                let configured = settings::update(&before.deployment.configuration, &wanted, id.account)?;
-                latest.note = catalog
-                    .check(&configured.runtime, &configured.architecture, &configured.handler)?
-                    .warning;
-                let same = configured.runs_like(&before.deployment.configuration);
-                let next = Deployment {
-                    id: if same { before.deployment.id } else { deployment },
-                    configuration: configured,
-                    ..before.deployment.clone()
-                };
-                (latest.revision, latest.modified) = (revision, now);
-                replace(&mut latest, next, before.condition == Condition::Active);
-                data::put_version(tx, &latest)?;
-                Ok::<_, Error>((latest.clone(), retired(&before, &latest)))
+                let (_, latest) = data::function_and_latest(tx, &before.id)?;
+                if latest != before {
+                    return Ok::<_, Error>(None);
+                }
+                data::put_version(tx, &after)?;
+                Ok(Some(after.clone()))
             })
             .await?;
-        self.changed(&record, retired);
-        let arn = record.id.arn();
-        Ok(configuration(&record, arn, Shown::Whole))
+        Ok(written.map(|record| (record, retired)))
     }
 
     /// `$LATEST` as it is, if a change is possible at all: saves the upload where the outcome is known.

@@ -29,9 +29,9 @@ impl Functions {
         let hold = self.code.hold(code).await;
         let now = self.now();
         self.db.write(move |tx| data::touch_package(tx, code, now)).await?;
-        let unpacking = self.code.unpack(zip.clone(), hold);
+        let unpacking = self.code.unpack(zip.clone(), hold.clone());
         let limited = tokio::time::timeout(self.settings.unpack_wait.duration(), unpacking);
-        let (stored, unpacked) = tokio::join!(self.code.put(code, zip), limited);
+        let (stored, unpacked) = tokio::join!(self.code.put(code, zip, hold), limited);
         let ready = match unpacked {
             Err(_still_at_it) => false,
             Ok(Ok(Ok(()))) => true,
@@ -64,7 +64,7 @@ pub(crate) async fn settle_code(functions: &Functions, code: CodeSha256) -> Resu
                     _ => None,
                 };
                 record.condition =
-                    states::settle(record.condition, outcome.as_ref().map(|()| ()).map_err(|e| &**e));
+                    states::settle(record.condition, outcome.as_ref().copied().map_err(|e| &**e));
                 data::put_version(tx, &record)?;
                 settled.push((record.id, replaced));
             }

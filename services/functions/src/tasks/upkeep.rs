@@ -9,8 +9,12 @@ const PAGE: i64 = 500;
 
 pub(super) async fn run(functions: Arc<Functions>, stop: impl Future<Output = ()> + Send) {
     let mut stop = pin!(stop);
-    let work = async {
+    let catch_up = async {
         logged("packages on this node", unpack_referenced(&functions).await);
+        logged("stray packages", sweep_strays(&functions).await);
+        std::future::pending::<()>().await;
+    };
+    let work = async {
         loop {
             logged("pending versions", settle(&functions).await);
             logged("unreferenced packages", sweep(&functions).await);
@@ -24,6 +28,7 @@ pub(super) async fn run(functions: Arc<Functions>, stop: impl Future<Output = ()
     tokio::select! {
         () = &mut stop => {}
         () = work => {}
+        () = catch_up => {}
     }
 }
 
@@ -61,8 +66,7 @@ async fn settle(functions: &Functions) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes packages that nobody has referenced for a while, and blobs that no row knows: leftovers of a removal that
-/// was interrupted.
+/// Removes packages that nobody has referenced for a while.
 async fn sweep(functions: &Functions) -> Result<(), Error> {
     let grace = i64::try_from(functions.settings.package_grace.0).unwrap_or(i64::MAX);
     let before = Timestamp(functions.now().0.saturating_sub(grace));
@@ -72,15 +76,17 @@ async fn sweep(functions: &Functions) -> Result<(), Error> {
             remove(functions, *code, before).await?;
         }
         if codes.is_empty() {
-            break;
+            return Ok(());
         }
     }
+}
+
+/// After a start: removes blobs that no row knows, leftovers of a removal that was interrupted.
+async fn sweep_strays(functions: &Functions) -> Result<(), Error> {
     for code in functions.code.stored().await? {
+        let hold = functions.code.hold(code).await;
         if !functions.db.read(move |tx| data::package_known(tx, code)).await? {
-            let hold = functions.code.hold(code).await;
-            if !functions.db.read(move |tx| data::package_known(tx, code)).await? {
-                functions.code.remove(code, &hold).await?;
-            }
+            functions.code.remove(code, &hold).await?;
         }
     }
     Ok(())

@@ -1,0 +1,11 @@
+//! The service behind a gateway in this process, over fakes of its ports and a database of its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod control;
+mod events;
+mod growth;
+mod invoke;
+mod packages;
+mod support;
+mod versions;
