@@ -3,7 +3,7 @@
 use crate::{
     failure::Failure,
     frames::Event,
-    journal::{self, Ended, Entry, Journal, Status, Tail},
+    journal::{self, Ended, Entry, Journal, Status},
     link::Said,
     process::{NotReady, Process, Recipe},
 };
@@ -226,7 +226,7 @@ impl Room {
             first: None,
         };
         let seat = std::mem::replace(&mut *self.lock(&self.seat), Seat::Busy);
-        self.journal.add(Entry::Start { at, id: turn.call.request_id });
+        self.journal.start(at, turn.call.request_id, turn.call.tail);
         let (mut process, memory) = match seat {
             Seat::Idle { process, frozen, memory, .. } => {
                 if frozen && let Err(error) = process.sandbox.thaw() {
@@ -489,11 +489,7 @@ impl Room {
             outcome: outcome.err().map_or(Outcome::Success, Failure::outcome),
             waited: turn.call.waited,
         });
-        turn.call.tail.then(|| {
-            let mut tail = Tail::default();
-            self.journal.flush_with_tail(&mut tail);
-            tail.into_bytes()
-        })
+        turn.call.tail.then(|| self.journal.take_tail())
     }
 
     /// Ends the environment, whatever it does.

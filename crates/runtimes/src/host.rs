@@ -54,6 +54,8 @@ struct Remembered {
     executable: PathBuf,
     size: u64,
     modified: i64,
+    /// The question.
+    probe: String,
     /// `None`: it is not a usable interpreter.
     interpreter: Option<Interpreter>,
 }
@@ -78,7 +80,7 @@ impl Prober {
         if self.changed
             && let Ok(bytes) = serde_json::to_vec(&self.known)
         {
-            let new = self.file.with_extension("new");
+            let new = self.file.with_extension(format!("{}.new", std::process::id()));
             if fs::write(&new, bytes).and_then(|()| fs::rename(&new, &self.file)).is_err() {
                 tracing::debug!(file = %self.file.display(), "interpreters found could not be remembered");
             }
@@ -118,7 +120,8 @@ impl Prober {
     fn ask(&mut self, executable: &Path, probe: &[&str]) -> Option<Interpreter> {
         let data = fs::metadata(executable).ok()?;
         let (size, modified) = (data.len(), data.mtime());
-        let same = |one: &Remembered| one.executable == executable;
+        let question = probe.join("\n");
+        let same = |one: &Remembered| one.executable == executable && one.probe == question;
         if let Some(known) =
             self.known.iter().find(|one| same(one) && one.size == size && one.modified == modified)
         {
@@ -134,11 +137,12 @@ impl Prober {
                     details: lines.map(str::to_owned).collect(),
                 })
             });
-        self.known.retain(|one| !same(one));
+        self.known.retain(|one| one.executable != executable || one.probe != question);
         self.known.push(Remembered {
             executable: executable.to_path_buf(),
             size,
             modified,
+            probe: question,
             interpreter: interpreter.clone(),
         });
         self.changed = true;

@@ -111,7 +111,14 @@ pub(crate) struct Journal {
     stream: String,
     runtime_version: String,
     sink: Arc<dyn LogSink>,
-    waiting: Mutex<Vec<Entry>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    entries: Vec<Entry>,
+    /// Collects while an invocation runs whose caller wants it.
+    tail: Option<Tail>,
 }
 
 impl Journal {
@@ -121,7 +128,7 @@ impl Journal {
         runtime_version: String,
         sink: Arc<dyn LogSink>,
     ) -> Journal {
-        Journal { spec, stream, runtime_version, sink, waiting: Mutex::new(Vec::new()) }
+        Journal { spec, stream, runtime_version, sink, waiting: Mutex::default() }
     }
 
     /// Name of the stream.
@@ -129,13 +136,20 @@ impl Journal {
         &self.stream
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Appends an entry.
     pub(crate) fn add(&self, entry: Entry) {
-        self.lock().push(entry);
+        self.lock().entries.push(entry);
+    }
+
+    /// Appends the start of an invocation; `tail`: [`Journal::take_tail`] will be called at its end.
+    pub(crate) fn start(&self, at: Timestamp, id: RequestId, tail: bool) {
+        let mut waiting = self.lock();
+        waiting.entries.push(Entry::Start { at, id });
+        waiting.tail = tail.then(Tail::default);
     }
 
     /// Appends the function's lines; when many wait, they leave.
@@ -145,8 +159,8 @@ impl Journal {
         }
         let many = {
             let mut waiting = self.lock();
-            waiting.extend(lines.drain(..).map(Entry::Line));
-            waiting.len() >= WAITING_MAX
+            waiting.entries.extend(lines.drain(..).map(Entry::Line));
+            waiting.entries.len() >= WAITING_MAX
         };
         if many {
             self.flush();
@@ -157,27 +171,30 @@ impl Journal {
     pub(crate) fn flush(&self) {
         // Held while appending, so that two flushes cannot swap their order.
         let mut waiting = self.lock();
-        if waiting.is_empty() {
-            return;
-        }
-        let mut events = Vec::with_capacity(waiting.len() + 2);
-        for entry in waiting.drain(..) {
-            self.format(entry, &mut events);
-        }
-        self.append(events);
+        self.send_off(&mut waiting);
     }
 
-    /// The same, and the end of what was written since the last `START`.
-    pub(crate) fn flush_with_tail(&self, tail: &mut Tail) {
+    /// The same, and the end of what was written since the last [`Journal::start`] that wanted it.
+    pub(crate) fn take_tail(&self) -> Bytes {
         let mut waiting = self.lock();
-        let mut events = Vec::with_capacity(waiting.len() + 2);
-        for entry in waiting.drain(..) {
-            if matches!(entry, Entry::Start { .. }) {
+        self.send_off(&mut waiting);
+        waiting.tail.take().unwrap_or_default().into_bytes()
+    }
+
+    fn send_off(&self, waiting: &mut Waiting) {
+        let Waiting { entries, tail } = waiting;
+        let mut events = Vec::with_capacity(entries.len() + 2);
+        for entry in entries.drain(..) {
+            if matches!(entry, Entry::Start { .. })
+                && let Some(tail) = tail
+            {
                 tail.clear();
             }
             let from = events.len();
             self.format(entry, &mut events);
-            events[from..].iter().for_each(|event| tail.push(&event.message));
+            if let Some(tail) = tail {
+                events[from..].iter().for_each(|event| tail.push(&event.message));
+            }
         }
         self.append(events);
     }
@@ -414,7 +431,7 @@ fn civil(at: Timestamp, format: &str) -> String {
 
 /// The last [`base::limits::LOG_TAIL_MAX`] of what is pushed, cut at a line's start where possible.
 #[derive(Default)]
-pub(crate) struct Tail {
+struct Tail {
     text: Vec<u8>,
 }
 
@@ -433,7 +450,7 @@ impl Tail {
         }
     }
 
-    pub(crate) fn into_bytes(mut self) -> Bytes {
+    fn into_bytes(mut self) -> Bytes {
         if self.text.len() > Tail::MAX {
             self.text.drain(..self.text.len() - Tail::MAX);
             // Not in the middle of a character.
@@ -508,12 +525,16 @@ mod tests {
         let sink = Arc::new(Memory::default());
         let journal = Journal::new(spec(format), "s".into(), "python:3.12".into(), sink.clone());
         for entry in entries {
-            journal.add(entry);
+            match entry {
+                Entry::Start { at, id } => journal.start(at, id, true),
+                other => journal.add(other),
+            }
+            // When entries leave does not matter.
+            journal.flush();
         }
-        let mut tail = Tail::default();
-        journal.flush_with_tail(&mut tail);
+        let tail = journal.take_tail();
         let lines = sink.0.lock().unwrap().clone();
-        (lines, String::from_utf8(tail.into_bytes().to_vec()).unwrap())
+        (lines, String::from_utf8(tail.to_vec()).unwrap())
     }
 
     fn story() -> Vec<Entry> {

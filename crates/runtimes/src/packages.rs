@@ -15,8 +15,23 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Names of folders that are not packages (yet, or any more) begin with this; removed at start.
-const HALF_DONE: &str = ".half-";
+/// Names of folders that are not there (yet, or any more) begin with this, followed by the process that works on them.
+pub(crate) const HALF_DONE: &str = ".half-";
+
+/// Removes what processes that are gone have left half-done in `folder`.
+pub(crate) fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(HALF_DONE)) else { continue };
+        let owner = rest.split('-').next().unwrap_or_default();
+        let own = owner == std::process::id().to_string();
+        if own || !Path::new("/proc").join(owner).exists() {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
 
 /// The folder of packages.
 pub(crate) struct Store {
@@ -29,12 +44,7 @@ impl Store {
     /// Opens the folder, making it if it is missing, and removes what is half-done.
     pub(crate) fn open(folder: PathBuf) -> io::Result<Store> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_name().as_encoded_bytes().starts_with(HALF_DONE.as_bytes()) {
-                fs::remove_dir_all(entry.path())?;
-            }
-        }
+        sweep(&folder)?;
         Ok(Store { folder, limits: Limits::default(), next: AtomicU64::new(0) })
     }
 
@@ -150,7 +160,7 @@ mod tests {
         assert!(store.unpack(&archive(&[("../x", "")])).is_err());
         assert!(store.unpack(&Bytes::from_static(b"no")).is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        fs::create_dir_all(folder.path().join(".half-1-1/deep")).unwrap();
+        fs::create_dir_all(folder.path().join(".half-4194305-1/deep")).unwrap();
         Store::open(folder.path().to_path_buf()).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }

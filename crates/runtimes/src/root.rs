@@ -143,12 +143,7 @@ impl Roots {
     /// Opens the folder, making it if it is missing, and removes what is half-done.
     pub(crate) fn open(folder: PathBuf) -> io::Result<Roots> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_name().as_encoded_bytes().starts_with(b".half-") {
-                fs::remove_dir_all(entry.path())?;
-            }
-        }
+        crate::packages::sweep(&folder)?;
         Ok(Roots { folder, next: AtomicU64::new(0) })
     }
 
