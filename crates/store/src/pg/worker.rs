@@ -161,7 +161,8 @@ fn commit(session: &mut Session, purpose: Purpose, shared: &Shared) -> (Attempt,
         }
         (_, _, error) => Attempt::Failed(error),
     };
-    (attempt, finish(session, trouble))
+    // A commit that fails has ended the transaction.
+    (attempt, trouble)
 }
 
 /// Rolls back what is left of a transaction; a connection on which that fails is lost.
