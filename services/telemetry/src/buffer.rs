@@ -67,7 +67,7 @@ pub(crate) struct Appended {
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     pub(crate) streams: Vec<(StreamKey, Vec<Event>)>,
-    bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Buffer {

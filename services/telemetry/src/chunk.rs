@@ -32,7 +32,8 @@ pub(crate) enum Corrupt {
 }
 
 /// Packs `events`, in any order, into chunks.
-pub(crate) fn pack(mut events: Vec<Event>) -> io::Result<Vec<NewChunk>> {
+pub(crate) fn pack(events: &[Event]) -> io::Result<Vec<NewChunk>> {
+    let mut events: Vec<&Event> = events.iter().collect();
     events.sort_by_key(|event| event.position);
     let mut chunks = Vec::new();
     let mut rest = events.as_slice();
@@ -54,7 +55,7 @@ pub(crate) fn pack(mut events: Vec<Event>) -> io::Result<Vec<NewChunk>> {
     Ok(chunks)
 }
 
-fn encode(events: &[Event]) -> io::Result<NewChunk> {
+fn encode(events: &[&Event]) -> io::Result<NewChunk> {
     let mut body = ZlibEncoder::new(vec![FORMAT], Compression::fast());
     let mut head = Vec::with_capacity(32);
     let mut before = Position::default();
@@ -143,16 +144,16 @@ mod tests {
     #[test]
     fn chunks_are_closed_by_size_and_span() {
         let long = "x".repeat(CHUNK_BYTES / 2 + 1);
-        let chunks = pack(vec![event(1, 1, &long), event(2, 2, &long), event(3, 3, "y")]).unwrap();
+        let chunks = pack(&[event(1, 1, &long), event(2, 2, &long), event(3, 3, "y")]).unwrap();
         assert_eq!(chunks.iter().map(|chunk| chunk.events).collect::<Vec<_>>(), [1, 2]);
-        let chunks = pack(vec![event(CHUNK_SPAN_MS + 1, 2, "b"), event(0, 1, "a")]).unwrap();
+        let chunks = pack(&[event(CHUNK_SPAN_MS + 1, 2, "b"), event(0, 1, "a")]).unwrap();
         assert_eq!(
             chunks.iter().map(|chunk| (chunk.first.at, chunk.last)).collect::<Vec<_>>(),
             [(0, 0), (3_600_001, 3_600_001)]
         );
         let huge = "z".repeat(CHUNK_BYTES * 4);
-        assert_eq!(unpack(&pack(vec![event(1, 1, &huge)]).unwrap()[0].body).unwrap()[0].message, huge);
-        assert!(pack(Vec::new()).unwrap().is_empty());
+        assert_eq!(unpack(&pack(&[event(1, 1, &huge)]).unwrap()[0].body).unwrap()[0].message, huge);
+        assert!(pack(&[]).unwrap().is_empty());
     }
 
     proptest! {
@@ -165,7 +166,7 @@ mod tests {
                     message,
                 }).collect::<Vec<_>>()),
         ) {
-            let chunks = pack(events.clone()).unwrap();
+            let chunks = pack(&events).unwrap();
             let back: Vec<Event> = chunks.iter().flat_map(|chunk| unpack(&chunk.body).unwrap()).collect();
             events.sort_by_key(|event| event.position);
             prop_assert_eq!(back, events);

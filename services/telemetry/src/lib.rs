@@ -92,7 +92,7 @@ pub(crate) struct Inner {
     counting: meter::Counting,
     metrics: metrics::Metrics,
     /// A batch whose commit is not known to have succeeded.
-    logs_kept: Mutex<Option<Arc<tasks::LogBatch>>>,
+    logs_kept: Mutex<Option<tasks::LogBatch>>,
     usage_kept: Mutex<Option<Arc<meter::Batch>>>,
     /// Something waits to be flushed.
     logs_wait: Notify,

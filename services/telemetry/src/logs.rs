@@ -303,7 +303,7 @@ impl Logs {
             .take(accepted.len())
             .map(|((at, message), seq)| Event { position: Position { at, seq }, ingested: now.0, message })
             .collect();
-        let chunks = chunk::pack(accepted).map_err(|error| store::Error::decode("log events", error))?;
+        let chunks = chunk::pack(&accepted).map_err(|error| store::Error::decode("log events", error))?;
         self.0
             .db
             .write(move |tx| {

@@ -7,9 +7,9 @@ use prometheus_client::{
     registry::Registry,
 };
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fmt,
-    sync::{Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
 };
 
 /// Functions with series of their own; the rest is counted together as `_other`.
@@ -57,12 +57,22 @@ struct FunctionPhase {
     phase: &'static str,
 }
 
+/// One function's series without further labels.
+struct Series {
+    labels: Function,
+    invocations: Counter,
+    throttles: Counter,
+    billed: Counter,
+    duration: Histogram,
+    cold_starts: Counter,
+}
+
 type GaugeFamily = Family<Vec<(String, String)>, PrometheusGauge<f64, AtomicU64>>;
 
 pub(crate) struct Metrics {
     registry: Registry,
-    /// Functions that have series of their own.
-    known: Mutex<HashSet<(AccountId, Region, FunctionName)>>,
+    /// Series of each function, found once.
+    functions: Mutex<HashMap<(AccountId, Region, FunctionName), Arc<Series>>>,
     invocations: Family<Function, Counter>,
     errors: Family<FunctionError, Counter>,
     throttles: Family<Function, Counter>,
@@ -82,7 +92,7 @@ impl Metrics {
         let phases: fn() -> Histogram = || Histogram::new(PHASE_BUCKETS);
         let mut metrics = Metrics {
             registry: Registry::default(),
-            known: Mutex::default(),
+            functions: Mutex::default(),
             invocations: Family::default(),
             errors: Family::default(),
             throttles: Family::default(),
@@ -138,35 +148,50 @@ impl Metrics {
         metrics
     }
 
-    fn labels(&self, account: AccountId, region: &Region, name: &FunctionName) -> Function {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+    fn series(&self, account: AccountId, region: &Region, name: &FunctionName) -> Arc<Series> {
+        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = functions.len() < FUNCTIONS_MAX;
         let key = (account, region.clone(), name.clone());
-        let own = known.contains(&key) || (known.len() < FUNCTIONS_MAX && known.insert(key));
-        Function {
+        if let Some(series) = functions.get(&key) {
+            return Arc::clone(series);
+        }
+        let labels = Function {
             account: account.to_string(),
             region: region.to_string(),
-            function: if own { name.to_string() } else { "_other".to_owned() },
+            function: if room { name.to_string() } else { "_other".to_owned() },
+        };
+        let series = Arc::new(Series {
+            invocations: self.invocations.get_or_create_owned(&labels),
+            throttles: self.throttles.get_or_create_owned(&labels),
+            billed: self.billed.get_or_create_owned(&labels),
+            duration: self.duration.get_or_create_owned(&labels),
+            cold_starts: self.cold_starts.get_or_create_owned(&labels),
+            labels,
+        });
+        if room {
+            functions.insert(key, Arc::clone(&series));
         }
+        series
     }
 
     pub(crate) fn record(&self, record: &InvocationRecord) {
-        let labels = self.labels(record.key.account, &record.key.region, &record.key.name);
-        self.invocations.get_or_create(&labels).inc();
-        self.billed.get_or_create(&labels).inc_by(record.billed.0);
-        self.duration.get_or_create(&labels).observe(seconds(record.run));
+        let series = self.series(record.key.account, &record.key.region, &record.key.name);
+        series.invocations.inc();
+        series.billed.inc_by(record.billed.0);
+        series.duration.observe(seconds(record.run));
         if let Some(kind) = error_kind(record.outcome) {
-            let Function { account, region, function } = labels.clone();
+            let Function { account, region, function } = series.labels.clone();
             self.errors.get_or_create(&FunctionError { account, region, function, kind }).inc();
         }
         if let Some(phases) = record.cold {
-            self.cold_starts.get_or_create(&labels).inc();
+            series.cold_starts.inc();
             for (phase, took) in [
                 ("queue", phases.queue),
                 ("sandbox", phases.sandbox),
                 ("boot", phases.boot),
                 ("init", phases.init),
             ] {
-                let Function { account, region, function } = labels.clone();
+                let Function { account, region, function } = series.labels.clone();
                 let labels = FunctionPhase { account, region, function, phase };
                 self.phases.get_or_create(&labels).observe(seconds(took));
             }
@@ -174,7 +199,7 @@ impl Metrics {
     }
 
     pub(crate) fn throttled(&self, account: AccountId, region: &Region, name: &FunctionName) {
-        self.throttles.get_or_create(&self.labels(account, region, name)).inc();
+        self.series(account, region, name).throttles.inc();
     }
 
     /// All of it, and `gauges`, in the OpenMetrics text format.

@@ -3,7 +3,13 @@
 //! Each loop sleeps until there is something to do: an idle node is not woken. Every step may be repeated, and may run on
 //! several nodes at once.
 
-use crate::{Inner, data, logic::DAY_MS, model::NewChunk};
+use crate::{
+    Inner,
+    buffer::Taken,
+    chunk, data,
+    logic::DAY_MS,
+    model::{NewChunk, StreamKey},
+};
 use base::Timestamp;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use store::{Commit, Error, Tx};
@@ -17,7 +23,7 @@ const CLEAR_ROWS: i64 = 200;
 /// Expired events are searched this often; they are hidden at once.
 const CLEAR_EVERY: Duration = Duration::from_secs(60);
 /// A chunk with fewer bytes of messages is worth merging with its neighbours.
-const SMALL_BYTES: i64 = (crate::chunk::CHUNK_BYTES / 4) as i64;
+const SMALL_BYTES: i64 = (chunk::CHUNK_BYTES / 4) as i64;
 /// Small chunks of one stream that are merged at least, and at most in one transaction.
 const SMALL_MIN: usize = 32;
 const SMALL_MAX: i64 = 256;
@@ -27,15 +33,22 @@ const FRAGMENTED_MAX: i64 = 500;
 const FRAGMENTED_EVERY: u64 = 30;
 /// An instance that has not flushed for so long has no batch on its way.
 const FORGET_INSTANCES_MS: i64 = 30 * DAY_MS;
+/// A batch up to this size is compressed where it is, in about a millisecond.
+const PACK_INLINE_BYTES: usize = 128 * 1024;
 /// Flushes tried at shutdown.
 const LAST_ATTEMPTS: u32 = 3;
 
-/// Log events packed for the store, kept until they are there.
-#[derive(Debug)]
-pub(crate) struct LogBatch {
-    pub(crate) taken: crate::buffer::Taken,
-    pub(crate) streams: Vec<(crate::model::StreamKey, Vec<NewChunk>)>,
+/// Log events on their way to the store, kept until they are known to be there.
+#[derive(Clone, Debug)]
+pub(crate) enum LogBatch {
+    /// As they came.
+    Taken(Arc<Taken>),
+    /// Compressed, and perhaps already stored by an attempt whose outcome is unknown.
+    Packed(Arc<Taken>, Arc<Packed>),
 }
+
+/// Chunks by stream.
+pub(crate) type Packed = Vec<(StreamKey, Vec<NewChunk>)>;
 
 /// What is flushed.
 #[derive(Clone, Copy, Debug)]
@@ -101,35 +114,26 @@ impl Inner {
     /// Cancel-safe: a batch that has been taken is kept until its commit is known; storing it twice adds nothing.
     pub(crate) async fn flush_logs(&self) -> Result<(), Error> {
         let mut kept = self.logs_kept.lock().await;
-        // Twice at most: a batch left over from a failed attempt, then what has come since.
-        while let Some(batch) = kept.take().or_else(|| self.take_logs()) {
-            *kept = Some(Arc::clone(&batch));
+        // A batch left over from a failed attempt first, then what has come since.
+        loop {
+            let (taken, packed) = match kept.clone() {
+                Some(LogBatch::Packed(taken, packed)) => (taken, packed),
+                Some(LogBatch::Taken(taken)) => {
+                    let packed = Arc::new(pack(&taken).await);
+                    *kept = Some(LogBatch::Packed(Arc::clone(&taken), Arc::clone(&packed)));
+                    (taken, packed)
+                }
+                None if self.buffer.is_empty() => return Ok(()),
+                None => {
+                    *kept = Some(LogBatch::Taken(Arc::new(self.buffer.take(self.clock.now()))));
+                    continue;
+                }
+            };
             let now = self.clock.now();
-            let writing = Arc::clone(&batch);
-            self.db.write_at(Commit::Written, move |tx| store_logs(tx, &writing, now)).await?;
-            self.buffer.settle(&batch.taken);
+            self.db.write_at(Commit::Written, move |tx| store_logs(tx, &packed, now)).await?;
+            self.buffer.settle(&taken);
             *kept = None;
         }
-        Ok(())
-    }
-
-    fn take_logs(&self) -> Option<Arc<LogBatch>> {
-        if self.buffer.is_empty() {
-            return None;
-        }
-        let mut taken = self.buffer.take(self.clock.now());
-        let streams = std::mem::take(&mut taken.streams)
-            .into_iter()
-            .filter_map(|(key, events)| match crate::chunk::pack(events) {
-                Ok(chunks) => Some((key, chunks)),
-                Err(error) => {
-                    // Compression into memory does not fail; if it does, these events are lost and that is said.
-                    tracing::error!(%error, group = key.group, stream = key.stream, "log events cannot be packed");
-                    None
-                }
-            })
-            .collect();
-        Some(Arc::new(LogBatch { taken, streams }))
     }
 
     /// Stores all invocations recorded before the call, durably and exactly once.
@@ -198,9 +202,32 @@ impl Inner {
     }
 }
 
-fn store_logs(tx: &mut Tx<'_>, batch: &LogBatch, now: Timestamp) -> Result<(), Error> {
+/// Compresses a batch; a large one on a thread where it keeps nobody waiting.
+async fn pack(taken: &Arc<Taken>) -> Packed {
+    if taken.bytes > PACK_INLINE_BYTES {
+        let shared = Arc::clone(taken);
+        if let Ok(packed) = tokio::task::spawn_blocking(move || pack_now(&shared)).await {
+            return packed;
+        }
+    }
+    pack_now(taken)
+}
+
+fn pack_now(taken: &Taken) -> Packed {
+    let packed = taken.streams.iter().filter_map(|(key, events)| match chunk::pack(events) {
+        Ok(chunks) => Some((key.clone(), chunks)),
+        Err(error) => {
+            // Compression into memory does not fail; if it does, these events are lost and that is said.
+            tracing::error!(%error, group = key.group, stream = key.stream, "log events cannot be packed");
+            None
+        }
+    });
+    packed.collect()
+}
+
+fn store_logs(tx: &mut Tx<'_>, packed: &Packed, now: Timestamp) -> Result<(), Error> {
     let mut groups = HashMap::new();
-    for (key, chunks) in &batch.streams {
+    for (key, chunks) in packed {
         let place = (key.account, &key.region, key.group.as_str());
         let group = match groups.get(&place) {
             Some(group) => *group,
@@ -224,7 +251,7 @@ fn store_logs(tx: &mut Tx<'_>, batch: &LogBatch, now: Timestamp) -> Result<(), E
     Ok(())
 }
 
-fn ensure_group(tx: &mut Tx<'_>, key: &crate::model::StreamKey, now: Timestamp) -> Result<i64, Error> {
+fn ensure_group(tx: &mut Tx<'_>, key: &StreamKey, now: Timestamp) -> Result<i64, Error> {
     if let Some(group) = data::group_find(tx, key.account, &key.region, &key.group)? {
         return Ok(group.id);
     }
@@ -246,9 +273,9 @@ fn merge_stream(tx: &mut Tx<'_>, stream: i64) -> Result<bool, Error> {
     }
     let mut events = Vec::new();
     for chunk in &small {
-        events.extend(crate::chunk::unpack(&chunk.body).map_err(|error| Error::decode("log chunk", error))?);
+        events.extend(chunk::unpack(&chunk.body).map_err(|error| Error::decode("log chunk", error))?);
     }
-    let merged = crate::chunk::pack(events).map_err(|error| Error::decode("log events", error))?;
+    let merged = chunk::pack(&events).map_err(|error| Error::decode("log events", error))?;
     // Spread over so much time that nothing can be merged: leave it, or it would be tried for ever.
     if merged.len() > small.len() / 2 {
         return Ok(false);
