@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Credentials(Credentials),
     /// Print a completion script for a shell.
     Completions(Completions),
+    /// Print the list of AWS operations that work, as Markdown.
+    Operations,
 }
 
 /// Where a node listens and keeps its data.

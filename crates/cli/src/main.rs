@@ -55,6 +55,10 @@ fn run(command: Command, output: Output) -> Result<Ending, Error> {
         Command::Cost(arguments) => on(client_runtime()?, commands::cost::run(arguments, output)),
         Command::Doctor(arguments) => commands::doctor::run(&arguments, output),
         Command::Credentials(arguments) => commands::credentials::run(&arguments, output),
+        Command::Operations => {
+            output.line(server::operations().trim_end());
+            Ok(Ending::Success)
+        }
         Command::Completions(arguments) => Ok(commands::completions::run(&arguments)),
     }
 }

@@ -15,6 +15,7 @@ use crate::{
 use serde::Serialize;
 use std::{
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -37,6 +38,7 @@ pub(crate) async fn run(arguments: args::Deploy, output: Output) -> Result<Endin
         },
         cache: cache_folder(&Process),
         fresh: arguments.fresh,
+        tools: Arc::default(),
     };
     let progress = Progress::new(output);
     let begun = Instant::now();
@@ -61,6 +63,8 @@ pub(crate) struct Order {
     pub(crate) cache: PathBuf,
     /// Install them anew.
     pub(crate) fresh: bool,
+    /// What is known of this machine; kept between deployments.
+    pub(crate) tools: Arc<HostTools>,
 }
 
 /// What a deployment did.
@@ -120,7 +124,7 @@ async fn package(order: Order, progress: Progress) -> Result<Package, Error> {
             cache: &order.cache,
             fresh: order.fresh,
         };
-        project::prepare(&request, &HostTools::default(), &progress)
+        project::prepare(&request, &*order.tools, &progress)
     });
     let failed = |error: tokio::task::JoinError| Error::System { what: "packaging", source: error.into() };
     Ok(made.await.map_err(failed)??)

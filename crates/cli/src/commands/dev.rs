@@ -64,7 +64,13 @@ fn resolved(folder: &Path) -> Result<PathBuf, Error> {
 /// Deploys a folder now and after every change. Errors of a deployment are shown, and the next save tries again.
 async fn keep_deployed(folder: PathBuf, client: Client, output: Output) -> Result<(), Error> {
     let mut watch = Watch::new(folder.clone())?;
-    let order = Order { folder, overrides: Manifest::default(), cache: cache_folder(&Process), fresh: false };
+    let order = Order {
+        folder,
+        overrides: Manifest::default(),
+        cache: cache_folder(&Process),
+        fresh: false,
+        tools: Arc::default(),
+    };
     let mut follower = None;
     loop {
         watch.refresh();

@@ -5,6 +5,7 @@ use crate::{
     args,
     error::Error,
     output::{Output, Paint, table},
+    project::{HostTools, Tools},
     settings::{self, Process},
 };
 use serde::Serialize;
@@ -19,11 +20,8 @@ pub(crate) fn run(arguments: &args::Doctor, output: Output) -> Result<Ending, Er
     let listen = arguments.node.listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 4566)));
     let data = settings::data_folder(arguments.node.data.as_deref(), &Process);
     let mut findings: Vec<_> = server::doctor().checks.into_iter().map(Finding::from).collect();
-    findings.push(runtime(
-        "python",
-        &["python3.14", "python3.13", "python3.12", "python3.11", "python3.10", "python3.9", "python3"],
-    ));
-    findings.push(runtime("node", &["node"]));
+    findings.push(runtime("python", pythons(&HostTools::default())));
+    findings.push(runtime("node", version("node", &["--version"]).into_iter().collect()));
     findings.push(tool(
         "pip",
         "python3",
@@ -87,13 +85,17 @@ impl Finding {
     }
 }
 
+/// The versions of Python that start, newest first.
+fn pythons(tools: &dyn Tools) -> Vec<String> {
+    let started =
+        |minor| tools.python(&format!("python3.{minor}")).filter(|found| found.version == (3, minor));
+    let found = (9..=14).rev().filter_map(started);
+    found.map(|python| format!("{}.{}", python.version.0, python.version.1)).collect()
+}
+
 /// Which interpreters of a language answer.
-fn runtime(language: &str, commands: &[&str]) -> Finding {
+fn runtime(language: &str, found: Vec<String>) -> Finding {
     let name = format!("runtime-{language}");
-    let found: Vec<_> = commands
-        .iter()
-        .filter_map(|command| Some(format!("{command} ({})", version(command, &["--version"])?)))
-        .collect();
     if found.is_empty() {
         let cost = format!("functions in {language} are refused");
         return Finding::new(&name, Status::Degraded, "none found".to_owned(), &cost);

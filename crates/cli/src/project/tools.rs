@@ -2,12 +2,12 @@
 
 use super::Error;
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
     ffi::OsString,
     io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// Lines of a failed program's output that are shown.
@@ -55,12 +55,19 @@ pub(crate) struct Run<'a> {
 /// This machine, asked at most once about each thing.
 #[derive(Debug, Default)]
 pub(crate) struct HostTools {
-    pythons: RefCell<BTreeMap<String, Option<Interpreter>>>,
+    pythons: Mutex<BTreeMap<String, Option<Interpreter>>>,
+}
+
+impl HostTools {
+    /// What was asked before. A thread that panicked left whole entries only.
+    fn pythons(&self) -> MutexGuard<'_, BTreeMap<String, Option<Interpreter>>> {
+        self.pythons.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Tools for HostTools {
     fn python(&self, command: &str) -> Option<Interpreter> {
-        if let Some(known) = self.pythons.borrow().get(command) {
+        if let Some(known) = self.pythons().get(command) {
             return known.clone();
         }
         let starts = |program: String| {
@@ -71,7 +78,7 @@ impl Tools for HostTools {
         // What PATH names may be a stand-in of a version manager that starts nothing.
         let found =
             starts(command.to_owned()).or_else(|| managed_pythons(command).into_iter().find_map(starts));
-        self.pythons.borrow_mut().insert(command.to_owned(), found.clone());
+        self.pythons().insert(command.to_owned(), found.clone());
         found
     }
 
