@@ -150,7 +150,7 @@ pub fn binding(data: &[u8]) {
             Head { method: &method, path: &path, query: &query, headers: &headers, host: &host, scope };
         router.recognise(&head);
     }
-    router.action(None, &target, Some(&query));
+    router.action(None, &target, Some(&query), None);
 
     let Ok(uri) = format!("http://localhost/?{query}").parse::<Uri>() else { return };
     let request = RawRequest {

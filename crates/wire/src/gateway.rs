@@ -238,7 +238,7 @@ impl Gateway {
         let (recognised, body) = match recognised {
             Recognised::Form { service } => {
                 let held = self.reader.read(body, &parts.headers, PLAIN_BODY_MAX, "query").await?;
-                let recognised = self.by_form(service, &held.bytes)?;
+                let recognised = self.by_form(service, &held.bytes, claim.scope_service())?;
                 seen.note(&recognised, &self.services);
                 (recognised, Ok(held))
             }
@@ -303,11 +303,11 @@ impl Gateway {
         found.map(|(_, handler)| (handler.as_ref(), PLAIN_BODY_MAX))
     }
 
-    fn by_form(&self, service: Option<usize>, body: &[u8]) -> Result<Recognised, Error> {
+    fn by_form(&self, service: Option<usize>, body: &[u8], scope: Option<&str>) -> Result<Recognised, Error> {
         let field =
             |name: &str| form_urlencoded::parse(body).find(|(key, _)| key == name).map(|(_, value)| value);
         let action = field("Action").ok_or(Error::MissingAction)?;
-        Ok(self.router.action(service, &action, field("Version").as_deref()))
+        Ok(self.router.action(service, &action, field("Version").as_deref(), scope))
     }
 
     fn body_max(&self, recognised: &Recognised) -> usize {

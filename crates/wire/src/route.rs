@@ -7,6 +7,9 @@ use percent_encoding::percent_decode_str;
 /// Path segments looked at; longer paths match greedy labels only.
 const SEGMENTS_MAX: usize = 24;
 
+/// Services whose clients read errors as XML, so that even their absence can be told to them.
+const XML_SERVICES: [&str; 4] = ["cloudfront", "route53", "s3", "s3-control"];
+
 /// What of a request's head tells its service.
 pub(crate) struct Head<'a> {
     pub(crate) method: &'a Method,
@@ -107,7 +110,7 @@ impl Router {
         // A resource's own host name (a function URL, a bucket) is no endpoint: its paths mean something else.
         if host_service.is_some() && head.host.resource.is_some() {
             return Recognised::NoService {
-                service: host_service.map(str::to_owned),
+                service: host_service.map(shorten),
                 operation: format!("{} {}", head.method, shorten(head.path)),
                 protocol: &REST_JSON,
             };
@@ -122,11 +125,15 @@ impl Router {
         }
         match self.by_action(None, head) {
             Some(hit) => hit,
-            None => Recognised::NoService {
-                service: head.scope.or(host_service).map(str::to_owned),
-                operation: format!("{} {}", head.method, shorten(head.path)),
-                protocol: &REST_JSON,
-            },
+            None => {
+                let service = head.scope.or(host_service);
+                let xml = service.is_some_and(|service| XML_SERVICES.contains(&service));
+                Recognised::NoService {
+                    service: service.map(shorten),
+                    operation: format!("{} {}", head.method, shorten(head.path)),
+                    protocol: if xml { &QUERY } else { &REST_JSON },
+                }
+            }
         }
     }
 
@@ -161,7 +168,7 @@ impl Router {
             .get("content-type")
             .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-amz-json-1.0"));
         Recognised::NoService {
-            service: head.scope.map(str::to_owned),
+            service: head.scope.map(shorten),
             operation: shorten(target),
             protocol: if json10 { &JSON10 } else { &JSON11 },
         }
@@ -171,7 +178,7 @@ impl Router {
         let pairs = || form_urlencoded::parse(head.query.as_bytes());
         if let Some((_, action)) = pairs().find(|(key, _)| key == "Action") {
             let version = pairs().find(|(key, _)| key == "Version").map(|(_, version)| version);
-            return Some(self.action(service, &action, version.as_deref()));
+            return Some(self.action(service, &action, version.as_deref(), head.scope));
         }
         let form = head.method == Method::POST
             && head
@@ -182,7 +189,14 @@ impl Router {
     }
 
     /// The operation of an `Action`, of `service` or of whichever has it in that version.
-    pub(crate) fn action(&self, service: Option<usize>, action: &str, version: Option<&str>) -> Recognised {
+    /// `scope` is the service that was signed for.
+    pub(crate) fn action(
+        &self,
+        service: Option<usize>,
+        action: &str,
+        version: Option<&str>,
+        scope: Option<&str>,
+    ) -> Recognised {
         let mut near = None;
         for (index, prepared) in self.services.iter().enumerate() {
             if service.is_some_and(|service| service != index) {
@@ -202,7 +216,7 @@ impl Router {
             }
         }
         near.unwrap_or_else(|| Recognised::NoService {
-            service: service.and_then(|service| self.api(service)).map(|api| api.name.to_owned()),
+            service: service.and_then(|service| self.api(service)).map(|api| api.name).or(scope).map(shorten),
             operation: shorten(action),
             protocol: &QUERY,
         })

@@ -267,7 +267,11 @@ async fn unknown_operations_get_an_error_that_names_them() {
     let action = ask("POST", "/").form("Action=CreateStack&Version=2010-05-15").signed_for("cloudformation");
     let answer = action.to(&toy).await;
     assert_eq!(answer.error(), (400, "InvalidAction".into()));
-    assert!(answer.text().contains("CreateStack"), "{answer:?}");
+    let message = "<Message>The service cloudformation is not implemented by Neap (CreateStack).</Message>";
+    assert!(answer.text().contains(message), "{answer:?}");
+    // Its clients read XML only.
+    let zones = ask("GET", "/2013-04-01/hostedzone").signed_for("route53").to(&toy).await;
+    assert_eq!(zones.error(), (400, "InvalidAction".into()));
 }
 
 #[tokio::test]
