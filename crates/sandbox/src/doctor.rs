@@ -1,5 +1,11 @@
 //! What this host gives to sandboxes, what is missing and what that costs.
 
+use crate::{
+    Weakness,
+    cgroup::{Layout, Role, Version},
+    seccomp, sys,
+};
+
 /// Everything that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -49,7 +55,166 @@ impl Status {
     }
 }
 
-/// Looks at this host. Changes nothing that outlasts the call; takes some milliseconds; blocks.
+/// Looks at this host. Changes nothing; takes some milliseconds; blocks.
 pub fn doctor() -> Report {
-    Report { checks: Vec::new() }
+    let layout = Layout::detect().unwrap_or_default();
+    let mut checks = vec![root(), kernel(), namespaces(), mounts()];
+    for (name, role, weakness) in [
+        ("memory-limit", Role::Memory, Some(Weakness::NoMemoryLimit)),
+        ("process-limit", Role::Processes, Some(Weakness::NoProcessLimit)),
+        ("cpu-weight", Role::CpuWeight, Some(Weakness::NoCpuWeight)),
+        ("freezer", Role::Freeze, Some(Weakness::NoFreezer)),
+        ("cpu-accounting", Role::CpuUse, None),
+    ] {
+        checks.push(cgroup(&layout, name, role, weakness));
+    }
+    checks.extend([swap(&layout), filter(), landlock(), scratch()]);
+    Report { checks }
+}
+
+fn ok(name: &'static str, detail: impl Into<String>) -> Check {
+    Check { name, status: Status::Ok, detail: detail.into(), consequence: String::new() }
+}
+
+fn degraded(name: &'static str, detail: impl Into<String>, consequence: impl Into<String>) -> Check {
+    Check { name, status: Status::Degraded, detail: detail.into(), consequence: consequence.into() }
+}
+
+fn missing(name: &'static str, detail: impl Into<String>, consequence: impl Into<String>) -> Check {
+    Check { name, status: Status::Missing, detail: detail.into(), consequence: consequence.into() }
+}
+
+/// The consequence of a weakness that settings can accept.
+fn acceptable(weakness: Weakness) -> String {
+    format!("{}; functions are refused unless `{}` is accepted", weakness.consequence(), weakness.name())
+}
+
+fn root() -> Check {
+    match rustix::process::geteuid().as_raw() {
+        0 => ok("root", "running as root"),
+        uid => missing(
+            "root",
+            format!("running as uid {uid}"),
+            "functions are refused: sandboxes without root are not implemented",
+        ),
+    }
+}
+
+/// Oldest kernel that has every call used: mount_setattr came with 5.12, cgroup kills of whole groups are not used.
+const KERNEL_MIN: (u32, u32) = (5, 12);
+
+fn kernel() -> Check {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let release = release.trim();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= KERNEL_MIN {
+        ok("kernel", format!("Linux {release}"))
+    } else {
+        let (major, minor) = KERNEL_MIN;
+        let needed = format!("functions are refused: Linux {major}.{minor} or newer is needed");
+        missing("kernel", format!("Linux {release}"), needed)
+    }
+}
+
+fn namespaces() -> Check {
+    let all = ["pid", "mnt", "uts", "ipc", "net", "cgroup"];
+    let absent: Vec<&str> =
+        all.into_iter().filter(|kind| !std::path::Path::new("/proc/self/ns").join(kind).exists()).collect();
+    if absent.is_empty() {
+        ok("namespaces", all.join(", "))
+    } else {
+        let detail = format!("the kernel lacks {}", absent.join(", "));
+        missing("namespaces", detail, "functions are refused: no sandbox can be made without them")
+    }
+}
+
+fn mounts() -> Check {
+    if sys::has_mount_calls() {
+        ok("detached-mounts", "open_tree, move_mount and mount_setattr work")
+    } else {
+        missing(
+            "detached-mounts",
+            "the kernel, or a filter around Neap, refuses them",
+            "functions are refused: their code could not be attached",
+        )
+    }
+}
+
+fn cgroup(layout: &Layout, name: &'static str, role: Role, weakness: Option<Weakness>) -> Check {
+    let Some(hierarchy) = layout.serving(role) else {
+        let detail = "no cgroup hierarchy serves it";
+        return match weakness {
+            Some(weakness) => missing(name, detail, acceptable(weakness)),
+            None => degraded(name, detail, "CPU time of functions is reported as 0"),
+        };
+    };
+    let version = match hierarchy.version {
+        Version::V1 => "v1",
+        Version::V2 => "v2",
+    };
+    let detail = format!("cgroup {version} at {}", hierarchy.own.display());
+    if rustix::fs::access(&hierarchy.own, rustix::fs::Access::WRITE_OK).is_ok() {
+        return ok(name, detail);
+    }
+    let detail = format!("{detail} is not writable");
+    match weakness {
+        Some(_) => missing(name, detail, "functions are refused: their cgroups cannot be made"),
+        None => degraded(name, detail, "CPU time of functions is reported as 0"),
+    }
+}
+
+fn swap(layout: &Layout) -> Check {
+    let swapping = std::fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1);
+    let limited = layout.serving(Role::Memory).is_some_and(|hierarchy| match hierarchy.version {
+        Version::V1 => hierarchy.own.join("memory.memsw.limit_in_bytes").exists(),
+        // The root has no such file, and a kernel with it gives it to every child.
+        Version::V2 => hierarchy.own == hierarchy.mount || hierarchy.own.join("memory.swap.max").exists(),
+    });
+    match (swapping, limited) {
+        (false, _) => ok("swap", "the host has no swap space"),
+        (true, true) => ok("swap", "functions are kept from it"),
+        (true, false) => degraded(
+            "swap",
+            "the host has swap space, and the kernel does not account for it",
+            "functions can use swap space beyond their memory; boot with swapaccount=1, or switch swap off",
+        ),
+    }
+}
+
+fn filter() -> Check {
+    if seccomp::available() {
+        let instructions = seccomp::compile().len();
+        ok("seccomp", format!("filter of {instructions} instructions"))
+    } else {
+        let detail = "no seccomp filters for this kernel and processor";
+        missing("seccomp", detail, acceptable(Weakness::NoSeccomp))
+    }
+}
+
+/// The newest Landlock version that is used.
+const LANDLOCK_BEST: u32 = 6;
+
+fn landlock() -> Check {
+    match sys::landlock_abi() {
+        0 => missing(
+            "landlock",
+            "not in the kernel, or not enabled at boot (parameter `lsm=`)",
+            acceptable(Weakness::NoLandlock),
+        ),
+        abi if abi < LANDLOCK_BEST => degraded(
+            "landlock",
+            format!("version {abi}"),
+            format!("rights that came with later versions, up to {LANDLOCK_BEST}, are not restricted by it"),
+        ),
+        abi => ok("landlock", format!("version {abi}")),
+    }
+}
+
+fn scratch() -> Check {
+    degraded(
+        "scratch-space",
+        "each function's /tmp is in memory",
+        "what a function keeps in /tmp counts against its memory size",
+    )
 }

@@ -63,14 +63,6 @@ enum Life {
     Gone(Exited),
 }
 
-/// Both ends of the standard streams.
-pub(crate) struct Streams {
-    pub(crate) stdout: OwnedFd,
-    pub(crate) stdout_inside: OwnedFd,
-    pub(crate) stderr: OwnedFd,
-    pub(crate) stderr_inside: OwnedFd,
-}
-
 /// What a start ended with.
 pub(crate) struct Parts {
     pub(crate) node: Arc<Node>,

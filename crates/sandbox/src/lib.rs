@@ -35,6 +35,7 @@ mod settings;
 mod slots;
 mod spawner;
 mod spec;
+mod streams;
 mod sys;
 
 pub use doctor::{Check, Report, Status, doctor};

@@ -1,7 +1,7 @@
 //! Slots: what a sandbox needs that takes long to make (network namespace, cgroup) or must be unique (uid), kept ready by
 //! a thread of its own, cleaned after use and given out again.
 
-use crate::{Error, Settings, cgroup, network};
+use crate::{Error, Settings, cgroup, network, streams::Streams};
 use cgroup::{Group, Run};
 use network::{Network, Nursery};
 use rustix::{
@@ -25,6 +25,8 @@ pub(crate) struct Slot {
     pub(crate) uid: u32,
     pub(crate) network: Network,
     pub(crate) group: Group,
+    /// Made ahead; taken by the start.
+    pub(crate) streams: Option<Streams>,
 }
 
 /// The slots of a node.
@@ -93,7 +95,8 @@ impl Slots {
         {
             let mut state = self.shared.lock();
             if let Some(slot) = state.ready.pop() {
-                let wake = state.ready.len() < self.shared.prepared;
+                // The thread would compete with this start: it is woken only when slots become few.
+                let wake = state.ready.len() < self.shared.prepared.div_ceil(2);
                 drop(state);
                 if wake {
                     self.shared.wake();
@@ -240,7 +243,9 @@ impl Keeper {
         let made = (|| {
             let group = Group::make(&self.run, index).map_err(Error::step("making a cgroup"))?;
             let network = self.network().map_err(Error::step("making a network namespace"))?;
-            Ok(Slot { index, uid: self.shared.uid_first + index, network, group })
+            let uid = self.shared.uid_first + index;
+            let streams = Streams::make(uid).map_err(Error::step("making pipes"))?;
+            Ok(Slot { index, uid, network, group, streams: Some(streams) })
         })();
         if made.is_err() {
             self.shared.lock().taken.remove(&index);

@@ -242,11 +242,10 @@ pub(crate) fn last_capability() -> u32 {
 
 /// Removes capabilities `0..=last` from the bounding set for good. Needs CAP_SETPCAP.
 pub(crate) fn drop_bounding_set(last: u32) -> io::Result<()> {
-    for capability in 0..=last {
+    for capability in (0..=last).map(libc::c_ulong::from) {
         // SAFETY: this prctl takes one number.
-        checked(
-            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) }.into(),
-        )?;
+        let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        checked(dropped.into())?;
     }
     Ok(())
 }
@@ -374,4 +373,15 @@ pub(crate) fn wait_readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>>
     // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, until it is dropped, which `AsyncFd` does after
     // deregistering it; nobody calls `get_mut` to replace it.
     unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }.map_err(io::Error::from)
+}
+
+/// Whether the kernel lets this process make detached mounts and change their attributes.
+pub(crate) fn has_mount_calls() -> bool {
+    use rustix::mount::{OpenTreeFlags, open_tree};
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let read_only = rustix::mount::MountAttrFlags::MOUNT_ATTR_RDONLY;
+    open_tree(rustix::fs::CWD, "/proc", flags)
+        .map_err(io::Error::from)
+        .and_then(|tree| mount_setattr(std::os::fd::AsFd::as_fd(&tree), read_only.bits().into(), false))
+        .is_ok()
 }

@@ -59,6 +59,7 @@ impl Group {
     pub(crate) fn renew(&mut self) -> io::Result<()> {
         self.thaw()?;
         self.oom = None;
+        let before = self.set;
         for part in &mut self.parts {
             if part.roles.contains(&Role::Memory) || part.version == Version::V2 {
                 remove(&part.folder)?;
@@ -73,7 +74,15 @@ impl Group {
                 write(&part.folder, "cpuacct.usage", "0")?;
             }
         }
-        self.watch_memory()
+        self.watch_memory()?;
+        // The next sandbox is likely like the last one: then its start finds the limits set.
+        if let Some(bytes) = before.memory {
+            self.limit_memory(bytes)?;
+        }
+        if let Some(count) = before.processes {
+            self.limit_processes(count)?;
+        }
+        self.set_cpu(CpuWeight::MAX, None)
     }
 
     /// v1: `tasks` files, into each of which the new process writes itself.

@@ -2,20 +2,18 @@
 
 use super::{Node, absolute};
 use crate::{
-    Attachment, Error, RUNTIME_API, Sandbox, Spec, TASK, Timing,
-    handle::{Parts, Streams},
+    Attachment, Error, Sandbox, Spec, TASK, Timing,
+    handle::Parts,
     slots::Slot,
     spawner::{
         init::Order,
         protocol::{self, Report, Step},
     },
+    streams::Streams,
     sys,
 };
 use base::Micros;
-use rustix::{
-    net::{AddressFamily, SocketFlags, SocketType},
-    pipe::PipeFlags,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::{
     io,
     os::{
@@ -112,7 +110,10 @@ async fn start(
     let node = Arc::clone(&held.node);
     let slot = held.slot.as_mut().ok_or(Error::SpawnerGone)?;
     limit(slot, &spec)?;
-    let streams = Streams::make(slot.uid).map_err(Error::step("making pipes"))?;
+    let streams = match slot.streams.take() {
+        Some(streams) => streams,
+        None => Streams::make(slot.uid).map_err(Error::step("making pipes"))?,
+    };
     let (control, theirs) = control().map_err(Error::step("making a socket"))?;
     let request = encode(slot, &spec, &attachments)?;
     let slot_ns = sys::monotonic_ns();
@@ -247,26 +248,3 @@ impl Phases {
         }
     }
 }
-
-impl Streams {
-    /// Pipes for standard output and error, owned by the sandbox's user so that it can open them again by name
-    /// (`/dev/stdout`).
-    fn make(uid: u32) -> io::Result<Streams> {
-        let pipe = || -> io::Result<(OwnedFd, OwnedFd)> {
-            let (outside, inside) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-            rustix::io::ioctl_fionbio(&outside, true)?;
-            let owner = rustix::fs::Uid::from_raw(uid);
-            rustix::fs::fchown(&inside, Some(owner), None)?;
-            Ok((outside, inside))
-        };
-        let ((stdout, stdout_inside), (stderr, stderr_inside)) = (pipe()?, pipe()?);
-        Ok(Streams { stdout, stdout_inside, stderr, stderr_inside })
-    }
-
-    /// The daemon's ends; the others are closed.
-    fn outside(self) -> (OwnedFd, OwnedFd) {
-        (self.stdout, self.stderr)
-    }
-}
-
-const _: () = assert!(RUNTIME_API.port() != crate::PLATFORM.port());

@@ -1,5 +1,6 @@
 //! What the tests of sandboxes share: a node, a root with the host's shell and Python, running a script to its end.
 #![allow(dead_code)] // each test program uses a part
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // this is test code, in functions that are not tests
 
 use base::MemoryMib;
 use sandbox::{Attachment, Exited, Sandbox, Sandboxes, Settings, Spec, Template, TemplateLink, TemplateSpec};
@@ -121,4 +122,43 @@ pub(crate) async fn finish(mut sandbox: Sandbox) -> Ended {
 
 pub(crate) async fn run(node: &Sandboxes, spec: Spec) -> Ended {
     finish(node.spawn(spec).await.expect("spawn")).await
+}
+
+/// Lines of a program's output, as they come.
+pub(crate) struct Lines(tokio::io::Lines<tokio::io::BufReader<tokio::net::unix::pipe::Receiver>>);
+
+impl Lines {
+    pub(crate) fn new(pipe: OwnedFd) -> Lines {
+        use tokio::io::AsyncBufReadExt;
+        let pipe = tokio::net::unix::pipe::Receiver::from_owned_fd(pipe).expect("a pipe");
+        Lines(tokio::io::BufReader::new(pipe).lines())
+    }
+
+    pub(crate) async fn next(&mut self) -> String {
+        self.0.next_line().await.expect("read").expect("a line")
+    }
+}
+
+/// Processes on the host with this real uid, those that have ended not counted.
+pub(crate) fn processes_of(uid: u32) -> usize {
+    let has_uid = |status: String| {
+        let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").trim();
+        line("Uid:").split('\t').next() == Some(&uid.to_string()) && !line("State:").starts_with('Z')
+    };
+    let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
+    entries
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("status")).ok())
+        .filter(|s| has_uid(s.clone()))
+        .count()
+}
+
+/// Waits for a condition of the host that has no event to wait for.
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("after 10 s still not: {what}");
 }
