@@ -141,11 +141,6 @@ impl Functions {
         })
     }
 
-    /// Forgets everything kept in memory; for a node whose database was replaced or emptied underneath it.
-    pub fn forget_cached(&self) {
-        self.specs.clear();
-    }
-
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }

@@ -356,3 +356,22 @@ async fn what_lambda_has_and_neap_has_not_is_named() {
     assert_eq!((status, code.as_str()), (404, "UnknownOperationException"));
     assert!(text.contains("ListAliases"), "{text}");
 }
+
+#[tokio::test]
+async fn a_reset_leaves_nothing() {
+    let mut world = World::new();
+    world.create_with("hello", json!({ "Publish": true })).await.ok();
+    world.invoke("hello", &[], "{}").await.ok();
+    world.send_event("hello", "{}").await;
+    world.functions.reset().await.unwrap();
+    assert_eq!(world.invoke("hello", &[], "{}").await.status, 404);
+    assert_eq!(world.functions.event_counts().backlog, 0);
+    assert_eq!(world.execute.retired.lock().unwrap().len(), 2);
+    world.run_upkeep();
+    world.pass(20 * 60_000 + 1);
+    crate::support::eventually("packages removed", async || {
+        world.packages.unpacked.lock().unwrap().is_empty()
+    })
+    .await;
+    world.create("hello").await.ok();
+}
