@@ -4,7 +4,11 @@ use crate::{BoxError, Error};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body_util::BodyExt;
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -14,6 +18,12 @@ use tokio::{
 const SMALL: usize = 256 * 1024;
 /// Longest time from a request's head to the end of its body.
 const TOTAL_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// What is read and thrown away of a body that is too large: a client that sends all before it listens would see its
+/// connection reset instead of the answer.
+const DISCARD_MAX: usize = 64 * 1024 * 1024;
+/// Longest wait for the next piece to throw away.
+const DISCARD_IDLE: Duration = Duration::from_millis(500);
 
 /// Reads bodies.
 pub(crate) struct Reader {
@@ -55,6 +65,10 @@ impl Reader {
         let declared: Option<usize> =
             headers.get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
         if declared.is_some_and(|length| length > max) {
+            // Whoever asks first has not sent it yet.
+            if !headers.contains_key("expect") && declared.is_some_and(|length| length <= DISCARD_MAX) {
+                discard(pin!(body)).await;
+            }
             return Err(too_large());
         }
         if body.is_end_stream() {
@@ -75,6 +89,7 @@ impl Reader {
             // Trailers say nothing to any operation.
             let Ok(piece) = frame.into_data() else { continue };
             if first.len() + rest.len() + piece.len() > max {
+                discard(body).await;
                 return Err(too_large());
             }
             if first.is_empty() && rest.is_empty() {
@@ -99,6 +114,17 @@ impl Reader {
         let permit = Arc::clone(&self.memory).acquire_many_owned(kib).await;
         // The semaphore is never closed.
         Ok(Some(permit.map_err(|error| Error::Internal(error.into()))?))
+    }
+}
+
+/// Reads on without keeping, as far as the bounds above allow.
+async fn discard<B: hyper::body::Body<Data = Bytes>>(mut body: Pin<&mut B>) {
+    let mut discarded = 0;
+    while discarded < DISCARD_MAX {
+        match tokio::time::timeout(DISCARD_IDLE, body.frame()).await {
+            Ok(Some(Ok(frame))) => discarded += frame.data_ref().map_or(0, Bytes::len),
+            Ok(None | Some(Err(_))) | Err(_) => return,
+        }
     }
 }
 

@@ -99,7 +99,30 @@
 //!   the service's own enum.
 //! - The future of each method must be `Send`, and the method's error may be any type that implements
 //!   [`base::ServiceError`].
+//! - A JSON member that is `null` counts as absent. Sizes: a body beyond `body_max` is refused with 413 by the gateway.
+//! - An operation in `missing:` answers `UnknownOperationException` (404 under REST-JSON, 400 under JSON), or `InvalidAction`
+//!   under query, with a text that names it. `Type::API` is the table; [`operations`] and [`operations_page`] publish it.
 //! - In tests, without sockets: [`Gateway::handle`] with `http::Request<http_body_util::Full<Bytes>>`.
+//!
+//! # Serving
+//!
+//! [`Gateway::new`] takes the ports and [`Settings`]; then [`Gateway::service`] for each service, [`Gateway::mount`] for paths
+//! beside them (not authenticated), [`Gateway::mount_host`] for resources with host names of their own (function URLs),
+//! [`Gateway::observe`] for metrics. [`serve`] takes a listener, [`serve_connection`] one connection that was accepted
+//! elsewhere, with [`Connection::extra`] telling operations whose it is.
+//!
+//! A request's way: mounted handler, else recognition (`X-Amz-Target`; service in the credential scope; host name; path;
+//! `Action`), claim, credential and scope, body within bounds, signature, decoding, check, permission, operation. Nobody
+//! unknown makes the gateway read a body, unless signatures are not verified.
+//!
+//! # Statuses and errors
+//!
+//! [`status`] is the one place: REST-JSON has a status for each [`base::Fault`]; JSON says 400 for whatever the caller can
+//! mend, identity included; query the same, with 403 for identity. 413, 500, 502 and 503 are the same everywhere.
+//! Refusals of the wire itself are [`Error`], whose names differ by protocol as they do in AWS
+//! (`UnrecognizedClientException`, `InvalidClientTokenId`).
+//!
+//! [`sign`] signs requests as a client, with the verifier's canonical form.
 
 mod api;
 mod auth;

@@ -131,8 +131,7 @@ pub async fn serve_connection(
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read_max)
-        .max_buf_size(HEAD_MAX as usize)
-        .pipeline_flush(true);
+        .max_buf_size(HEAD_MAX as usize);
     builder
         .http2()
         .timer(TokioTimer::new())

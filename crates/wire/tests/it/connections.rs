@@ -139,8 +139,14 @@ async fn bodies_beyond_the_bound_are_refused_without_being_read() {
         .exchange(format!("POST /2025-01-01/things/x/runs HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n{chunk}").as_bytes())
         .await;
     assert!(chunked.starts_with("HTTP/1.1 413 "), "{chunked}");
-    // At the bound.
+    // Sent whole before the answer is read: the client still gets the answer, and keeps its connection.
     let mut h1 = served.h1().await;
+    for size in [1001, 3_000_000] {
+        let large = plain(ask("POST", "/2025-01-01/things/x/runs").body(vec![7; size]));
+        assert_eq!(text(h1.send_request(large).await.unwrap()).await.0, 413);
+        h1.ready().await.unwrap();
+    }
+    // At the bound.
     let fits = plain(ask("POST", "/2025-01-01/things/x/runs").body("x".repeat(1000)));
     assert_eq!(text(h1.send_request(fits).await.unwrap()).await.0, 200);
     let large = plain(ask("POST", "/2025-01-01/uploads").body(vec![7; 5_000_000]));
