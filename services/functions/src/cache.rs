@@ -61,13 +61,6 @@ impl Specs {
         self.epoch.fetch_add(1, Ordering::SeqCst);
         functions.remove(id);
     }
-
-    /// Forgets everything.
-    pub(crate) fn clear(&self) {
-        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
-        self.epoch.fetch_add(1, Ordering::SeqCst);
-        functions.clear();
-    }
 }
 
 #[cfg(test)]

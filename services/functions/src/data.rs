@@ -574,12 +574,3 @@ pub(crate) fn function_and_latest(
         (None, _) | (_, None) => Err(Error::NotFound(id.arn())),
     }
 }
-
-/// Everything about functions is removed; their packages lose their references. For a reset of a development node.
-pub(crate) fn delete_everything(tx: &mut Tx<'_>, now: Timestamp) -> Result<(Vec<VersionRecord>, u64), Error> {
-    let versions = tx.query(&format!("SELECT {VERSION_COLUMNS} FROM version"), params![], version_record)?;
-    tx.execute("DELETE FROM version", params![])?;
-    tx.execute("DELETE FROM function", params![])?;
-    tx.execute("UPDATE package SET touched_ms = ?1", params![now])?;
-    Ok((versions, tx.execute("DELETE FROM event", params![])?))
-}
