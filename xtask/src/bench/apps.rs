@@ -1,7 +1,10 @@
 //! The functions that are measured, and the bare loops that run the same handlers without a platform.
 
 use super::Outcome;
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 use testkit::package::{self, File};
 
 /// Says hello to the name in the event.
@@ -72,7 +75,7 @@ impl App {
     pub(super) fn runtime(self) -> (&'static str, &'static str) {
         match self {
             App::Python => ("python3.12", "app.handler"),
-            App::Node => ("nodejs22.x", "index.handler"),
+            App::Node => ("nodejs20.x", "index.handler"),
             App::Rust => ("provided.al2023", "bootstrap"),
         }
     }
@@ -102,14 +105,32 @@ impl App {
             App::Python => {
                 write("app.py", PYTHON)?;
                 // As a platform would start it: without user site, and the program's folder not on the path.
-                vec!["python3".into(), "-I".into(), write("loop.py", PYTHON_LOOP)?, folder.into()]
+                vec![
+                    interpreter("python3", &["-c", "import sys; print(sys.executable)"])?,
+                    "-I".into(),
+                    write("loop.py", PYTHON_LOOP)?,
+                    folder.into(),
+                ]
             }
             App::Node => {
                 write("index.js", NODE)?;
-                vec!["node".into(), write("loop.js", NODE_LOOP)?, folder.into()]
+                vec![
+                    interpreter("node", &["-p", "process.execPath"])?,
+                    write("loop.js", NODE_LOOP)?,
+                    folder.into(),
+                ]
             }
             App::Rust => return Ok(None),
         }))
+    }
+}
+
+/// The executable behind a name on the path, which may be a script of a version manager.
+fn interpreter(name: &str, asks_itself: &[&str]) -> Outcome<PathBuf> {
+    let output = Command::new(name).args(asks_itself).output().map_err(|error| format!("{name}: {error}"))?;
+    match String::from_utf8_lossy(&output.stdout).trim() {
+        "" => Err(format!("{name} does not tell its own path")),
+        path => Ok(path.into()),
     }
 }
 

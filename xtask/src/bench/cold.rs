@@ -103,7 +103,7 @@ pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
 /// All at once on one cold function, and one each on many cold functions.
 pub(super) fn bursts(options: &Options, neap: &Path) -> Outcome<()> {
     let heads =
-        ["burst", "answered", "p50 ms", "p99 ms", "all after ms", "starts", "errors", "peak MiB", "load"];
+        ["burst", "answered", "p50 ms", "p99 ms", "all after ms", "starts", "errors", "memory MiB", "load"];
     let mut table = Table::new(&heads);
     for app in apps(options) {
         let node = start(neap)?;
@@ -134,10 +134,10 @@ fn burst_row(
     requests: Result<Vec<bytes::Bytes>, testkit::Error>,
     table: &mut Table,
 ) -> Outcome<()> {
-    let before = counter(node, "neap_environment_starts_total")?;
+    let before = counter(node, "neap_starts")?;
     let requests = requests.map_err(|error| error.to_string())?;
     let (spans, errors) = load::burst(node.address, &requests).map_err(|error| error.to_string())?;
-    let started = counter(node, "neap_environment_starts_total")? - before;
+    let started = counter(node, "neap_starts")? - before;
     let memory: u64 =
         process::tree(node.pid()).into_iter().map(|pid| process::memory(pid).proportional).sum();
     let micros = |share| ms(percentile(&spans, share).as_secs_f64() * 1e6);
@@ -225,10 +225,16 @@ fn phases_since(node: &Node, before: &PhaseSums) -> Outcome<Option<Phases>> {
     Ok(None)
 }
 
-fn counter(node: &Node, name: &str) -> Outcome<f64> {
+/// A metric, summed over its labels.
+fn counter(node: &Node, metric: &str) -> Outcome<f64> {
     let text = metrics(node)?;
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    Ok(line.unwrap_or(0.0))
+    let values: Vec<f64> = text
+        .lines()
+        .filter_map(|line| line.rsplit_once(' '))
+        .filter(|(name, _)| name.split('{').next() == Some(metric))
+        .filter_map(|(_, value)| value.parse().ok())
+        .collect();
+    if values.is_empty() { Err(format!("the node has no metric {metric}")) } else { Ok(values.iter().sum()) }
 }
 
 fn metrics(node: &Node) -> Outcome<String> {
