@@ -277,7 +277,8 @@ impl Merge {
         let Position { at, seq } = event.position;
         let key = match self.direction {
             Direction::Forward => (at, seq, stream),
-            Direction::Backward => (-at, -seq, stream),
+            // `!` turns the order round, as minus does, and cannot overflow.
+            Direction::Backward => (!at, !seq, stream),
         };
         self.held.insert(key, event);
     }
