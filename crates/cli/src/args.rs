@@ -357,6 +357,7 @@ mod tests {
             "doctor",
             "credentials",
             "completions",
+            "operations",
         ] {
             assert!(
                 help.lines().any(|line| line.trim_start().starts_with(name)),
