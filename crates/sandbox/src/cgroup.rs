@@ -220,16 +220,15 @@ pub(crate) fn sweep(layout: &Layout, instance: &str) -> usize {
     for hierarchy in &layout.used {
         find(&hierarchy.mount, &prefix, 0, &mut found);
     }
-    for folder in &found {
-        for _ in 0..100 {
-            thaw_below(folder);
-            if kill_below(folder) == 0 {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+    // All at once: what is frozen in one hierarchy dies only when it is thawed there, and is in the way in all others.
+    for _ in 0..100 {
+        found.iter().for_each(|folder| thaw_below(folder));
+        if found.iter().map(|folder| kill_below(folder)).sum::<usize>() == 0 {
+            break;
         }
-        remove_below(folder);
+        std::thread::sleep(std::time::Duration::from_millis(10));
     }
+    found.iter().for_each(|folder| remove_below(folder));
     found.len()
 }
 

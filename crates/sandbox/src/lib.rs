@@ -18,6 +18,18 @@
 //! [`RUNTIME_API`] and [`PLATFORM`], descriptors 0–2 (null, pipe, pipe) and, when given, 3 (the channel). It has an own
 //! uid, no capabilities, no way to gain privileges, and the system calls of `seccomp/table.rs`.
 //!
+//! # Scratch space is memory
+//! `/tmp` is a file system in memory of [`Spec::scratch`]'s size. What is kept there counts against [`Spec::memory`], unlike
+//! on Lambda, whose `/tmp` is a disk: a function that fills `/tmp` beyond its memory is killed for its memory, and
+//! one that stays below gets "no space left" at the size of the scratch space. A disk with a limit per environment would
+//! need project quotas, which few hosts have switched on, or a block device per environment, which takes milliseconds to
+//! make; charging the pages elsewhere would let one function use the memory of others.
+//!
+//! # What is not hidden
+//! `/proc` shows the machine's figures (`/proc/meminfo`, `/proc/cpuinfo`, `/proc/stat`, the kernel's command line), as in
+//! most containers. Time is the machine's. User namespaces are not used: the daemon is root, and each sandbox has a uid
+//! that exists nowhere else and no capability in any namespace.
+//!
 //! # Weaker isolation
 //! Never silent: what the host cannot give is an [`Error::Weaker`] unless [`Settings::allow_weaker`] names it.
 #![allow(unsafe_code)] // the only crate that has it: one block per operation, each with a SAFETY note

@@ -136,6 +136,8 @@ fn keeper(socket: OwnedFd, common: Common, run: &cgroup::Run) -> ! {
 }
 
 fn worker(socket: &OwnedFd, common: &Common) -> ! {
+    // Not the daemon's session keyring, which every sandbox would inherit.
+    sys::new_session_keyring();
     // Ended children vanish at once; their exit is reported by their init and by pidfd.
     sys::set_signal(libc::SIGCHLD, true);
     let mut buffer = vec![0; protocol::REQUEST_MAX + 1];

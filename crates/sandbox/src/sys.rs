@@ -385,3 +385,10 @@ pub(crate) fn has_mount_calls() -> bool {
         .and_then(|tree| mount_setattr(std::os::fd::AsFd::as_fd(&tree), read_only.bits().into(), false))
         .is_ok()
 }
+
+/// Replaces the session keyring of this process by a new, empty one; does nothing on kernels without keyrings.
+pub(crate) fn new_session_keyring() {
+    let join: libc::c_ulong = 1; // KEYCTL_JOIN_SESSION_KEYRING
+    // SAFETY: a null name asks for an anonymous keyring; nothing else is passed.
+    unsafe { libc::syscall(libc::SYS_keyctl, join, ptr::null::<libc::c_char>()) };
+}

@@ -54,7 +54,8 @@ while True:
     let mut lines = support::Lines::new(stdout);
     let line = lines.next().await;
     assert!(line.ends_with(" 11"), "EAGAIN, got {line}");
-    assert_eq!(support::processes_of(sandbox.uid()), 100);
+    let processes = support::processes_of(sandbox.uid());
+    assert!((90..=100).contains(&processes), "{processes} processes");
     lives_on(&node, &template).await;
     let uid = sandbox.uid();
     sandbox.kill().await;

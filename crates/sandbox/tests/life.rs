@@ -239,6 +239,11 @@ async fn counts_memory_and_cpu() {
     let sandbox = node.spawn(shell(&template, "sleep 60")).await.unwrap();
     assert!(mib(sandbox.memory_peak().unwrap()) < 32);
     sandbox.kill().await;
+    for memory in [512, 64, 1024, 32] {
+        let mut spec = shell(&template, "echo fits");
+        spec.memory = MemoryMib(memory);
+        assert_eq!(run(&node, spec).await.output(), "fits");
+    }
     node.shutdown().await;
 }
 

@@ -135,8 +135,15 @@ impl Group {
                 optional(write(&part.folder, "memory.swap.max", "0"))?;
             }
             Version::V1 => {
-                write(&part.folder, "memory.limit_in_bytes", &text)?;
-                optional(write(&part.folder, "memory.memsw.limit_in_bytes", &text))?;
+                // The first limit may at no time exceed the second.
+                let (memory, with_swap) = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes");
+                if self.set.memory.is_some_and(|before| before < bytes) {
+                    optional(write(&part.folder, with_swap, &text))?;
+                    write(&part.folder, memory, &text)?;
+                } else {
+                    write(&part.folder, memory, &text)?;
+                    optional(write(&part.folder, with_swap, &text))?;
+                }
             }
         }
         self.set.memory = Some(bytes);
