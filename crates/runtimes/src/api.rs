@@ -398,3 +398,207 @@ fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    const ID: &str = "ffffffff-ffff-4fff-bfff-ffffffffffff";
+
+    struct Served {
+        link: ApiLink,
+        address: std::net::SocketAddr,
+        task: tokio::task::JoinHandle<()>,
+    }
+
+    async fn served() -> Served {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let link = ApiLink::new(10);
+        let task = tokio::spawn(serve(listener, link.api()));
+        Served { link, address, task }
+    }
+
+    impl Served {
+        /// Sends a request on a connection of its own; resolves to status and body.
+        fn ask(&self, head: &str, body: &str) -> tokio::task::JoinHandle<String> {
+            let request = format!("{head} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{body}");
+            let address = self.address;
+            tokio::spawn(async move {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                stream.write_all(request.as_bytes()).await.unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).await.unwrap();
+                answer
+            })
+        }
+
+        fn post(&self, path: &str, headers: &str, body: &str) -> tokio::task::JoinHandle<String> {
+            let head = format!("POST /2018-06-01/runtime/{path}");
+            self.ask(&head, &format!("{headers}Content-Length: {}\r\n\r\n{body}", body.len()))
+        }
+
+        fn next(&self) -> tokio::task::JoinHandle<String> {
+            self.ask("GET /2018-06-01/runtime/invocation/next", "\r\n")
+        }
+
+        /// An event that the runtime has taken.
+        async fn running(&mut self) {
+            let next = self.next();
+            if self.link.api.lock().at == At::Starting {
+                assert!(matches!(self.link.next().await, Signal::Said(Said::Ready)));
+            }
+            self.offer("{}");
+            assert!(next.await.unwrap().starts_with("HTTP/1.1 200"));
+        }
+
+        fn offer(&self, payload: &str) {
+            let payload = Bytes::copy_from_slice(payload.as_bytes());
+            let event = Event {
+                deadline_ms: 77,
+                request_id: ID,
+                arn: "arn:x",
+                trace: "Root=1",
+                client_context: "{\"custom\":{}}",
+                payload: &payload,
+            };
+            self.link.send(&event);
+        }
+
+        async fn said(&mut self) -> Said {
+            match self.link.next().await {
+                Signal::Said(said) => said,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn next_waits_and_brings_lambdas_headers() {
+        let mut served = served().await;
+        let next = served.next();
+        assert!(matches!(served.said().await, Said::Ready));
+        assert!(!next.is_finished());
+        served.offer("[1]");
+        let answer = next.await.unwrap();
+        for line in [
+            "content-type: application/json",
+            "lambda-runtime-aws-request-id: ffffffff-ffff-4fff-bfff-ffffffffffff",
+            "lambda-runtime-deadline-ms: 77",
+            "lambda-runtime-invoked-function-arn: arn:x",
+            "lambda-runtime-trace-id: Root=1",
+            "lambda-runtime-client-context: {\"custom\":{}}",
+        ] {
+            assert!(answer.contains(line), "{line} in {answer}");
+        }
+        assert!(answer.ends_with("\r\n\r\n[1]"));
+        served.task.abort();
+    }
+
+    #[tokio::test]
+    async fn answers_are_taken_once_and_for_the_right_request() {
+        let mut served = served().await;
+        served.running().await;
+        let wrong = served.post("invocation/other/response", "", "1").await.unwrap();
+        assert!(wrong.starts_with("HTTP/1.1 400") && wrong.contains("InvalidRequestID"), "{wrong}");
+        let good = served.post(&format!("invocation/{ID}/response"), "", "\"ok\"");
+        assert!(matches!(served.said().await, Said::Response(body) if body == "\"ok\""));
+        assert!(good.await.unwrap().starts_with("HTTP/1.1 202"));
+        let twice = served.post(&format!("invocation/{ID}/response"), "", "1").await.unwrap();
+        assert!(twice.starts_with("HTTP/1.1 403") && twice.contains("InvalidStateTransition"), "{twice}");
+        let late = served.post("init/error", "", "{}").await.unwrap();
+        assert!(late.starts_with("HTTP/1.1 403"), "{late}");
+        assert!(
+            served.ask("GET /2018-06-01/runtime/nothing", "\r\n").await.unwrap().starts_with("HTTP/1.1 404")
+        );
+        assert!(served.ask("GET /", "\r\n").await.unwrap().starts_with("HTTP/1.1 404"));
+        assert!(served.post("invocation/next", "", "").await.unwrap().starts_with("HTTP/1.1 405"));
+        served.task.abort();
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_too_large_are_refused() {
+        let mut served = served().await;
+        served.running().await;
+        let answer = served.post(&format!("invocation/{ID}/response"), "", "12345678901");
+        assert!(matches!(served.said().await, Said::TooLarge));
+        let answer = answer.await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("(10 bytes)"), "{answer}");
+        served.running().await;
+        let answer = served.post(&format!("invocation/{ID}/response"), "", "1234567890");
+        assert!(matches!(served.said().await, Said::Response(body) if body.len() == 10));
+        assert!(answer.await.unwrap().starts_with("HTTP/1.1 202"));
+        served.task.abort();
+    }
+
+    #[tokio::test]
+    async fn errors_bring_their_type_by_header_or_body() {
+        let mut served = served().await;
+        for (headers, body, expected) in [
+            ("Lambda-Runtime-Function-Error-Type: Own.Kind\r\n", "{}", "Own.Kind"),
+            ("", r#"{"errorType":"Inner"}"#, "Inner"),
+            ("", "nonsense", "Runtime.Unknown"),
+        ] {
+            served.running().await;
+            let answer = served.post(&format!("invocation/{ID}/error"), headers, body);
+            match served.said().await {
+                Said::Error { report, last: false } => {
+                    assert_eq!((report.kind.as_str(), &report.payload[..]), (expected, body.as_bytes()))
+                }
+                other => panic!("{other:?}"),
+            }
+            assert!(answer.await.unwrap().starts_with("HTTP/1.1 202"));
+        }
+        served.task.abort();
+    }
+
+    #[tokio::test]
+    async fn initialisation_errors_are_told() {
+        let mut served = served().await;
+        let answer = served.post("init/error", "Lambda-Runtime-Function-Error-Type: Own.Init\r\n", "{}");
+        assert!(matches!(served.said().await, Said::InitError(report) if report.kind == "Own.Init"));
+        assert!(answer.await.unwrap().starts_with("HTTP/1.1 202"));
+        served.task.abort();
+    }
+
+    #[tokio::test]
+    async fn streamed_answers_pass_through_with_error_trailers() {
+        let mut served = served().await;
+        let path = format!("POST /2018-06-01/runtime/invocation/{ID}/response");
+        let headers = "Lambda-Runtime-Function-Response-Mode: streaming\r\nContent-Type: text/x\r\nTransfer-Encoding: chunked\r\n";
+        served.running().await;
+        let answer = served.ask(&path, &format!("{headers}\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"));
+        assert!(
+            matches!(served.said().await, Said::StreamStart { content_type: Some(kind) } if kind == "text/x")
+        );
+        let mut body = Vec::new();
+        loop {
+            match served.said().await {
+                Said::StreamData(data) => body.extend(data),
+                Said::StreamEnd => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(body, b"abc");
+        assert!(answer.await.unwrap().starts_with("HTTP/1.1 202"));
+
+        served.running().await;
+        let trailers = "Lambda-Runtime-Function-Error-Type: Midway\r\nLambda-Runtime-Function-Error-Body: eyJhIjoxfQ==\r\n";
+        let names = "Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n";
+        let answer = served.ask(&path, &format!("{headers}{names}\r\n1\r\na\r\n0\r\n{trailers}\r\n"));
+        assert!(matches!(served.said().await, Said::StreamStart { .. }));
+        assert!(matches!(served.said().await, Said::StreamData(data) if data == "a"));
+        match served.said().await {
+            Said::StreamError(report) => {
+                assert_eq!((report.kind.as_str(), &report.payload[..]), ("Midway", &b"{\"a\":1}"[..]))
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(answer.await.unwrap().starts_with("HTTP/1.1 202"));
+        served.task.abort();
+    }
+}

@@ -156,10 +156,10 @@ impl Runtimes {
             |reason: String| LaunchError::RuntimeUnavailable { runtime: runtime.to_owned(), reason };
         let family = self.family(runtime).ok_or_else(|| unavailable("it is not known".to_owned()))?;
         let library = family.library(runtime);
-        if library.as_ref().is_some_and(|library| self.libraries.path(library).is_none()) {
+        if let Some(missing) = library.as_ref().filter(|library| self.libraries.path(library).is_none()) {
             // Late is better than without; but not for ever.
-            let _ =
-                tokio::time::timeout(self.settings.install_wait.duration(), self.libraries.settled()).await;
+            let settled = self.libraries.settled(missing);
+            let _ = tokio::time::timeout(self.settings.install_wait.duration(), settled).await;
         }
         let library = library.and_then(|library| self.libraries.path(&library));
         let key = (runtime.to_owned(), library.clone());

@@ -63,13 +63,14 @@ impl Libraries {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Resolves when no installation is under way.
-    pub(crate) async fn settled(&self) {
+    /// Resolves when `library` is installed or no installation is under way.
+    pub(crate) async fn settled(&self, library: &Library) {
         // The sender lives in `self`.
-        let _ = self.running.subscribe().wait_for(|running| *running == 0).await;
+        let _ =
+            self.running.subscribe().wait_for(|running| *running == 0 || self.path(library).is_some()).await;
     }
 
-    /// From now until the guard is dropped, [`Libraries::settled`] waits.
+    /// From now until the guard is dropped, [`Libraries::settled`] waits for what is missing.
     pub(crate) fn begin(&self) -> Running<'_> {
         self.running.send_modify(|running| *running += 1);
         Running(self)
@@ -81,6 +82,8 @@ impl Libraries {
             return;
         }
         let outcome = self.install_locked(library);
+        // Those who wait for this one look again.
+        self.running.send_modify(|_| {});
         let mut failures = self.failures();
         match outcome {
             Ok(()) => {
@@ -233,16 +236,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn settled_waits_for_what_is_under_way() {
+    async fn starts_wait_for_what_is_under_way() {
         let folder = tempfile::tempdir().unwrap();
         let libraries = Libraries::open(folder.path().to_path_buf()).unwrap();
-        libraries.settled().await;
+        let wanted = library("mkdir out");
+        libraries.settled(&wanted).await;
         let running = libraries.begin();
         tokio::select! {
-            () = libraries.settled() => panic!("settled too early"),
+            () = libraries.settled(&wanted) => panic!("settled too early"),
             () = tokio::task::yield_now() => {}
         }
+        libraries.install(&wanted);
+        libraries.settled(&wanted).await;
         drop(running);
-        libraries.settled().await;
+        libraries.settled(&library("exit 1")).await;
     }
 }

@@ -192,27 +192,47 @@ function sendError(kind, error, drained) {
   send(kind, errorBody(error), drained);
 }
 
-function listen(handle) {
-  let held = null;
-  socket.on("data", (data) => {
-    if (held) data = Buffer.concat([held, data]);
-    held = null;
-    if (data.length < 4 || data.length < 4 + data.readUInt32LE(0)) {
-      held = data;
-      return;
-    }
-    const deadline = Number(data.readBigInt64LE(5));
-    const arn = data.readUInt16LE(49);
-    const trace = data.readUInt16LE(51);
-    const context = data.readUInt32LE(53);
-    let at = EVENT_HEADER;
-    const text = (length) => data.utf8Slice(at, (at += length));
-    const id = data.latin1Slice(13, 49);
-    handle({
-      id, deadline, arn: text(arn), trace: text(trace), client: text(context),
-      payload: data.utf8Slice(at, 4 + data.readUInt32LE(0)),
-    });
+const inbox = Buffer.allocUnsafeSlow(64 * 1024);
+/** Pieces of an event that is longer than the inbox. */
+let held = [];
+let heldLength = 0;
+let handleEvent = null;
+
+/** Takes bytes as they arrive; the buffer is written again when it returns. */
+function receive(length, buffer) {
+  let data = buffer.subarray(0, length);
+  heldLength += length;
+  // The first four bytes tell the length: they must be in one piece.
+  if (held.length && held[0].length < 4) data = Buffer.concat([held.pop(), data]);
+  const first = held.length ? held[0] : data;
+  if (first.length < 4 || heldLength < 4 + first.readUInt32LE(0)) {
+    held.push(Buffer.from(data));
+    return true;
+  }
+  if (held.length) {
+    held.push(data);
+    data = Buffer.concat(held);
+    held = [];
+  }
+  heldLength = 0;
+  const deadline = Number(data.readBigInt64LE(5));
+  const arn = EVENT_HEADER + data.readUInt16LE(49);
+  const trace = arn + data.readUInt16LE(51);
+  const client = trace + data.readUInt32LE(53);
+  handleEvent({
+    id: data.latin1Slice(13, 49),
+    deadline,
+    arn: data.utf8Slice(EVENT_HEADER, arn),
+    trace: data.latin1Slice(arn, trace),
+    client: client === trace ? "" : data.utf8Slice(trace, client),
+    payload: data.utf8Slice(client, 4 + data.readUInt32LE(0)),
   });
+  return true;
+}
+
+function connect() {
+  socket = new net.Socket({ fd: CHANNEL, readable: true, writable: true, onread: { buffer: inbox, callback: receive } });
+  socket.on("error", () => process.exit(0));
   socket.on("close", () => process.exit(0));
 }
 
@@ -233,9 +253,11 @@ function parseClientContext(text) {
   }
 }
 
+let lastTrace;
+
 function begin(event) {
   globalThis[REQUEST_ID] = event.id;
-  if (env._X_AMZN_TRACE_ID !== event.trace) env._X_AMZN_TRACE_ID = event.trace;
+  if (lastTrace !== event.trace) env._X_AMZN_TRACE_ID = lastTrace = event.trace;
 }
 
 function describe(context, event) {
@@ -512,8 +534,7 @@ async function main() {
   delete env._LAMBDA_TELEMETRY_LOG_FD;
   patchConsole();
   defineAwsLambda();
-  socket = new net.Socket({ fd: CHANNEL, readable: true, writable: true });
-  socket.on("error", () => process.exit(0));
+  connect();
   process.on("uncaughtException", (error) => {
     logError("Uncaught Exception", error);
     fatal(error, 129);
@@ -534,7 +555,7 @@ async function main() {
     return;
   }
   const run = handler[STREAMING] ? runStreaming : runBuffered;
-  listen((event) => run(handler, event));
+  handleEvent = (event) => run(handler, event);
   send(READY, "");
 }
 
