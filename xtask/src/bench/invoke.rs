@@ -247,11 +247,6 @@ fn measure(
             progress(&format!("{} connections, round {}: {}", connections, round + 1, target.name));
             // Floors take any request; theirs are signed too, so that they parse the same bytes.
             let requests = ring(client, target.app.map_or("floor", function))?;
-            if round == 0 {
-                // Everything that this many connections need is started before the first measurement.
-                let first: Vec<Bytes> = requests.iter().take(connections).cloned().collect();
-                load::burst(target.address, &first).map_err(|error| format!("{}: {error}", target.name))?;
-            }
             let plan = Plan {
                 address: target.address,
                 connections,
@@ -259,6 +254,10 @@ fn measure(
                 measured: options.measured,
                 requests,
             };
+            if round == 0 {
+                // Everything that this many connections need is started before the first measurement.
+                load::run(&plan, || ()).map_err(|error| format!("{}: {error}", target.name))?;
+            }
             let counters = || (process::cpu(target.pid), process::cpu_of_tree(target.pid));
             let (outcome, before, after) = load::run(&plan, counters).map_err(|error| error.to_string())?;
             if let Some(error) = &outcome.first_error {
