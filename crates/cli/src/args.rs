@@ -95,8 +95,15 @@ pub(crate) struct Connection {
     pub(crate) data: Option<PathBuf>,
 }
 
+/// What stays out of packages, for help.
+const LEFT_OUT: &str = "Left out of packages: version control (.git …), caches (__pycache__ …), virtual environments, \
+                        .env, .npmrc, target, neap.toml, and what `exclude` in neap.toml names. Settings in neap.toml: \
+                        name, description, runtime, handler, memory, timeout, scratch, role, binary, exclude, and the \
+                        table [environment].";
+
 /// `neap deploy`.
 #[derive(Debug, Args)]
+#[command(after_help = LEFT_OUT)]
 pub(crate) struct Deploy {
     /// Folder with the function's source; settings may stand in its neap.toml.
     #[arg(value_name = "DIR", default_value = ".")]

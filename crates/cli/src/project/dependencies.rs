@@ -15,11 +15,15 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Archives kept in the cache; the least recently used go.
 const CACHED_MAX: usize = 32;
+/// How the names of folders begin in which packages are installed before they are archived.
+const WORK: &str = "work-";
+/// Age at which such a folder cannot be in use any more.
+const WORK_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Part of every hash: raised when the way of installing changes.
 const FORMAT: &str = "1";
 
@@ -352,7 +356,7 @@ impl Work {
     fn make(inside: &Path) -> Result<Work, Error> {
         let nanos =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-        let folder = inside.join(format!("work-{}-{nanos}", std::process::id()));
+        let folder = inside.join(format!("{WORK}{}-{nanos}", std::process::id()));
         create(&folder)?;
         Ok(Work(folder))
     }
@@ -368,14 +372,22 @@ fn create(folder: &Path) -> Result<(), Error> {
     fs::create_dir_all(folder).map_err(|source| Error::Folder { folder: folder.to_owned(), source })
 }
 
-/// Removes the least recently used archives beyond [`CACHED_MAX`]. What cannot be removed stays until the next time.
+/// Removes the least recently used archives beyond [`CACHED_MAX`], and work folders that an interrupted command left
+/// behind. What cannot be removed stays until the next time.
 fn prune(entries: &Path) {
     let Ok(listing) = fs::read_dir(entries) else { return };
-    let mut archives: Vec<_> = listing
-        .filter_map(Result::ok)
-        .filter(|entry| entry.path().extension().is_some_and(|ending| ending == "zip"))
-        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
-        .collect();
+    let mut archives = Vec::new();
+    for entry in listing.filter_map(Result::ok) {
+        let (path, name) = (entry.path(), entry.file_name());
+        let Ok(modified) = entry.metadata().and_then(|about| about.modified()) else { continue };
+        if path.extension().is_some_and(|ending| ending == "zip") {
+            archives.push((modified, path));
+        } else if name.to_string_lossy().starts_with(WORK)
+            && modified.elapsed().is_ok_and(|age| age > WORK_MAX)
+        {
+            let _ = fs::remove_dir_all(path);
+        }
+    }
     archives.sort();
     let over = archives.len().saturating_sub(CACHED_MAX);
     for (_, path) in archives.into_iter().take(over) {
@@ -537,10 +549,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for index in 0..CACHED_MAX + 3 {
             let file = fs::File::create(folder.path().join(format!("{index:03}.zip"))).unwrap();
-            let age = std::time::Duration::from_secs(1_000 - index as u64);
+            let age = Duration::from_secs(1_000 - index as u64);
             file.set_modified(SystemTime::now() - age).unwrap();
         }
+        let left_behind = folder.path().join("work-1-1");
+        fs::create_dir(&left_behind).unwrap();
+        let old = SystemTime::now() - WORK_MAX - Duration::from_secs(60);
+        fs::File::open(&left_behind).unwrap().set_modified(old).unwrap();
+        fs::create_dir(folder.path().join("work-2-2")).unwrap();
         prune(folder.path());
+        assert!(!left_behind.exists());
+        fs::remove_dir(folder.path().join("work-2-2")).expect("a recent one stays");
         let mut left: Vec<_> =
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
