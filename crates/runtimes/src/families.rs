@@ -55,6 +55,8 @@ pub(crate) struct Plan {
     pub(crate) frames: bool,
     /// Whether it is a runtime with a name of its own, see [`crate::variables`].
     pub(crate) managed: bool,
+    /// Who makes bytecode of packages, where that shortens starts.
+    pub(crate) bytecode: Option<crate::bytecode::Compiler>,
     /// As logs show it, e.g. `python:3.11.7`.
     pub(crate) version: String,
 }

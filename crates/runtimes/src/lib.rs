@@ -5,6 +5,7 @@
 //! record. Must never know: scheduling, accounts' limits, SQL, the public API.
 
 mod api;
+mod bytecode;
 mod environment;
 mod failure;
 mod families;
@@ -34,11 +35,11 @@ use families::{Family, Files, Plan};
 use libraries::{Libraries, Library};
 use sandbox::{Sandboxes, Template};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs, io,
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 /// Serves the platform's own API to functions: what they reach at [`sandbox::PLATFORM`].
@@ -75,6 +76,8 @@ pub struct Runtimes {
     roots: Arc<root::Roots>,
     /// By runtime and by where its library is.
     templates: RwLock<HashMap<(String, Option<PathBuf>), Prepared>>,
+    /// Packages whose bytecode was looked after since the start, with the compiler's tag.
+    compiled: Mutex<HashSet<(CodeSha256, String)>>,
     /// Held while a template is made, so that it is made once.
     making: tokio::sync::Mutex<()>,
 }
@@ -109,6 +112,7 @@ impl Runtimes {
             libraries: Arc::new(libraries),
             roots: Arc::new(root::Roots::open(folder.join("roots"))?),
             templates: RwLock::default(),
+            compiled: Mutex::default(),
             making: tokio::sync::Mutex::default(),
         }))
     }
@@ -143,6 +147,19 @@ impl Runtimes {
         if let Err(error) = work.await {
             tracing::error!(%error, "installation of libraries ended");
         }
+    }
+
+    /// Begins to make bytecode of a package when it is first started, for its later starts.
+    fn compile_once(&self, code: &CodeSha256, folder: &std::path::Path, prepared: &Prepared) {
+        let Some(compiler) = &prepared.plan.bytecode else { return };
+        let begun = (*code, compiler.tag.clone());
+        if !self.compiled.lock().unwrap_or_else(PoisonError::into_inner).insert(begun)
+            || bytecode::marker(folder, compiler).exists()
+        {
+            return;
+        }
+        let Prepared { plan, template } = prepared.clone();
+        tokio::spawn(bytecode::compile(self.sandboxes.clone(), template, plan, folder.to_path_buf(), *code));
     }
 
     fn family(&self, runtime: &str) -> Option<&dyn Family> {
@@ -208,6 +225,7 @@ impl Launch for Runtimes {
         Box::pin(async move {
             let code = self.store.path(&spec.code).ok_or(LaunchError::CodeMissing(spec.code))?;
             let prepared = self.prepare(&spec.runtime, &spec.architecture).await?;
+            self.compile_once(&spec.code, &code, &prepared);
             let recipe = process::Recipe {
                 spec,
                 how,
@@ -238,6 +256,10 @@ impl Packages for Runtimes {
 
     fn remove(&self, code: &CodeSha256) -> Future<'_, ()> {
         let (store, code) = (self.store.clone(), *code);
+        self.compiled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(compiled, _)| *compiled != code);
         Box::pin(async move {
             let work = tokio::task::spawn_blocking(move || store.remove(&code));
             match work.await {

@@ -93,6 +93,19 @@ impl Store {
     /// See [`base::Packages::remove`]. Blocks.
     pub(crate) fn remove(&self, code: &CodeSha256) -> io::Result<()> {
         let half = self.half();
+        // Marks beside the folder first: they speak of what is in it.
+        let name = code.to_string();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if entry
+                .file_name()
+                .to_str()
+                .and_then(|file| file.strip_prefix(&name))
+                .is_some_and(|rest| rest.starts_with('.'))
+            {
+                fs::remove_file(entry.path())?;
+            }
+        }
         match fs::rename(self.folder.join(code.to_string()), &half) {
             Ok(()) => fs::remove_dir_all(half),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

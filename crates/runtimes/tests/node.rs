@@ -1,4 +1,5 @@
 //! Node.js functions in real sandboxes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Programs that use the HTTP Runtime API: executables, and the stock client started by a wrapper; and the managed libraries.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 

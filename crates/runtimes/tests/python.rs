@@ -1,4 +1,5 @@
 //! Python functions in real sandboxes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests
 
 mod support;
 
@@ -488,5 +489,31 @@ async fn a_caller_that_leaves_does_not_stop_the_invocation() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     assert_eq!(running.call("1").await.ok(), 2);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_package_is_compiled_for_its_later_starts() {
+    need_root!();
+    let node = Node::start();
+    let files: [(&str, &[u8]); 2] = [
+        ("app.py", b"import lib.deep\ndef handler(e, c): return [lib.deep.__cached__]"),
+        ("lib/deep.py", b"x = 1"),
+    ];
+    let function = node.function("python3.11", &files, |_| {}).await;
+    function.launch().await.call("1").await.ok();
+    let folder = node.code(&function.spec.code);
+    let compiled = folder.join("lib/__pycache__/deep.cpython-311.pyc");
+    for _ in 0..200 {
+        if compiled.exists() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(compiled.exists());
+    let body = function.launch().await.call("1").await.ok();
+    assert_eq!(body[0], "/var/task/lib/__pycache__/deep.cpython-311.pyc");
+    base::Packages::remove(&*node.runtimes, &function.spec.code).await;
+    assert!(!folder.exists());
     node.stop().await;
 }

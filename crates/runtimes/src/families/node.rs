@@ -120,6 +120,7 @@ impl Family for Node {
                 ),
             )],
             frames: true,
+            bytecode: None,
             managed: true,
             version: format!("nodejs:{}", interpreter.version),
         })

@@ -34,6 +34,7 @@ impl Family for Provided {
             memory_argument: None,
             variables: Vec::new(),
             frames: false,
+            bytecode: None,
             managed: false,
             version: runtime.replacen('.', ":", 1),
         })

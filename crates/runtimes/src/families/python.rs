@@ -110,6 +110,7 @@ impl Family for Python {
         }
         Ok(Plan {
             template,
+            bytecode: Some(crate::bytecode::compiler(&program, interpreter.version)),
             argv: vec![program.into(), "-S".into(), main.into()],
             memory_argument: None,
             variables: vec![("PYTHONPATH", "/var/runtime/site-packages:/var/runtime".to_owned())],

@@ -103,7 +103,7 @@ pub(crate) struct Node {
     pub(crate) runtimes: Arc<Runtimes>,
     pub(crate) world: Arc<World>,
     sandboxes: sandbox::Sandboxes,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Node {
@@ -138,7 +138,7 @@ impl Node {
             platform: world.clone(),
         };
         let runtimes = Runtimes::new(settings, sandboxes.clone(), ports).unwrap();
-        Node { runtimes, world, sandboxes, _folder: folder }
+        Node { runtimes, world, sandboxes, folder }
     }
 
     /// A function of these files. `shape` changes its configuration.
@@ -160,6 +160,11 @@ impl Node {
 
     pub(crate) async fn javascript(&self, source: &str) -> Function<'_> {
         self.function("nodejs20.x", &[("app.js", source.as_bytes())], |_| {}).await
+    }
+
+    /// Where a package is.
+    pub(crate) fn code(&self, code: &CodeSha256) -> PathBuf {
+        self.folder.path().join("code").join(code.to_string())
     }
 
     /// Messages of the log so far.
