@@ -73,12 +73,14 @@ pub(crate) struct Parts {
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
     pub(crate) timing: Timing,
+    /// Wait status of a program that has ended already.
+    pub(crate) status: Option<i32>,
 }
 
 impl Sandbox {
     /// Begins to watch a program that was just started.
     pub(crate) fn watch(parts: Parts) -> Result<Sandbox, Error> {
-        let Parts { node, slot, pid, process, control, stdout, stderr, timing } = parts;
+        let Parts { node, slot, pid, process, control, stdout, stderr, timing, status } = parts;
         let shared = Arc::new(Shared {
             node,
             index: slot.index,
@@ -92,6 +94,7 @@ impl Sandbox {
         // From here on `Shared`'s drop cleans up.
         let watched = shared.with_slot(|slot| {
             let watched = Watched {
+                ended: status.map(Exit::of),
                 control,
                 process: sys::wait_readable(shared.process.try_clone()?)?,
                 oom: slot.group.oom_event()?.map(sys::wait_readable).transpose()?,
@@ -301,6 +304,8 @@ impl Drop for Shared {
 
 /// What the watching task waits for.
 struct Watched {
+    /// Known before watching began.
+    ended: Option<Exit>,
     control: AsyncFd<OwnedFd>,
     process: AsyncFd<OwnedFd>,
     oom: Option<AsyncFd<OwnedFd>>,
@@ -326,6 +331,9 @@ impl Watched {
 
     /// Waits for the program's end, or for the memory limit: whether it was that.
     async fn until_exit(&self) -> (Exit, bool) {
+        if let Some(exit) = self.ended {
+            return (exit, false);
+        }
         let oom = async {
             match &self.oom {
                 Some(event) => drop(event.readable().await),

@@ -45,19 +45,23 @@ impl Sandboxes {
     /// then, and its size is paid by each start. It works later too, at that cost. Blocks for some milliseconds.
     /// Raises this process's limit of open descriptors to its hard limit.
     pub fn start(settings: Settings) -> Result<Sandboxes, Error> {
+        Sandboxes::start_on(settings, &Layout::detect().map_err(Error::step("looking for cgroups"))?)
+    }
+
+    /// [`Sandboxes::start`] with these cgroups.
+    fn start_on(settings: Settings, layout: &Layout) -> Result<Sandboxes, Error> {
         check(&settings)?;
         let uid = rustix::process::geteuid().as_raw();
         if uid != 0 {
             return Err(Error::NotRoot { uid });
         }
-        let layout = Layout::detect().map_err(Error::step("looking for cgroups"))?;
-        let common = accept(&settings, &layout)?;
+        let common = accept(&settings, layout)?;
         raise_descriptor_limit();
-        let swept = cgroup::sweep(&layout, &settings.instance);
+        let swept = cgroup::sweep(layout, &settings.instance);
         if swept > 0 {
             tracing::info!(cgroups = swept, "removed what an earlier run left");
         }
-        let run = Run::begin(&layout, &settings.instance, settings.daemon_cpu_weight)
+        let run = Run::begin(layout, &settings.instance, settings.daemon_cpu_weight)
             .map_err(Error::step("making cgroups"))?;
         let spawner = Spawner::start(common, &run).map_err(Error::step("forking the spawner"))?;
         let slots = Slots::start(&settings, run.clone()).map_err(Error::step("preparing sandboxes"))?;
@@ -294,5 +298,88 @@ fn raise_descriptor_limit() {
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "the limit of open descriptors could not be raised");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Attachment, Exit, TemplateLink};
+
+    /// This host's hierarchies of one version only.
+    fn layout(kind: &str) -> Layout {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+        let lines: Vec<&str> = mounts.lines().filter(|line| line.contains(&format!(" - {kind} "))).collect();
+        Layout::choose(&lines.join("\n"), &own, |_| String::new())
+    }
+
+    async fn lives(layout: Layout, instance: &str) {
+        let first = 1_000_000 + std::process::id() * 256;
+        let settings = Settings {
+            uids: first..first + 256,
+            prepared: 1,
+            prepared_max: 1,
+            daemon_cpu_weight: None,
+            allow_weaker: vec![Weakness::NoMemoryLimit, Weakness::NoProcessLimit, Weakness::NoCpuWeight],
+            ..Settings::new(format!("{instance}{}", std::process::id()))
+        };
+        let node = Sandboxes::start_on(settings, &layout).unwrap();
+        let plan = TemplateSpec {
+            name: "test".into(),
+            binds: vec![Attachment::same("/usr")],
+            links: ["bin", "lib", "lib64"]
+                .map(|name| TemplateLink {
+                    inside: format!("/{name}").into(),
+                    target: format!("usr/{name}").into(),
+                })
+                .to_vec(),
+            ..TemplateSpec::default()
+        };
+        let template = node.template(plan).await.unwrap();
+        for _ in 0..3 {
+            let argv = ["/bin/sh", "-c", "while :; do :; done"].map(Into::into).to_vec();
+            let sandbox = node.spawn(Spec::new(template.clone(), argv)).await.unwrap();
+            while sandbox.cpu_used().unwrap().0 == 0 {
+                tokio::task::yield_now().await;
+            }
+            sandbox.freeze().unwrap();
+            sandbox.thaw().unwrap();
+            sandbox.freeze().unwrap();
+            sandbox.kill().await;
+            assert_eq!(sandbox.exited().await.exit, Exit::Signal(9));
+        }
+        node.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn works_where_only_cgroup_v2_is() {
+        let layout = layout("cgroup2");
+        if !rustix::process::geteuid().is_root() || layout.serving(Role::Freeze).is_none() {
+            eprintln!("SKIPPED: needs root and a cgroup v2 hierarchy");
+            return;
+        }
+        lives(layout, "vtwo").await;
+    }
+
+    #[tokio::test]
+    async fn works_where_only_cgroup_v1_is() {
+        let layout = layout("cgroup");
+        if !rustix::process::geteuid().is_root() || layout.serving(Role::Freeze).is_none() {
+            eprintln!("SKIPPED: needs root and a cgroup v1 freezer");
+            return;
+        }
+        lives(layout, "vone").await;
+    }
+
+    #[tokio::test]
+    async fn refuses_weaker_isolation_that_is_not_named() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: needs root");
+            return;
+        }
+        let refused = Sandboxes::start_on(Settings::new("weak"), &Layout::default()).unwrap_err();
+        assert!(matches!(refused, Error::Weaker { missing: Weakness::NoMemoryLimit, .. }), "{refused}");
+        assert!(refused.to_string().contains("a memory limit"), "{refused}");
     }
 }

@@ -77,7 +77,7 @@ impl Layout {
 
     /// From the texts of `mountinfo` and `cgroup`, and the controllers of a v2 folder. A role is served by v1 where v1
     /// has its controller (v2 cannot have it then), else by v2.
-    fn choose(mounts: &str, own: &str, controllers: impl Fn(&Path) -> String) -> Layout {
+    pub(crate) fn choose(mounts: &str, own: &str, controllers: impl Fn(&Path) -> String) -> Layout {
         let mut layout = Layout::default();
         let mut left = Role::ALL.to_vec();
         let mut unified = None;

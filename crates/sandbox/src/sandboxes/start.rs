@@ -134,11 +134,11 @@ async fn start(
     let slot = held.slot.take().ok_or(Error::SpawnerGone)?;
     let (stdout, stderr) = streams.outside();
     let begun = follow(&control).await;
-    let Begun { process, failure, phases } = begun;
+    let Begun { process, failure, phases, status } = begun;
     match (failure, process, phases) {
         (None, Some((pid, process)), Some(phases)) => {
             let timing = phases.timing(called_ns, slot_ns);
-            let parts = Parts { node, slot, pid, process, control, stdout, stderr, timing };
+            let parts = Parts { node, slot, pid, process, control, stdout, stderr, timing, status };
             Sandbox::watch(parts)
         }
         (failure, process, _) => {
@@ -199,6 +199,8 @@ struct Begun {
     process: Option<(u32, OwnedFd)>,
     failure: Option<(Step, i32, u32)>,
     phases: Option<Phases>,
+    /// Wait status of a program that ended before the worker had reported its process.
+    status: Option<i32>,
 }
 
 struct Phases {
@@ -223,7 +225,8 @@ async fn follow(control: &AsyncFd<OwnedFd>) -> Begun {
                 begun.phases = Some(Phases { received_ns: 0, born_ns, mounted_ns, locked_ns });
             }
             Report::Failed { step, errno, index } => begun.failure = Some((step, errno, index)),
-            Report::Exited { .. } | Report::Built => {}
+            Report::Exited { status } => begun.status = Some(status),
+            Report::Built => {}
         }
         if let (Some(_), Some(phases)) = (&begun.process, &mut begun.phases) {
             phases.received_ns = received;
