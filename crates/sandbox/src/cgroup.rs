@@ -98,25 +98,31 @@ fn begin_v1(hierarchy: &Hierarchy, name: &str, daemon_weight: Option<u16>) -> io
         let _ = std::fs::write(folder.join("memory.use_hierarchy"), "1");
     }
     let weighed = daemon_weight.filter(|_| hierarchy.roles.contains(&Role::CpuWeight));
-    let functions = if let Some(weight) = weighed {
-        let daemon = folder.join("daemon");
-        make(&daemon)?;
-        std::fs::write(daemon.join("cpu.shares"), group::shares(crate::CpuWeight::new(weight)).to_string())?;
-        std::fs::write(daemon.join("cgroup.procs"), "0")?;
-        folder.join("functions")
-    } else {
-        folder.clone()
-    };
+    let moved = weighed.is_some_and(|weight| match weigh_daemon_v1(&folder.join("daemon"), weight) {
+        Ok(()) => true,
+        Err(error) => {
+            // For example a daemon under a real-time policy, which needs no weight.
+            tracing::warn!(%error, "the daemon has no CPU weight of its own");
+            false
+        }
+    });
+    let functions = if moved { folder.join("functions") } else { folder.clone() };
     make(&functions)?;
     Ok(Home {
         version: Version::V1,
         roles: hierarchy.roles.clone(),
         folder,
         functions,
-        before: weighed.map(|_| hierarchy.own.clone()),
+        before: moved.then(|| hierarchy.own.clone()),
         giving: Vec::new(),
         controllers: Vec::new(),
     })
+}
+
+fn weigh_daemon_v1(daemon: &Path, weight: u16) -> io::Result<()> {
+    make(daemon)?;
+    std::fs::write(daemon.join("cpu.shares"), group::shares(crate::CpuWeight::new(weight)).to_string())?;
+    std::fs::write(daemon.join("cgroup.procs"), "0")
 }
 
 /// A cgroup with processes cannot give controllers to its children (the root alone can): the daemon moves into a leaf.

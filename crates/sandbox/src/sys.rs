@@ -392,3 +392,12 @@ pub(crate) fn new_session_keyring() {
     // SAFETY: a null name asks for an anonymous keyring; nothing else is passed.
     unsafe { libc::syscall(libc::SYS_keyctl, join, ptr::null::<libc::c_char>()) };
 }
+
+/// Gives this process the ordinary scheduling policy and priority, whatever the daemon has.
+pub(crate) fn schedule_ordinarily() -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: reads one live local.
+    checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &parameters) }.into())?;
+    rustix::process::setpriority_process(None, 0)?;
+    Ok(())
+}

@@ -315,6 +315,7 @@ fn drop_privileges(request: &Request<'_>, common: &Common) -> Result<(), Failure
     if common.landlock {
         landlock::restrict().map_err(at(Step::Landlock))?;
     }
+    sys::schedule_ordinarily().map_err(at(Step::Limits))?;
     if let Some(filter) = &common.filter {
         sys::install_filter(filter).map_err(at(Step::Seccomp))?;
     }
