@@ -167,6 +167,8 @@ fn start(control: &OwnedFd, request: &Request<'_>, common: &Common) -> Result<(i
     let born_ns = sys::monotonic_ns();
     sys::block_signals(true);
     sys::reset_signals();
+    // First: processes with a real-time policy cannot join cgroups without a real-time budget.
+    sys::schedule_ordinarily().map_err(at(Step::Limits))?;
     join_cgroups(request)?;
     assemble(request)?;
     let mounted_ns = sys::monotonic_ns();
@@ -315,7 +317,6 @@ fn drop_privileges(request: &Request<'_>, common: &Common) -> Result<(), Failure
     if common.landlock {
         landlock::restrict().map_err(at(Step::Landlock))?;
     }
-    sys::schedule_ordinarily().map_err(at(Step::Limits))?;
     if let Some(filter) = &common.filter {
         sys::install_filter(filter).map_err(at(Step::Seccomp))?;
     }
