@@ -97,7 +97,12 @@ class Node:
             "region_name": "us-east-1",
             "aws_access_key_id": keys["access_key"],
             "aws_secret_access_key": keys["secret_key"],
-            "config": Config(retries={"max_attempts": 0}, read_timeout=120, max_pool_connections=64),
+            "config": Config(
+                retries={"max_attempts": 0},
+                read_timeout=120,
+                max_pool_connections=64,
+                parameter_validation=False,  # the server is to refuse
+            ),
         }
         return boto3.client(service, **{**options, **overrides})
 

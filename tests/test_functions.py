@@ -78,7 +78,7 @@ def test_refusals_have_the_codes_of_lambda(deploy, lam):
     refused(create(Timeout=901), "ValidationException", "timeout", 400)
     refused(create(Runtime="cobol85"), "InvalidParameterValueException", "cobol85", 400)
     refused(create(Role="nobody"), "ValidationException", "role", 400)
-    refused(create(Environment={"Variables": {"A": "x" * 5000}}), "InvalidParameterValueException", "4KB", 400)
+    refused(create(Environment={"Variables": {"AB": "x" * 5000}}), "InvalidParameterValueException", "4KB", 400)
     refused(create(Environment={"Variables": {"AWS_REGION": "x"}}), "InvalidParameterValueException", "AWS_REGION")
     refused(create(Code={"ZipFile": b"not a zip"}), "InvalidParameterValueException", "unzip", 400)
     refused(lambda: lam.get_function(FunctionName="t-none"), "ResourceNotFoundException", "Function not found", 404)

@@ -230,7 +230,7 @@ def test_payloads_that_are_not_json_or_too_large_are_refused(deploy, lam):
 def test_an_answer_above_the_limit_is_an_error_of_the_function(deploy):
     function = deploy("def handler(e, c): return 'x' * e")
     assert len(function(6 * 1024 * 1024 - 2)) == 6 * 1024 * 1024 - 2
-    reply = function.invoke(6 * 1024 * 1024)
+    reply = function.invoke(6 * 1024 * 1024 + 200)
     assert reply["FunctionError"] == "Unhandled"
     assert reply["Body"]["errorType"] == "Function.ResponseSizeTooLarge"
 

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 import time
 
 import botocore.exceptions
@@ -114,30 +112,48 @@ def test_retention_is_a_number_of_days_that_aws_allows(logs):
         logs.put_retention_policy(logGroupName="/test/retention", retentionInDays=8)
 
 
-def test_the_aws_cli_tails_a_log(deploy, node):
+def test_the_aws_cli_reads_a_log(deploy, node):
     function = deploy("def handler(e, c): print('seen by the cli')")
     function.invoke()
-    eventually(lambda: "seen by the cli" in node.aws("logs", "tail", f"/aws/lambda/{function.name}", "--since", "5m").stdout)
-    follow = subprocess.Popen(
-        [sys.executable, "-m", "awscli", "logs", "tail", f"/aws/lambda/{function.name}", "--follow", "--since", "1s"],
-        stdout=subprocess.PIPE, env=node.aws_environment(), text=True,
-    )
-    try:
-        import threading
+    group = f"/aws/lambda/{function.name}"
+    seen = lambda: node.aws("logs", "filter-log-events", "--log-group-name", group, "--filter-pattern", "seen", "--output", "text")
+    eventually(lambda: "seen by the cli" in seen().stdout)
+    streams = json.loads(node.aws("logs", "describe-log-streams", "--log-group-name", group, "--order-by", "LastEventTime",
+                                  "--descending", "--output", "json").stdout)["logStreams"]
+    shown = node.aws("logs", "get-log-events", "--log-group-name", group, "--log-stream-name", streams[0]["logStreamName"])
+    assert "seen by the cli" in shown.stdout
 
-        seen = threading.Event()
-        threading.Thread(target=lambda: [seen.set() for line in follow.stdout if "seen by the cli" in line], daemon=True).start()
-        eventually(lambda: function.invoke() and seen.wait(1), timeout=40)
-    finally:
-        follow.kill()
-        follow.wait()
+
+def test_a_log_can_be_followed_as_the_second_aws_cli_does(deploy, logs):
+    """`aws logs tail --follow` polls FilterLogEvents from the last time seen and drops the events it has shown."""
+    function = deploy("def handler(e, c): print('line', e)")
+    shown, start = [], int(time.time() * 1000) - 1000
+    ids = set()
+
+    def poll():
+        nonlocal start
+        try:
+            events = [e for page in logs.get_paginator("filter_log_events").paginate(
+                logGroupName=f"/aws/lambda/{function.name}", startTime=start, interleaved=True) for e in page["events"]]
+        except logs.exceptions.ResourceNotFoundException:
+            return
+        for event in events:
+            if event["eventId"] not in ids:
+                ids.add(event["eventId"])
+                shown.append(event["message"].strip())
+                start = max(start, event["timestamp"])
+
+    for n in range(20):
+        function(n)
+        poll()
+    eventually(lambda: poll() or len([line for line in shown if line.startswith("line")]) == 20)
+    assert [line for line in shown if line.startswith("line")] == [f"line {n}" for n in range(20)]
 
 
 def test_the_aws_cli_drives_a_function(deploy, node, tmp_path):
     function = deploy("def handler(e, c): return e['n'] + 1")
     out = tmp_path / "out.json"
-    node.aws("lambda", "invoke", "--function-name", function.name, "--cli-binary-format", "raw-in-base64-out",
-             "--payload", '{"n": 41}', str(out))
+    node.aws("lambda", "invoke", "--function-name", function.name, "--payload", '{"n": 41}', str(out))
     assert out.read_text() == "42"
     shown = json.loads(node.aws("lambda", "get-function-configuration", "--function-name", function.name, "--output", "json").stdout)
     assert shown["FunctionArn"] == function.arn

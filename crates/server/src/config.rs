@@ -57,7 +57,8 @@ pub struct Config {
 pub struct Node {
     /// Listening address. Default 127.0.0.1:4566.
     pub listen: SocketAddr,
-    /// The region that this node is. Default us-east-1.
+    /// Region of requests that name none; a signature names one, and each region is a namespace of its own.
+    /// Default us-east-1.
     pub region: Region,
     /// How long running invocations may take to end after a stop is asked for. Default 30 s.
     pub drain_s: u32,
@@ -202,7 +203,9 @@ pub enum Error {
         source: Box<toml::de::Error>,
     },
     /// `neap dev` outside of loopback would let anybody run code.
-    #[error("neap dev takes any credentials and therefore listens on loopback only, not on {0}; use neap serve")]
+    #[error(
+        "neap dev takes any credentials and therefore listens on loopback only, not on {0}; use neap serve"
+    )]
     DevBeyondLoopback(SocketAddr),
 }
 
@@ -260,10 +263,10 @@ mod tests {
         let documented: Config = toml::from_str(file).unwrap();
         assert_eq!(format!("{documented:?}"), format!("{:?}", Config::default()));
         // Every key that is shown as a comment exists too.
-        let all: String = file.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)).fold(
-            String::new(),
-            |all, line| all + line + "\n",
-        );
+        let all: String = file
+            .lines()
+            .map(|line| line.strip_prefix("# ").unwrap_or(line))
+            .fold(String::new(), |all, line| all + line + "\n");
         toml::from_str::<Config>(&all).unwrap();
     }
 

@@ -5,8 +5,12 @@ use bytes::Bytes;
 use fleet::Fleet;
 use functions::Functions;
 use http::{Method, StatusCode};
-use std::{fmt::Write, sync::Arc};
-use telemetry::{Gauge, Telemetry};
+use identity::Identity;
+use std::sync::Arc;
+use telemetry::{
+    Gauge, Telemetry,
+    api::{logs::Logs, usage::Usage},
+};
 use wire::{Gateway, RawRequest, RawResponse};
 
 /// Mounts the endpoints. They are not signed: they tell nothing of functions' code, variables or payloads, and the
@@ -80,9 +84,12 @@ fn environments(fleet: &Fleet) -> Vec<Gauge> {
     let mut gauges = Vec::new();
     for pool in &snapshot.pools {
         let key = &pool.key;
-        for (state, count) in
-            [("idle", pool.idle), ("busy", pool.busy), ("starting", pool.starting), ("stopping", pool.stopping)]
-        {
+        for (state, count) in [
+            ("idle", pool.idle),
+            ("busy", pool.busy),
+            ("starting", pool.starting),
+            ("stopping", pool.stopping),
+        ] {
             gauges.push(Gauge {
                 name: "neap_environments",
                 help: "Execution environments by state",
@@ -103,7 +110,11 @@ fn environments(fleet: &Fleet) -> Vec<Gauge> {
         ("neap_environments_expired", "Idle environments ended because their time was over", totals.expired),
         ("neap_environments_evicted", "Idle environments ended to make room", totals.evicted),
         ("neap_invocations_node_full", "Invocations refused for want of memory", totals.node_full),
-        ("neap_memory_configured_bytes", "Memory that live environments are configured for", snapshot.memory_used.bytes().0),
+        (
+            "neap_memory_configured_bytes",
+            "Memory that live environments are configured for",
+            snapshot.memory_used.bytes().0,
+        ),
         ("neap_memory_limit_bytes", "What the configured memory may reach", snapshot.memory_max.bytes().0),
     ] {
         gauges.push(Gauge { name, help, labels: Vec::new(), value: value as f64 });
@@ -111,34 +122,7 @@ fn environments(fleet: &Fleet) -> Vec<Gauge> {
     gauges
 }
 
-/// `docs/operations.md`.
-pub(crate) fn operations(gateway: &Gateway) -> String {
-    let mut text = String::from(
-        "# Operations\n\nEvery operation that works, written by `make docs` from the operation tables. What is not here \
-         is refused with an error that names it.\n",
-    );
-    for api in gateway.apis() {
-        let _ = write!(
-            text,
-            "\n## {}\n\n{}\n\n| operation | request | permission | errors |\n|---|---|---|---|\n",
-            api.name, api.doc.trim()
-        );
-        let (works, missing): (Vec<_>, Vec<_>) = wire::operations(api).into_iter().partition(|one| one.works);
-        for one in works {
-            let permission = one.permission.unwrap_or("none");
-            let _ = writeln!(
-                text,
-                "| {} | {} `{}` | `{permission}` | {} |",
-                one.operation,
-                one.protocols.join(", "),
-                one.route,
-                one.errors.join(", ")
-            );
-        }
-        let missing: Vec<&str> = missing.iter().map(|one| one.operation).collect();
-        if !missing.is_empty() {
-            let _ = writeln!(text, "\nKnown and refused by name: {}.", missing.join(", "));
-        }
-    }
-    text
+/// The list of operations that work, as Markdown: the content of `docs/operations.md`.
+pub fn operations() -> String {
+    wire::operations_page([Functions::API, Identity::API, Logs::API, Usage::API])
 }

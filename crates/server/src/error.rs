@@ -54,7 +54,9 @@ pub enum Error {
     #[error("signals: {0}")]
     Signals(#[source] std::io::Error),
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; another neap, or another program, may be there: choose one with --listen")]
+    #[error(
+        "cannot listen on {address}: {source}; another neap, or another program, may be there: choose one with --listen"
+    )]
     Listen {
         /// Which.
         address: SocketAddr,

@@ -13,6 +13,7 @@ mod scope;
 mod system;
 
 pub use config::{Mode, Options};
+pub use endpoints::operations;
 pub use error::Error;
 pub use node::{Node, Prepared, prepare};
 pub use sandbox::doctor;

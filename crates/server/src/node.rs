@@ -70,7 +70,6 @@ fn sandbox_settings(data: &Path, config: &Config) -> Result<sandbox::Settings, E
 pub struct Node {
     address: SocketAddr,
     identity: Arc<Identity>,
-    gateway: Arc<wire::Gateway>,
     fleet: Arc<Fleet>,
     sandboxes: Sandboxes,
     front: Scope,
@@ -113,7 +112,7 @@ impl Prepared {
         let fleet = Arc::new(Fleet::new(fleet_settings(&config), runtimes.clone(), meter));
         let functions = Functions::new(
             open_database("functions", data, &config, functions::MIGRATIONS)?,
-            blobs,
+            blobs.clone(),
             fleet.clone(),
             runtimes.clone(),
             runtimes.clone(),
@@ -142,6 +141,17 @@ impl Prepared {
         let mut back = Scope::new();
         back.spawn("telemetry", |stop| telemetry.run(stop.asked()));
         let mut front = Scope::new();
+        let leftovers = blobs.clone();
+        front.spawn("blobs sweep", |stop| async move {
+            tokio::select! {
+                swept = leftovers.sweep() => {
+                    if let Err(error) = swept {
+                        tracing::warn!(%error, "uploads that an earlier run left unfinished could not be removed");
+                    }
+                }
+                () = stop.asked() => (),
+            }
+        });
         front.spawn("asynchronous events", |stop| functions.clone().run_events(stop.asked()));
         front.spawn("functions upkeep", |stop| functions.clone().run_upkeep(stop.asked()));
         if config.runtimes.install_sdks {
@@ -160,7 +170,7 @@ impl Prepared {
             }
         });
         tracing::info!(%address, mode = ?options.mode, "ready");
-        Ok(Node { address, identity, gateway, fleet, sandboxes, front, back, drain, _lock: lock })
+        Ok(Node { address, identity, fleet, sandboxes, front, back, drain, _lock: lock })
     }
 }
 
@@ -175,17 +185,13 @@ impl Node {
         self.identity.root()
     }
 
-    /// The list of operations that work, as Markdown: the content of `docs/operations.md`.
-    pub fn operations(&self) -> String {
-        endpoints::operations(&self.gateway)
-    }
-
     /// Serves until the process is asked to end (SIGTERM or SIGINT), then [`Node::stop`]s.
     pub async fn run(self) -> Result<(), Error> {
-        let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-            (Err(source), _) | (_, Err(source)) => return Err(Error::Signals(source)),
-        };
+        let (mut terminate, mut interrupt) =
+            match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+                (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+                (Err(source), _) | (_, Err(source)) => return Err(Error::Signals(source)),
+            };
         tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
         tracing::info!("stopping");
         self.stop().await;
@@ -283,6 +289,8 @@ fn fleet_settings(config: &Config) -> fleet::Settings {
 /// Memory of the machine; 1 GiB where it cannot be told.
 fn host_memory() -> base::ByteCount {
     let table = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = table.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    let kib = table
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
     base::ByteCount(kib.unwrap_or(1024 * 1024_u64) * 1024)
 }

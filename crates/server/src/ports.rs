@@ -23,7 +23,14 @@ impl runtimes::Platform for OwnGateway {
             let Some(gateway) = gateway else { return };
             let limits = wire::Limits::default();
             // Ends with the connection, or when the environment ends and this future is dropped.
-            wire::serve_connection(connection, gateway, wire::Connection::default(), &limits, std::future::pending()).await;
+            wire::serve_connection(
+                connection,
+                gateway,
+                wire::Connection::default(),
+                &limits,
+                std::future::pending(),
+            )
+            .await;
         })
     }
 }
