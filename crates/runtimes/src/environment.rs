@@ -50,7 +50,7 @@ pub(crate) struct Room {
     ended: watch::Sender<Option<Exit>>,
     /// Whether the keeper has its timer set.
     armed: AtomicBool,
-    wake: Notify,
+    wake: Arc<Notify>,
 }
 
 /// Who has the process. `Idle ⇄ Busy`; `Unready → Busy`; any → `Gone`.
@@ -105,7 +105,7 @@ pub(crate) async fn launch(recipe: Recipe, queued: Micros) -> Result<Arc<dyn Env
         started,
         ended: watch::Sender::new(None),
         armed: AtomicBool::new(false),
-        wake: Notify::new(),
+        wake: Arc::default(),
     });
     match outcome {
         Ok((process, phases)) => {
@@ -584,15 +584,15 @@ impl Room {
     }
 }
 
-/// Watches one process: passes its output on, sends the journal off, freezes it when idle, notices its end.
+/// Watches one process: passes its output on, sends the journal off, freezes it when idle, notices its end. It does not keep
+/// the room: when the fleet lets go of an environment, that ends its process, and the process's end ends this.
 async fn keep(room: Weak<Room>, sandbox: Arc<sandbox::Sandbox>, output: Arc<crate::output::Output>) {
-    let Some(clock) = room.upgrade().map(|room| room.recipe.ports.clock.clone()) else { return };
+    let Some((clock, wake)) = room.upgrade().map(|room| (room.recipe.ports.clock.clone(), room.wake.clone()))
+    else {
+        return;
+    };
     let mut next: Option<Instant> = None;
     loop {
-        // Not held while waiting: the keeper must not keep the room.
-        let Some(here) = room.upgrade() else { return };
-        let woken = here.wake.notified();
-        tokio::pin!(woken);
         let timer = async {
             match next {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -601,16 +601,22 @@ async fn keep(room: Weak<Room>, sandbox: Arc<sandbox::Sandbox>, output: Arc<crat
         };
         tokio::select! {
             exited = sandbox.exited() => {
-                here.left(exited);
+                if let Some(room) = room.upgrade() {
+                    room.left(exited);
+                }
                 return;
             }
             () = output.readable(|| clock.now()) => {
-                if here.collect(&output) && next.is_none() {
+                let Some(room) = room.upgrade() else { return };
+                if room.collect(&output) && next.is_none() {
                     next = Some(Instant::now() + FLUSH_LINES_AFTER);
                 }
             }
-            () = &mut woken => next = Some(Instant::now() + FLUSH_AFTER),
-            () = timer => next = here.settle(),
+            () = wake.notified() => next = Some(Instant::now() + FLUSH_AFTER),
+            () = timer => {
+                let Some(room) = room.upgrade() else { return };
+                next = room.settle();
+            }
         }
     }
 }

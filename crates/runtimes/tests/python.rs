@@ -425,6 +425,7 @@ def run():
 threading.Thread(target=run, daemon=True).start()
 def handler(event, context):
     if event: threading.Timer(0.005, lambda: print('late')).start()
+    else: time.sleep(0.1)
     return ticks
 ";
     let running = node.python(source).await.launch().await;
@@ -515,5 +516,19 @@ async fn a_package_is_compiled_for_its_later_starts() {
     assert_eq!(body[0], "/var/task/lib/__pycache__/deep.cpython-311.pyc");
     base::Packages::remove(&*node.runtimes, &function.spec.code).await;
     assert!(!folder.exists());
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn an_environment_that_is_let_go_ends() {
+    need_root!();
+    let node = Node::start();
+    let running = node.python("def handler(e, c): return 1").await.launch().await;
+    running.call("1").await.ok();
+    let ended = running.environment.ended();
+    drop(running);
+    let exit = tokio::time::timeout(std::time::Duration::from_secs(5), ended).await;
+    assert_eq!(exit.unwrap(), Exit::Stopped);
+    assert!(node.log().iter().any(|line| line.starts_with("REPORT")), "what it wrote is not lost");
     node.stop().await;
 }
