@@ -15,7 +15,7 @@ run: venv
 
 test: tools venv check unit black-box
 	@echo; echo "==== summaries of the test runners ===="
-	@grep -E '^ *Summary ' $(CACHE)/unit.log
+	@grep -hE '^ *Summary ' $(CACHE)/unit.log $(CACHE)/postgres.log
 	@tail -n 1 $(CACHE)/black-box.log
 
 # Static rules.
@@ -24,16 +24,21 @@ check:
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo xtask check
 
-# Unit, property and conformance tests.
+# Unit, property and conformance tests; then the services once more, on PostgreSQL.
 unit: venv
 	@mkdir -p $(CACHE)
-	bash tests/with-s3.sh $(VENV) cargo nextest run --locked --workspace --no-fail-fast 2>&1 | tee $(CACHE)/unit.log; exit $${PIPESTATUS[0]}
+	cargo nextest run --locked --workspace --no-fail-fast 2>&1 | tee $(CACHE)/unit.log; exit $${PIPESTATUS[0]}
+	bash tests/with-servers.sh $(VENV) \
+		cargo nextest run --locked --no-fail-fast -p neap-functions -p neap-telemetry -p neap-store --no-tests=pass \
+		-E 'package(neap-functions) | package(neap-telemetry) | (package(neap-store) & binary(blobs))' \
+		2>&1 | tee $(CACHE)/postgres.log; exit $${PIPESTATUS[0]}
 
 # The running binary, driven by boto3, the AWS CLI and the `neap` command.
 black-box: venv
 	@mkdir -p $(CACHE)
 	cargo build --locked
-	NEAP=$(CARGO_TARGET_DIR)/debug/neap $(VENV)/bin/python -m pytest tests -q -rs 2>&1 | tee $(CACHE)/black-box.log; exit $${PIPESTATUS[0]}
+	NEAP=$(CARGO_TARGET_DIR)/debug/neap bash tests/with-servers.sh $(VENV) \
+		$(VENV)/bin/python -m pytest tests -q -rs 2>&1 | tee $(CACHE)/black-box.log; exit $${PIPESTATUS[0]}
 
 # The published list of operations.
 docs:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# usage: with-s3.sh VENV COMMAND…   Runs COMMAND while an S3-compatible server (moto) listens on a free loopback port,
-# named by NEAP_TEST_S3; the server ends with the command.
+# usage: with-servers.sh VENV COMMAND…   Runs COMMAND while an S3-compatible server (moto) listens on a free loopback port,
+# named by NEAP_TEST_S3, and a PostgreSQL server runs, named by NEAP_TEST_POSTGRES where there is one; both end with it.
 set -euo pipefail
 venv=$1
 shift
@@ -12,4 +12,5 @@ for _ in $(seq 100); do
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break
     sleep 0.1
 done
-NEAP_TEST_S3="http://127.0.0.1:$port" "$@"
+export NEAP_TEST_S3="http://127.0.0.1:$port"
+cargo run --locked --quiet -p neap-store --example with_postgres -- "$@"
