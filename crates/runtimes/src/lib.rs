@@ -66,6 +66,8 @@ pub struct Ports {
 }
 
 /// Starts environments, unpacks packages, knows the runtimes. One per node.
+///
+/// At shutdown, environments are stopped before [`Sandboxes::shutdown`]: they freeze themselves when idle.
 pub struct Runtimes {
     settings: Arc<Settings>,
     sandboxes: Sandboxes,

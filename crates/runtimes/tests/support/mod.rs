@@ -103,6 +103,7 @@ pub(crate) struct Node {
     pub(crate) runtimes: Arc<Runtimes>,
     pub(crate) world: Arc<World>,
     sandboxes: sandbox::Sandboxes,
+    launched: Mutex<Vec<std::sync::Weak<dyn Environment>>>,
     folder: tempfile::TempDir,
 }
 
@@ -138,7 +139,7 @@ impl Node {
             platform: world.clone(),
         };
         let runtimes = Runtimes::new(settings, sandboxes.clone(), ports).unwrap();
-        Node { runtimes, world, sandboxes, folder }
+        Node { runtimes, world, sandboxes, launched: Mutex::default(), folder }
     }
 
     /// A function of these files. `shape` changes its configuration.
@@ -172,7 +173,13 @@ impl Node {
         self.world.log.lock().unwrap().iter().map(|(_, _, event)| event.message.clone()).collect()
     }
 
+    /// Ends the environments that are left, then everything: in this order, since an environment freezes itself when idle
+    /// and what is frozen while the node ends does not die.
     pub(crate) async fn stop(self) {
+        let launched = std::mem::take(&mut *self.launched.lock().unwrap());
+        for environment in launched.iter().filter_map(std::sync::Weak::upgrade) {
+            environment.stop().await;
+        }
         self.sandboxes.shutdown().await;
     }
 }
@@ -186,7 +193,9 @@ impl Function<'_> {
     pub(crate) async fn launch(&self) -> Running {
         let launched =
             self.node.runtimes.launch(self.spec.clone(), Initialization::OnDemand, Micros(0)).await;
-        Running { environment: launched.unwrap(), arn: format!("arn:function:{}", self.spec.key.name) }
+        let environment = launched.unwrap();
+        self.node.launched.lock().unwrap().push(Arc::downgrade(&environment));
+        Running { environment, arn: format!("arn:function:{}", self.spec.key.name) }
     }
 }
 
