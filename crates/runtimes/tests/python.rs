@@ -424,7 +424,7 @@ def run():
         time.sleep(0.005)
 threading.Thread(target=run, daemon=True).start()
 def handler(event, context):
-    if event: threading.Timer(0.005, lambda: print('late')).start()
+    if event: threading.Timer(0.06, lambda: print('late')).start()
     else: time.sleep(0.1)
     return ticks
 ";
