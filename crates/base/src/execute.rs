@@ -1,6 +1,6 @@
 //! The port by which services run a function version.
 
-use crate::{Executed, FunctionSpec, Future, Invocation, LaunchError, VersionKey};
+use crate::{AccountId, Executed, FunctionSpec, Future, Invocation, LaunchError, Region, VersionKey};
 use std::sync::Arc;
 
 /// Runs invocations on environments, starting and keeping them as needed.
@@ -15,6 +15,9 @@ pub trait Execute: Send + Sync {
     ) -> Future<'static, Result<Executed, ExecuteError>>;
     /// No further call comes for this key: idle environments end now, busy ones after their call.
     fn retire(&self, key: &VersionKey);
+    /// All functions of an account and region have `total` concurrency reserved together, invoked or not; what is left
+    /// of the account's is for functions without reservation. Zero until told.
+    fn reserve(&self, account: AccountId, region: &Region, total: u32);
     /// How busy a function (all versions) and its account are.
     fn pressure(&self, key: &VersionKey) -> Pressure;
 }

@@ -9,8 +9,8 @@ use crate::{
     snapshot::EnvironmentStatus,
 };
 use base::{
-    After, ByteCount, Environment, EnvironmentId, Execute, ExecuteError, Executed, FunctionSpec, Future,
-    Invocation, Launch, LaunchError, Meter, Micros, Pressure, Release, VersionKey,
+    AccountId, After, ByteCount, Environment, EnvironmentId, Execute, ExecuteError, Executed, FunctionSpec,
+    Future, Invocation, Launch, LaunchError, Meter, Micros, Pressure, Region, Release, VersionKey,
 };
 use std::{
     collections::HashMap,
@@ -206,6 +206,10 @@ impl Execute for Fleet {
 
     fn retire(&self, key: &VersionKey) {
         self.shared.report(Event::Retire(key));
+    }
+
+    fn reserve(&self, account: AccountId, region: &Region, total: u32) {
+        self.shared.report(Event::Reserve { account, region, total });
     }
 
     fn pressure(&self, key: &VersionKey) -> Pressure {

@@ -18,7 +18,7 @@ use crate::{
     snapshot::PoolSnapshot,
 };
 use admission::Admission;
-use base::{ByteCount, EnvironmentId, MemoryMib, Pressure, ThrottleReason, VersionKey};
+use base::{AccountId, ByteCount, EnvironmentId, MemoryMib, Pressure, Region, ThrottleReason, VersionKey};
 use pool::{Pool, Queued};
 use starts::Starts;
 use std::collections::{BTreeMap, HashMap};
@@ -51,7 +51,7 @@ pub struct Demand<'a> {
     pub key: &'a VersionKey,
     /// Memory of each of its environments.
     pub memory: MemoryMib,
-    /// Concurrency reserved for its function.
+    /// Concurrency reserved for its function; part of the account's [`Event::Reserve`].
     pub reserved: Option<u32>,
 }
 
@@ -89,6 +89,15 @@ pub enum Event<'a> {
     Ended(EnvironmentId),
     /// No further call comes for this pool.
     Retire(&'a VersionKey),
+    /// The functions of an account have so much concurrency reserved together, those without environments included.
+    Reserve {
+        /// The account.
+        account: AccountId,
+        /// Where.
+        region: &'a Region,
+        /// Sum of the reservations.
+        total: u32,
+    },
     /// Time has passed; due at [`Planner::wake`].
     Tick,
     /// The node shuts down: queued and new calls are refused, environments end after their call.
@@ -217,6 +226,7 @@ impl Planner {
             Event::Broken(id) => self.broken(id, now, out)?,
             Event::Ended(id) => self.ended(id, now)?,
             Event::Retire(key) => self.retire(key, now, out),
+            Event::Reserve { account, region, total } => self.admission.reserve_total(account, region, total),
             Event::Tick => self.tick(now, out),
             Event::Drain => self.drain(Transition::Stop, now, out),
             Event::Kill => self.drain(Transition::Kill, now, out),

@@ -6,9 +6,9 @@ use crate::{
         Condition, Configuration, Deployment, Event, EventPolicy, FunctionId, FunctionRecord, VersionRecord,
     },
 };
-use base::{CodeSha256, RequestId, Timestamp, Version};
+use base::{AccountId, CodeSha256, Region, RequestId, Timestamp, Version};
 use serde::{Serialize, de::DeserializeOwned};
-use std::str::FromStr;
+use std::{collections::BTreeMap, str::FromStr};
 use store::{Migration, Row, Tx, params};
 
 /// Tables of this service. Only ever added to.
@@ -74,6 +74,11 @@ pub static MIGRATIONS: &[Migration] = &[Migration::portable(
     );
     CREATE INDEX event_due ON event (account, region, name, due_ms);
     CREATE INDEX event_holder ON event (holder) WHERE holder IS NOT NULL;",
+), Migration::portable(
+    2,
+    "reservations by account",
+    "CREATE INDEX function_reserved ON function (account, region, reserved_concurrency)
+     WHERE reserved_concurrency > 0;",
 )];
 
 const VERSION_COLUMNS: &str = "account, region, name, version, revision, modified_ms, deployment, code, code_size, configuration, condition, note, origin";
@@ -186,6 +191,20 @@ pub(crate) fn update_function(tx: &mut Tx<'_>, function: &FunctionRecord) -> Res
         ],
     )?;
     Ok(())
+}
+
+/// Concurrency reserved in each account and region that has any.
+pub(crate) fn reservations(tx: &mut Tx<'_>) -> Result<BTreeMap<(AccountId, Region), u32>, Error> {
+    let sums = tx.query(
+        "SELECT account, region, CAST(SUM(reserved_concurrency) AS INTEGER) FROM function
+         WHERE reserved_concurrency > 0 GROUP BY account, region",
+        params![],
+        |row| {
+            let total = u32::try_from(row.get::<i64>(2)?).unwrap_or(u32::MAX);
+            Ok(((parse("account", row, 0)?, parse("region", row, 1)?), total))
+        },
+    )?;
+    Ok(sums.into_iter().collect())
 }
 
 /// Every function of every account.

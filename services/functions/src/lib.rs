@@ -20,6 +20,7 @@ mod error;
 pub mod logic;
 pub mod model;
 mod ops;
+mod reservations;
 mod tasks;
 
 pub use data::MIGRATIONS;
@@ -107,6 +108,7 @@ pub struct Functions {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,
     pub(crate) specs: cache::Specs,
+    pub(crate) reservations: reservations::Reservations,
     pub(crate) events: tasks::Events,
     /// Wakes the upkeep: a version waits for its package.
     pub(crate) upkeep: Notify,
@@ -132,6 +134,7 @@ impl Functions {
             execute,
             catalog,
             specs: cache::Specs::new(settings.cached_functions_max),
+            reservations: reservations::Reservations::default(),
             events: tasks::Events::new(RequestId::new(&*entropy).to_string()),
             upkeep: Notify::new(),
             links: download::Links::new(&*entropy),

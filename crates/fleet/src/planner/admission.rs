@@ -51,8 +51,8 @@ pub(super) struct Account {
     in_use: u32,
     /// Those of functions without reservation.
     unreserved_in_use: u32,
-    /// Sum of the reservations of its known functions.
-    reserved: u64,
+    /// Sum of the reservations of its functions, as told: most of them may not be known here.
+    reserved: u32,
     /// Known functions.
     functions: u32,
     rate: Bucket,
@@ -74,7 +74,7 @@ pub(super) struct Function {
     forget_at: Option<Tick>,
 }
 
-/// All accounts and functions with a pool.
+/// All functions with a pool, and accounts with such functions or reservations.
 #[derive(Debug)]
 pub(super) struct Admission {
     accounts: Table<Account>,
@@ -131,7 +131,15 @@ impl Admission {
         row
     }
 
-    /// Counts a new call, or says which bound forbids it. The newest configuration seen decides what is reserved.
+    /// Keeps what an account's functions have reserved together.
+    pub(super) fn reserve_total(&mut self, account: AccountId, region: &Region, total: u32) {
+        let row = self.account((account, region.clone()));
+        self.accounts[row].reserved = total;
+        self.forget_unused_account(row);
+    }
+
+    /// Counts a new call, or says which bound forbids it. The newest configuration seen decides what is reserved for
+    /// its function.
     pub(super) fn enter(
         &mut self,
         row: Row<Function>,
@@ -148,8 +156,7 @@ impl Admission {
             }
             Some(_) => {}
             None => {
-                let reserved = u32::try_from(account.reserved).unwrap_or(u32::MAX);
-                let unreserved = limits.account_concurrency.saturating_sub(reserved);
+                let unreserved = limits.account_concurrency.saturating_sub(account.reserved);
                 let unreserved = unreserved.max(limits.unreserved_concurrency_min);
                 if account.unreserved_in_use >= unreserved {
                     return Err(ThrottleReason::ConcurrentInvocationLimitExceeded);
@@ -198,8 +205,6 @@ impl Admission {
             return;
         }
         let account = &mut self.accounts[function.account];
-        account.reserved -= u64::from(function.reserved.unwrap_or(0));
-        account.reserved += u64::from(reserved.unwrap_or(0));
         match (function.reserved, reserved) {
             (None, Some(_)) => account.unreserved_in_use -= function.in_use,
             (Some(_), None) => account.unreserved_in_use += function.in_use,
@@ -264,11 +269,15 @@ impl Admission {
         let Some(function) = self.functions.remove(row) else { return };
         assert!(function.in_use == 0, "calls belong to pools, and there is none");
         self.function_rows.remove(&function.key);
-        let account = &mut self.accounts[function.account];
-        account.functions -= 1;
-        if account.functions == 0 {
+        self.accounts[function.account].functions -= 1;
+        self.forget_unused_account(function.account);
+    }
+
+    fn forget_unused_account(&mut self, row: Row<Account>) {
+        let account = &self.accounts[row];
+        if account.functions == 0 && account.reserved == 0 {
             self.account_rows.remove(&account.key);
-            self.accounts.remove(function.account);
+            self.accounts.remove(row);
         }
     }
 

@@ -74,6 +74,8 @@ pub(crate) struct Audit {
     idle: BTreeMap<VersionKey, Vec<EnvironmentId>>,
     /// Newest reservation told for each function name that has a pool.
     reserved: BTreeMap<String, Option<u32>>,
+    /// What all functions have reserved together, invoked or not.
+    reserved_total: u32,
     retired: Vec<VersionKey>,
     /// Starts of each function.
     starts: BTreeMap<String, VecDeque<Tick>>,
@@ -99,6 +101,7 @@ impl Audit {
             machines: BTreeMap::new(),
             idle: BTreeMap::new(),
             reserved: BTreeMap::new(),
+            reserved_total: 0,
             retired: Vec::new(),
             starts: BTreeMap::new(),
             draining: false,
@@ -174,7 +177,7 @@ impl Audit {
         if function.memory > self.limits.memory_max().0 {
             return refused(Refusal::NodeFull { wanted: MemoryMib(function.memory) });
         }
-        // The fleet knows reservations of functions that have a pool.
+        // Whether a function's calls are among the unreserved is known of functions that have a pool.
         let has_pool = |name: &String| {
             let keys = self.queued.values().map(|call| &call.key);
             keys.chain(self.machines.values().map(|machine| &machine.key))
@@ -192,8 +195,7 @@ impl Audit {
                 return throttled(ThrottleReason::ReservedFunctionConcurrentInvocationLimitExceeded);
             }
         } else {
-            let reserved: u32 = reservations.values().flatten().sum();
-            let open = self.limits.account_concurrency.saturating_sub(reserved);
+            let open = self.limits.account_concurrency.saturating_sub(self.reserved_total);
             let open = open.max(self.limits.unreserved_concurrency_min);
             if in_use(&|name| reservations.get(name).copied().flatten().is_none()) >= open {
                 return throttled(ThrottleReason::ConcurrentInvocationLimitExceeded);
@@ -211,6 +213,13 @@ impl Audit {
     /// Calls that count against concurrency: queued, or occupying an environment.
     fn in_flight(&self) -> impl Iterator<Item = &VersionKey> {
         self.queued.values().map(|call| &call.key).chain(self.running.values())
+    }
+
+    /// Tells the planner what the functions of the account have reserved together.
+    pub(crate) fn reserve(&mut self, total: u32) {
+        let region = "us-east-1".parse().unwrap();
+        let effects = self.tell(Event::Reserve { account: AccountId::DEFAULT, region: &region, total });
+        assert_eq!(effects, [], "a reservation concerns later calls");
     }
 
     /// Tells the planner any other event.
@@ -288,6 +297,10 @@ impl Audit {
                 None
             }
             Event::Tick => None,
+            Event::Reserve { total, .. } => {
+                self.reserved_total = total;
+                None
+            }
             Event::Retire(key) => {
                 self.retired.push(key.clone());
                 None

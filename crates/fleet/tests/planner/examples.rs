@@ -207,6 +207,7 @@ fn accounts_and_reservations_bound_concurrency() {
     let mut audit = Audit::new(limits);
     let reserved = Function { reserved: Some(3), ..function("reserved", 128) };
     let open = function("open", 128);
+    audit.reserve(3);
     for _ in 0..3 {
         run(&mut audit, &reserved);
     }
@@ -220,6 +221,29 @@ fn accounts_and_reservations_bound_concurrency() {
     let off = Function { reserved: Some(0), ..function("off", 128) };
     let reason = ThrottleReason::ReservedFunctionConcurrentInvocationLimitExceeded;
     assert_eq!(refused(&audit.request(&off).1), [Refusal::Throttled(reason)]);
+    audit.compare();
+}
+
+#[test]
+fn reservations_of_functions_never_invoked_are_kept_free() {
+    let mut limits = limits();
+    limits.account_concurrency = 10;
+    limits.unreserved_concurrency_min = 1;
+    limits.memory_budget = MemoryMib(100_000);
+    let mut audit = Audit::new(limits);
+    let (open, quiet) = (function("open", 128), Function { reserved: Some(6), ..function("quiet", 128) });
+    audit.reserve(6);
+    let running: Vec<_> = (0..4).map(|_| run(&mut audit, &open)).collect();
+    let reason = Refusal::Throttled(ThrottleReason::ConcurrentInvocationLimitExceeded);
+    assert_eq!(refused(&audit.request(&open).1), [reason]);
+    for _ in 0..6 {
+        run(&mut audit, &quiet);
+    }
+    // Given back, it is for everybody.
+    audit.reserve(0);
+    assert_eq!(refused(&audit.request(&open).1), [reason], "the account is full");
+    release(&mut audit, running[0]);
+    run(&mut audit, &open);
     audit.compare();
 }
 

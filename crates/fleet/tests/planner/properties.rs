@@ -19,6 +19,7 @@ enum Step {
     Break(usize),
     End(usize),
     Retire(usize),
+    Reserve(u32),
     Wait(u64),
     Drain,
     Kill,
@@ -34,6 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Break),
         4 => any::<usize>().prop_map(Step::End),
         1 => (0..3usize).prop_map(Step::Retire),
+        1 => (0..8u32).prop_map(Step::Reserve),
         3 => prop_oneof![Just(1), Just(1_000), Just(500_000), Just(1_500_000), Just(6_000_000)].prop_map(Step::Wait),
         1 => Just(Step::Drain).prop_filter("seldom", |_| true),
         1 => Just(Step::Kill),
@@ -111,6 +113,7 @@ fn apply(audit: &mut Audit, functions: &mut [Function], step: Step) {
             functions[function].revision += 1;
             audit.tell(Event::Retire(&key));
         }
+        Step::Reserve(total) => audit.reserve(total),
         Step::Wait(us) => audit.advance(audit.now.plus(us)),
         Step::Drain => drop(audit.tell(Event::Drain)),
         Step::Kill => drop(audit.tell(Event::Kill)),

@@ -121,12 +121,22 @@ impl World {
             ending: false,
             owner: BTreeMap::new(),
         };
+        world.reserve();
         for function in 0..count {
-            world.arrive_later(function);
+            // Some are never invoked; their reservations count all the same.
+            if !world.random.chance(100) {
+                world.arrive_later(function);
+            }
             let at = world.random.span(200_000_000);
             world.later(at, Happening::Update { function });
         }
         world
+    }
+
+    /// Tells what all functions have reserved together.
+    fn reserve(&mut self) {
+        let total = self.functions.iter().filter_map(|function| function.reserved).sum();
+        self.audit.reserve(total);
     }
 
     fn later(&mut self, after_us: u64, happening: Happening) {
@@ -222,6 +232,11 @@ impl World {
                 self.later(after, Happening::Update { function });
                 let old = self.functions[function].key();
                 self.functions[function].revision = self.functions[function].revision.wrapping_add(1);
+                if self.random.chance(300) {
+                    self.functions[function].reserved =
+                        self.random.chance(500).then(|| self.random.below(8) as u32);
+                    self.reserve();
+                }
                 self.audit.tell(Event::Retire(&old))
             }
             Happening::Tick => {

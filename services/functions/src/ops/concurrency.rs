@@ -80,6 +80,7 @@ impl Functions {
             })
             .await?;
         self.specs.invalidate(&changed);
+        self.reservations_changed().await;
         Ok(())
     }
 }

@@ -42,6 +42,7 @@ impl Functions {
             })
             .await?;
         self.forget(&id, &deleted, events);
+        self.reservations_changed().await;
         Ok(())
     }
 
@@ -55,6 +56,7 @@ impl Functions {
             let (deleted, events) = self.db.write(move |tx| remove(tx, &gone, now)).await?;
             self.forget(&id, &deleted, events);
         }
+        self.reservations_changed().await;
         Ok(())
     }
 

@@ -92,6 +92,7 @@ impl Functions {
         if let Some(served) = self.specs.get(&target.id, version) {
             return Ok(served);
         }
+        self.reservations_known().await?;
         let epoch = self.specs.epoch();
         let (function, record) = self.find(target.clone()).await?;
         let Some(serving) = record.serving() else {

@@ -16,6 +16,7 @@ pub(super) async fn run(functions: Arc<Functions>, stop: impl Future<Output = ()
     };
     let work = async {
         loop {
+            logged("reservations", functions.tell_reservations().await);
             logged("pending versions", settle(&functions).await);
             logged("unreferenced packages", sweep(&functions).await);
             let timer = tokio::time::sleep(functions.settings.upkeep_every.duration());

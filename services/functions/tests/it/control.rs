@@ -336,6 +336,40 @@ async fn concurrency_is_reserved_and_leaves_a_hundred() {
 }
 
 #[tokio::test]
+async fn the_fleet_knows_what_functions_never_invoked_have_reserved() {
+    let mut world = World::new();
+    for name in ["one", "two", "open"] {
+        world.create(name).await.ok();
+    }
+    let put = async |world: &World, name: &str, n: i64| {
+        let path = format!("/2017-10-31/functions/{name}/concurrency");
+        world.call("PUT", &path, json!({ "ReservedConcurrentExecutions": n })).await.ok()
+    };
+    let told = |world: &World| {
+        let key = ("000000000000".to_owned(), "us-east-1".to_owned());
+        world.execute.reserved.lock().unwrap().get(&key).copied()
+    };
+    put(&world, "one", 300).await;
+    put(&world, "two", 200).await;
+    assert_eq!(told(&world), Some(500));
+    put(&world, "one", 0).await;
+    assert_eq!(told(&world), Some(200));
+    put(&world, "one", 50).await;
+    // A new life tells the fleet before the first call of any function.
+    world.execute.reserved.lock().unwrap().clear();
+    world.restart().await;
+    world.invoke("open", &[], "{}").await.ok();
+    assert_eq!(told(&world), Some(250));
+    world.call("DELETE", "/2017-10-31/functions/one/concurrency", Value::Null).await;
+    assert_eq!(told(&world), Some(200));
+    world.call("DELETE", "/2015-03-31/functions/two", Value::Null).await;
+    assert_eq!(told(&world), Some(0));
+    put(&world, "one", 7).await;
+    world.functions.reset().await.unwrap();
+    assert_eq!(told(&world), Some(0));
+}
+
+#[tokio::test]
 async fn code_storage_is_bounded() {
     let world = World::with(|settings| settings.code_storage_max = base::ByteCount(6));
     world.create("a").await.ok();

@@ -1,10 +1,10 @@
 //! Fakes, a world to run the service in, and a client.
 
 use base::{
-    Answer, Authorize, Clock, CodeSha256, Credential, CredentialError, Credentials, Denied, Entropy, Execute,
-    ExecuteError, Executed, FunctionError, FunctionErrorKind, FunctionSpec, Future, Invocation, LaunchError,
-    MemoryMib, PackageError, Packages, Pressure, Principal, RuntimeCatalog, RuntimeRefused, RuntimeSupport,
-    ThrottleReason, Timestamp, Unpacked, VersionKey,
+    AccountId, Answer, Authorize, Clock, CodeSha256, Credential, CredentialError, Credentials, Denied,
+    Entropy, Execute, ExecuteError, Executed, FunctionError, FunctionErrorKind, FunctionSpec, Future,
+    Invocation, LaunchError, MemoryMib, PackageError, Packages, Pressure, Principal, Region, RuntimeCatalog,
+    RuntimeRefused, RuntimeSupport, ThrottleReason, Timestamp, Unpacked, VersionKey,
 };
 use base64::Engine as _;
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -132,6 +132,8 @@ pub(crate) struct FakeExecute {
     script: Mutex<Script>,
     pub(crate) calls: Mutex<Vec<(Arc<FunctionSpec>, Invocation)>>,
     pub(crate) retired: Mutex<Vec<VersionKey>>,
+    /// What each account has reserved, as last told.
+    pub(crate) reserved: Mutex<BTreeMap<(String, String), u32>>,
 }
 
 impl FakeExecute {
@@ -176,6 +178,9 @@ impl Execute for FakeExecute {
     fn retire(&self, key: &VersionKey) {
         self.retired.lock().unwrap().push(key.clone());
     }
+    fn reserve(&self, account: AccountId, region: &Region, total: u32) {
+        self.reserved.lock().unwrap().insert((account.to_string(), region.to_string()), total);
+    }
     fn pressure(&self, _: &VersionKey) -> Pressure {
         Pressure::default()
     }
@@ -209,6 +214,7 @@ impl World {
             script: Mutex::new(Box::new(|_, _| Act::Echo)),
             calls: Mutex::default(),
             retired: Mutex::default(),
+            reserved: Mutex::default(),
         });
         let packages = Arc::new(FakePackages {
             unpacked: Mutex::default(),
