@@ -47,10 +47,21 @@ pub struct Operation {
     pub http: Option<Route>,
     /// Largest request body in bytes; beyond it the gateway answers 413 without reading on.
     pub body_max: usize,
+    /// What that refusal says.
+    pub too_large: TooLarge,
     /// IAM name of the permission, e.g. `lambda:CreateFunction`; `None`: everyone whose signature is valid.
     pub permission: Option<&'static str>,
     /// Codes of the errors that the service declares.
     pub errors: &'static [&'static str],
+}
+
+/// How a request with a body beyond [`Operation::body_max`] is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    /// Code of the error; `None` for the protocol's own.
+    pub code: Option<&'static str>,
+    /// What the text calls the operation, which need not be its wire name.
+    pub operation: &'static str,
 }
 
 /// An operation that does not work yet.
@@ -139,6 +150,7 @@ impl Call {
 ///     [query: ["param" => Member, …],]                     REST-JSON only
 ///     [headers: ["lower-case-header" => Member, …],]       REST-JSON only
 ///     [body_max: BYTES,]                                   default 1 MiB
+///     [too_large: Code of "Name",]                         error for larger bodies and what it calls the operation
 ///     [check: path_to_fn,]                                 fn(&Input, &mut wire::Violations)
 ///     allow: "service:Action" on "arn or *",               or `on method` with fn method(&self, &Context, &Input) -> String
 ///     |  allow: everyone,                                  any valid signature suffices
@@ -162,6 +174,7 @@ macro_rules! api {
                 $(query: [$($param:literal => $param_member:ident),* $(,)?],)?
                 $(headers: [$($header:literal => $header_member:ident),* $(,)?],)?
                 $(body_max: $body_max:expr,)?
+                $(too_large: $too_large:ident of $called:literal,)?
                 $(check: $check:path,)?
                 allow: $action:tt $(on $resource:tt)?,
                 errors: [$($error:ident),* $(,)?] $(,)?
@@ -189,6 +202,10 @@ macro_rules! api {
                         &[$($(($header, stringify!($header_member))),*)?]
                     ),
                     body_max: $crate::__or!($($body_max)?, $crate::BODY_MAX_DEFAULT),
+                    too_large: $crate::TooLarge {
+                        code: $crate::__or!($(Some(stringify!($too_large)))?, None),
+                        operation: $crate::__or!($($called)?, stringify!($op)),
+                    },
                     permission: $crate::__permission!($action),
                     errors: &[$(stringify!($error)),*],
                 }),*],

@@ -40,6 +40,26 @@ pub(crate) struct Held {
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
+/// Bound of a body, and what its refusal says.
+#[derive(Clone, Copy)]
+pub(crate) struct Bound<'a> {
+    /// In bytes.
+    pub(crate) max: usize,
+    pub(crate) operation: &'a str,
+    pub(crate) code: Option<&'static str>,
+}
+
+impl<'a> Bound<'a> {
+    /// Of what has no entry in a table.
+    pub(crate) fn plain(max: usize, operation: &'a str) -> Bound<'a> {
+        Bound { max, operation, code: None }
+    }
+
+    fn exceeded(&self) -> Error {
+        Error::TooLarge { max: self.max, operation: self.operation.to_owned(), code: self.code }
+    }
+}
+
 impl Reader {
     /// `memory_max` in bytes bounds all large bodies together; further ones wait.
     pub(crate) fn new(idle: Duration, memory_max: usize) -> Reader {
@@ -49,19 +69,13 @@ impl Reader {
         Reader { idle, memory: Arc::new(Semaphore::new(kib as usize)), memory_kib: kib }
     }
 
-    /// Reads a body of at most `max` bytes; a single piece is not copied.
-    pub(crate) async fn read<B>(
-        &self,
-        body: B,
-        headers: &HeaderMap,
-        max: usize,
-        operation: &str,
-    ) -> Result<Held, Error>
+    /// Reads a body within its bound; a single piece is not copied.
+    pub(crate) async fn read<B>(&self, body: B, headers: &HeaderMap, bound: Bound<'_>) -> Result<Held, Error>
     where
         B: hyper::body::Body<Data = Bytes>,
         B::Error: Into<BoxError>,
     {
-        let too_large = || Error::TooLarge { max, operation: operation.to_owned() };
+        let max = bound.max;
         let declared: Option<usize> =
             headers.get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
         if declared.is_some_and(|length| length > max) {
@@ -69,7 +83,7 @@ impl Reader {
             if !headers.contains_key("expect") && declared.is_some_and(|length| length <= DISCARD_MAX) {
                 discard(pin!(body)).await;
             }
-            return Err(too_large());
+            return Err(bound.exceeded());
         }
         if body.is_end_stream() {
             return Ok(Held { bytes: Bytes::new(), permit: None });
@@ -90,7 +104,7 @@ impl Reader {
             let Ok(piece) = frame.into_data() else { continue };
             if first.len() + rest.len() + piece.len() > max {
                 discard(body).await;
-                return Err(too_large());
+                return Err(bound.exceeded());
             }
             if first.is_empty() && rest.is_empty() {
                 first = piece;
@@ -140,6 +154,10 @@ mod tests {
         StreamBody::new(stream::iter(texts.iter().map(|text| Ok(Frame::data(Bytes::from(*text))))))
     }
 
+    fn op(max: usize) -> Bound<'static> {
+        Bound::plain(max, "Op")
+    }
+
     fn reader(memory_max: usize) -> Reader {
         Reader::new(Duration::from_millis(20), memory_max)
     }
@@ -147,13 +165,13 @@ mod tests {
     #[tokio::test]
     async fn pieces_are_joined_and_a_single_one_is_not_copied() {
         let (reader, headers) = (reader(1 << 20), HeaderMap::new());
-        let joined = reader.read(pieces(&["a", "", "bc", "d"]), &headers, 4, "Op").await.unwrap();
+        let joined = reader.read(pieces(&["a", "", "bc", "d"]), &headers, op(4)).await.unwrap();
         assert_eq!(joined.bytes, "abcd");
         let sent = Bytes::from(vec![7; 100]);
-        let got = reader.read(Full::new(sent.clone()), &headers, 100, "Op").await.unwrap();
+        let got = reader.read(Full::new(sent.clone()), &headers, op(100)).await.unwrap();
         assert_eq!(got.bytes.as_ptr(), sent.as_ptr());
         assert!(matches!(
-            reader.read(pieces(&["ab", "cd"]), &headers, 3, "Op").await,
+            reader.read(pieces(&["ab", "cd"]), &headers, op(3)).await,
             Err(Error::TooLarge { max: 3, .. })
         ));
     }
@@ -161,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_stalls_is_given_up() {
         let stalled = StreamBody::new(stream::pending::<Result<Frame<Bytes>, Infallible>>());
-        assert!(matches!(reader(1).read(stalled, &HeaderMap::new(), 3, "Op").await, Err(Error::Body(_))));
+        assert!(matches!(reader(1).read(stalled, &HeaderMap::new(), op(3)).await, Err(Error::Body(_))));
     }
 
     #[tokio::test]
@@ -171,12 +189,12 @@ mod tests {
         headers.insert("content-length", "1000000".parse().unwrap());
         let max = 10 << 20;
         let large = || Full::new(Bytes::from(vec![0; 1_000_000]));
-        let first = reader.read(large(), &headers, max, "Op").await.unwrap();
-        let mut second = pin!(reader.read(large(), &headers, max, "Op"));
+        let first = reader.read(large(), &headers, op(max)).await.unwrap();
+        let mut second = pin!(reader.read(large(), &headers, op(max)));
         assert!(second.as_mut().now_or_never().is_none());
         let mut small = HeaderMap::new();
         small.insert("content-length", "3".parse().unwrap());
-        assert!(reader.read(pieces(&["abc"]), &small, max, "Op").await.is_ok());
+        assert!(reader.read(pieces(&["abc"]), &small, op(max)).await.is_ok());
         drop(first);
         assert_eq!(second.await.unwrap().bytes.len(), 1_000_000);
     }

@@ -71,8 +71,10 @@ pub enum Error {
     TooLarge {
         /// Bound in bytes.
         max: usize,
-        /// Which operation.
+        /// What to call the operation.
         operation: String,
+        /// [`crate::TooLarge::code`].
+        code: Option<&'static str>,
     },
     /// The client ended or broke the request before its end.
     #[error("the request body could not be read")]
@@ -142,7 +144,8 @@ impl Error {
             Error::MissingAction => "MissingAction",
             Error::Serialization(_) => by("SerializationException", "MalformedInput"),
             Error::Invalid { code, .. } | Error::Unreadable { code, .. } => code,
-            Error::TooLarge { .. } => by("RequestTooLargeException", "RequestEntityTooLarge"),
+            Error::TooLarge { code: Some(code), .. } => code,
+            Error::TooLarge { code: None, .. } => by("RequestTooLargeException", "RequestEntityTooLarge"),
             Error::Body(_) => by("RequestTimeoutException", "RequestTimeout"),
             Error::Internal(_) => by("ServiceException", "InternalFailure"),
         }

@@ -1,9 +1,9 @@
 //! From a request to a response: recognise, authenticate, authorise, dispatch.
 
 use crate::{
-    BoxError, Call, Connection, Context, Error, HostRoute, RawRequest, RawResponse, Service,
+    BoxError, Call, Connection, Context, Error, HostRoute, RawRequest, RawResponse, Service, TooLarge,
     auth::{self, Authenticator, Proof},
-    body::{Held, Reader},
+    body::{Bound, Held, Reader},
     error,
     error::Lack,
     protocol::Protocol,
@@ -215,7 +215,8 @@ impl Gateway {
         let authority = auth::authority(&parts.headers, &parts.uri).to_owned();
         let host = HostRoute::parse(&authority);
         if let Some((handler, body_max)) = self.mounted(parts.uri.path(), &host) {
-            let held = self.reader.read(body, &parts.headers, body_max, parts.uri.path()).await?;
+            let held =
+                self.reader.read(body, &parts.headers, Bound::plain(body_max, parts.uri.path())).await?;
             return Ok(handler.handle(raw(parts, held.bytes, Vec::new(), host, connection)).await);
         }
 
@@ -237,7 +238,8 @@ impl Gateway {
 
         let (recognised, body) = match recognised {
             Recognised::Form { service } => {
-                let held = self.reader.read(body, &parts.headers, PLAIN_BODY_MAX, "query").await?;
+                let held =
+                    self.reader.read(body, &parts.headers, Bound::plain(PLAIN_BODY_MAX, "query")).await?;
                 let recognised = self.by_form(service, &held.bytes, claim.scope_service())?;
                 seen.note(&recognised, &self.services);
                 (recognised, Ok(held))
@@ -248,8 +250,8 @@ impl Gateway {
         let Held { bytes: body, permit: _permit } = match body {
             Ok(held) => held,
             Err(body) => {
-                let max = self.body_max(&recognised);
-                self.reader.read(body, &parts.headers, max, seen.operation).await?
+                let bound = self.bound(&recognised, seen.operation);
+                self.reader.read(body, &parts.headers, bound).await?
             }
         };
         let Proof { principal, region, access_key } =
@@ -310,15 +312,20 @@ impl Gateway {
         Ok(self.router.action(service, &action, field("Version").as_deref(), scope))
     }
 
-    fn body_max(&self, recognised: &Recognised) -> usize {
-        match recognised {
-            Recognised::Operation { service, operation, .. } => self
-                .services
-                .get(*service)
-                .and_then(|service| service.api().operations.get(*operation))
-                .map_or(PLAIN_BODY_MAX, |operation| operation.body_max),
-            _ => PLAIN_BODY_MAX,
-        }
+    fn bound<'a>(&self, recognised: &Recognised, name: &'a str) -> Bound<'a> {
+        let entry = match recognised {
+            Recognised::Operation { service, operation, .. } => {
+                self.services.get(*service).and_then(|service| service.api().operations.get(*operation))
+            }
+            Recognised::Form { .. }
+            | Recognised::Missing { .. }
+            | Recognised::NoOperation { .. }
+            | Recognised::NoService { .. } => None,
+        };
+        entry.map_or(Bound::plain(PLAIN_BODY_MAX, name), |entry| {
+            let TooLarge { code, operation } = entry.too_large;
+            Bound { max: entry.body_max, operation, code }
+        })
     }
 
     #[allow(clippy::type_complexity)]

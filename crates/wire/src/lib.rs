@@ -66,6 +66,7 @@
 //!         RunThing => run_thing(RawRequest) -> RawResponse {
 //!             http: POST "/2025-01-01/things/{Name}/runs" 200,
 //!             body_max: 6 * 1024 * 1024,
+//!             too_large: RequestTooLargeException of "RunThing", // optional
 //!             allow: "things:RunThing" on "*",
 //!             errors: [ResourceNotFoundException],
 //!         }
@@ -144,7 +145,7 @@ pub mod sign;
 mod sigv4;
 mod violations;
 
-pub use api::{Api, BODY_MAX_DEFAULT, Call, Missing, Operation, Route, Service};
+pub use api::{Api, BODY_MAX_DEFAULT, Call, Missing, Operation, Route, Service, TooLarge};
 pub use context::{Connection, Context};
 pub use error::{Error, Lack, status};
 pub use gateway::{Finished, Gateway, Handler, Observe, Ports, Settings};

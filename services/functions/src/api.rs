@@ -547,6 +547,7 @@ wire::api! {
         CreateFunction => create_function(CreateFunctionRequest) -> FunctionConfiguration {
             http: POST "/2015-03-31/functions" 201,
             body_max: CODE_REQUEST_MAX,
+            too_large: RequestEntityTooLargeException of "CreateFunction",
             allow: "lambda:CreateFunction" on resource,
             errors: [
                 InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
@@ -581,6 +582,7 @@ wire::api! {
         UpdateFunctionCode => update_function_code(UpdateFunctionCodeRequest) -> FunctionConfiguration {
             http: PUT "/2015-03-31/functions/{FunctionName}/code" 200,
             body_max: CODE_REQUEST_MAX,
+            too_large: RequestEntityTooLargeException of "UpdateFunctionCode",
             allow: "lambda:UpdateFunctionCode" on resource,
             errors: [
                 InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
@@ -683,6 +685,7 @@ wire::api! {
         Invoke => invoke(RawRequest) -> RawResponse {
             http: POST "/2015-03-31/functions/{FunctionName}/invocations" 200,
             body_max: INVOKE_REQUEST_MAX,
+            too_large: RequestTooLargeException of "InvokeFunction",
             allow: "lambda:InvokeFunction" on invoked,
             errors: [
                 ResourceNotReadyException, TooManyRequestsException, RequestTooLargeException, InvalidRuntimeException,

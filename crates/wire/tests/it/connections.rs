@@ -133,6 +133,16 @@ async fn bodies_beyond_the_bound_are_refused_without_being_read() {
     assert!(declared.starts_with("HTTP/1.1 413 "), "{declared}");
     assert!(declared.contains(code), "{declared}");
     assert!(declared.contains("Request must be smaller than 1000 bytes for the Run operation"), "{declared}");
+    // In the words that the table has for it.
+    let own = served
+        .exchange(b"POST /2025-01-01/uploads HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 8388609\r\n\r\n")
+        .await;
+    assert!(own.starts_with("HTTP/1.1 413 "), "{own}");
+    assert!(own.contains("x-amzn-errortype: UploadTooLargeException"), "{own}");
+    assert!(
+        own.contains("Request must be smaller than 8388608 bytes for the UploadThing operation"),
+        "{own}"
+    );
     // Chunked: refused as soon as it is too much.
     let chunk = format!("3e9\r\n{}\r\n", "x".repeat(1001));
     let chunked = served

@@ -128,6 +128,7 @@ wire::api! {
         Upload => upload(RawRequest) -> RawResponse {
             http: POST "/2025-01-01/uploads" 200,
             body_max: 8 * 1024 * 1024,
+            too_large: UploadTooLargeException of "UploadThing",
             allow: everyone,
             errors: [],
         }

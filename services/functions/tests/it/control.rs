@@ -370,6 +370,22 @@ async fn the_fleet_knows_what_functions_never_invoked_have_reserved() {
 }
 
 #[tokio::test]
+async fn packages_beyond_the_bound_of_requests_are_refused_unread() {
+    let world = World::new();
+    let declared = [("content-length", "70167212"), ("expect", "100-continue")];
+    for (method, path, operation) in [
+        ("POST", "/2015-03-31/functions", "CreateFunction"),
+        ("PUT", "/2015-03-31/functions/hello/code", "UpdateFunctionCode"),
+    ] {
+        world.send(method, path, &declared, Vec::new()).await.refused(
+            413,
+            "RequestEntityTooLargeException",
+            &format!("Request must be smaller than 70167211 bytes for the {operation} operation"),
+        );
+    }
+}
+
+#[tokio::test]
 async fn code_storage_is_bounded() {
     let world = World::with(|settings| settings.code_storage_max = base::ByteCount(6));
     world.create("a").await.ok();
