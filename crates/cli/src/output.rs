@@ -48,7 +48,8 @@ impl Output {
 
     /// Prints one line to standard error.
     pub(crate) fn note(&self, text: &str) {
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        // One write, so that it is not torn where both outputs go to one place.
+        let _ = std::io::stderr().lock().write_all(format!("{text}\n").as_bytes());
     }
 
     /// Says why a command failed and what to do next, on standard error.
