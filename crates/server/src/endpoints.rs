@@ -2,13 +2,13 @@
 
 use crate::Mode;
 use bytes::Bytes;
-use fleet::Fleet;
+use fleet::{Fleet, Totals};
 use functions::Functions;
 use http::{Method, StatusCode};
 use identity::Identity;
 use std::sync::Arc;
 use telemetry::{
-    Gauge, Telemetry,
+    Metric, MetricKind, Telemetry,
     api::{logs::Logs, usage::Usage},
 };
 use wire::{Gateway, RawRequest, RawResponse};
@@ -23,9 +23,11 @@ pub(crate) fn mount(
     fleet: &Arc<Fleet>,
 ) -> Gateway {
     let gateway = gateway.mount("/_neap/health", |_: RawRequest| async { json(r#"{"status":"ok"}"#.into()) });
-    let (gauges, metrics) = (fleet.clone(), telemetry.clone());
+    let (fleet, events_of, metrics) = (fleet.clone(), functions.clone(), telemetry.clone());
     let gateway = gateway.mount("/_neap/metrics", move |_: RawRequest| {
-        let text = metrics.prometheus(&environments(&gauges));
+        let mut shown = environments(&fleet);
+        shown.extend(events(&events_of));
+        let text = metrics.prometheus(&shown);
         async { RawResponse::new(StatusCode::OK, Bytes::from(text)).header("content-type", METRICS) }
     });
     let packages = functions.clone();
@@ -78,10 +80,10 @@ fn health(names: &[&str]) -> String {
     )
 }
 
-/// What the fleet is doing now.
-fn environments(fleet: &Fleet) -> Vec<Gauge> {
+/// What the fleet is doing now, and what became of its environments.
+fn environments(fleet: &Fleet) -> Vec<Metric> {
     let snapshot = fleet.snapshot();
-    let mut gauges = Vec::new();
+    let mut metrics = Vec::new();
     for pool in &snapshot.pools {
         let key = &pool.key;
         for (state, count) in [
@@ -90,7 +92,8 @@ fn environments(fleet: &Fleet) -> Vec<Gauge> {
             ("starting", pool.starting),
             ("stopping", pool.stopping),
         ] {
-            gauges.push(Gauge {
+            metrics.push(Metric {
+                kind: MetricKind::Gauge,
                 name: "neap_environments",
                 help: "Execution environments by state",
                 labels: vec![
@@ -103,23 +106,55 @@ fn environments(fleet: &Fleet) -> Vec<Gauge> {
             });
         }
     }
-    let totals = &snapshot.totals;
-    for (name, help, value) in [
-        ("neap_starts", "Starts of environments begun since the node began", totals.starts),
-        ("neap_starts_failed", "Starts that failed since the node began", totals.start_failures),
-        ("neap_environments_expired", "Idle environments ended because their time was over", totals.expired),
-        ("neap_environments_evicted", "Idle environments ended to make room", totals.evicted),
-        ("neap_invocations_node_full", "Invocations refused for want of memory", totals.node_full),
-        (
-            "neap_memory_configured_bytes",
-            "Memory that live environments are configured for",
-            snapshot.memory_used.bytes().0,
+    let Totals { starts, start_failures, expired, evicted, node_full, .. } = snapshot.totals;
+    let (used, max) = (snapshot.memory_used.bytes().0, snapshot.memory_max.bytes().0);
+    metrics.extend([
+        counter("neap_environment_starts", "Starts of environments begun", starts),
+        counter("neap_environment_start_failures", "Starts of environments that failed", start_failures),
+        counter("neap_environments_expired", "Idle environments ended because their time was over", expired),
+        counter("neap_environments_evicted", "Idle environments ended to make room", evicted),
+        counter("neap_invocations_node_full", "Invocations refused for want of memory", node_full),
+        gauge("neap_memory_configured_bytes", "Memory that live environments are configured for", used),
+        gauge("neap_memory_limit_bytes", "What the configured memory may reach", max),
+    ]);
+    metrics
+}
+
+/// What became of asynchronous invocations.
+fn events(functions: &Functions) -> Vec<Metric> {
+    let counts = functions.event_counts();
+    let mut metrics = vec![
+        gauge("neap_events_backlog", "Asynchronous invocations waiting or running", counts.backlog),
+        counter("neap_events_accepted", "Asynchronous invocations put on disk", counts.accepted),
+        counter(
+            "neap_events_succeeded",
+            "Asynchronous invocations answered by their function",
+            counts.succeeded,
         ),
-        ("neap_memory_limit_bytes", "What the configured memory may reach", snapshot.memory_max.bytes().0),
+        counter("neap_event_attempts_failed", "Attempts that ended in a function error", counts.failed),
+        counter(
+            "neap_event_attempts_refused",
+            "Attempts without environment: throttled, no memory, no start",
+            counts.refused,
+        ),
+    ];
+    for (reason, count) in [
+        ("retries_exhausted", counts.dropped_exhausted),
+        ("too_old", counts.dropped_aged),
+        ("unrunnable", counts.dropped_unrunnable),
     ] {
-        gauges.push(Gauge { name, help, labels: Vec::new(), value: value as f64 });
+        let dropped = counter("neap_events_dropped", "Asynchronous invocations given up, by reason", count);
+        metrics.push(Metric { labels: vec![("reason", reason.to_owned())], ..dropped });
     }
-    gauges
+    metrics
+}
+
+fn counter(name: &'static str, help: &'static str, value: u64) -> Metric {
+    Metric { kind: MetricKind::Counter, name, help, labels: Vec::new(), value: value as f64 }
+}
+
+fn gauge(name: &'static str, help: &'static str, value: u64) -> Metric {
+    Metric { kind: MetricKind::Gauge, name, help, labels: Vec::new(), value: value as f64 }
 }
 
 /// The list of operations that work, as Markdown: the content of `docs/operations.md`.

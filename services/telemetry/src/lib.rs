@@ -40,7 +40,7 @@ mod search;
 mod tasks;
 
 pub use error::Error;
-pub use metrics::Gauge;
+pub use metrics::{Metric, MetricKind};
 
 use api::{logs::Logs, usage::Usage};
 use base::{
@@ -170,10 +170,10 @@ impl Telemetry {
         self.inner.db.write(data::delete_everything).await
     }
 
-    /// All metrics and `gauges` in the OpenMetrics text format, content type
+    /// All metrics and `others` in the OpenMetrics text format, content type
     /// `application/openmetrics-text; version=1.0.0; charset=utf-8`.
-    pub fn prometheus(&self, gauges: &[Gauge]) -> String {
-        self.inner.metrics.text(gauges).unwrap_or_default()
+    pub fn prometheus(&self, others: &[Metric]) -> String {
+        self.inner.metrics.text(others).unwrap_or_default()
     }
 }
 

@@ -3,7 +3,7 @@
 use base::{AccountId, FunctionName, InvocationRecord, Outcome, Region};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge as PrometheusGauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
 use std::{
@@ -23,8 +23,10 @@ const PHASE_BUCKETS: [f64; 12] =
 
 /// A value shown beside telemetry's own, e.g. how many environments are idle.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Gauge {
-    /// E.g. `neap_environments`.
+pub struct Metric {
+    /// The same for all of a name.
+    pub kind: MetricKind,
+    /// E.g. `neap_environments`; that of a counter is shown with `_total` behind it.
     pub name: &'static str,
     /// What it says.
     pub help: &'static str,
@@ -32,6 +34,15 @@ pub struct Gauge {
     pub labels: Vec<(&'static str, String)>,
     /// The value now.
     pub value: f64,
+}
+
+/// What a [`Metric`]'s value does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows, from zero at the start of the process.
+    Counter,
+    /// Goes up and down.
+    Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -67,7 +78,41 @@ struct Series {
     cold_starts: Counter,
 }
 
-type GaugeFamily = Family<Vec<(String, String)>, PrometheusGauge<f64, AtomicU64>>;
+type Labels = Vec<(String, String)>;
+
+/// All values shown under one name.
+enum Shown {
+    Counter(Family<Labels, Counter<f64, AtomicU64>>),
+    Gauge(Family<Labels, Gauge<f64, AtomicU64>>),
+}
+
+impl Shown {
+    fn new(metric: &Metric, registry: &mut Registry) -> Shown {
+        match metric.kind {
+            MetricKind::Counter => {
+                let family = Family::default();
+                registry.register(metric.name, metric.help, Family::clone(&family));
+                Shown::Counter(family)
+            }
+            MetricKind::Gauge => {
+                let family = Family::default();
+                registry.register(metric.name, metric.help, Family::clone(&family));
+                Shown::Gauge(family)
+            }
+        }
+    }
+
+    fn set(&self, labels: &Labels, value: f64) {
+        match self {
+            Shown::Counter(family) => {
+                family.get_or_create(labels).inc_by(value);
+            }
+            Shown::Gauge(family) => {
+                family.get_or_create(labels).set(value);
+            }
+        }
+    }
+}
 
 pub(crate) struct Metrics {
     registry: Registry,
@@ -202,24 +247,19 @@ impl Metrics {
         self.series(account, region, name).throttles.inc();
     }
 
-    /// All of it, and `gauges`, in the OpenMetrics text format.
-    pub(crate) fn text(&self, gauges: &[Gauge]) -> Result<String, fmt::Error> {
-        let mut shown = Registry::default();
-        let mut families: Vec<(&str, GaugeFamily)> = Vec::new();
-        for gauge in gauges {
-            let at = families.iter().position(|(name, _)| *name == gauge.name).unwrap_or_else(|| {
-                let family = GaugeFamily::default();
-                shown.register(gauge.name, gauge.help, family.clone());
-                families.push((gauge.name, family));
-                families.len() - 1
-            });
+    /// All of it, and `others`, in the OpenMetrics text format.
+    pub(crate) fn text(&self, others: &[Metric]) -> Result<String, fmt::Error> {
+        let mut registry = Registry::default();
+        let mut shown: HashMap<&str, Shown> = HashMap::new();
+        for metric in others {
+            let family = shown.entry(metric.name).or_insert_with(|| Shown::new(metric, &mut registry));
             let labels =
-                gauge.labels.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-            families[at].1.get_or_create(&labels).set(gauge.value);
+                metric.labels.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+            family.set(&labels, metric.value);
         }
         let mut buffer = String::new();
         text::encode_registry(&mut buffer, &self.registry)?;
-        text::encode_registry(&mut buffer, &shown)?;
+        text::encode_registry(&mut buffer, &registry)?;
         text::encode_eof(&mut buffer)?;
         Ok(buffer)
     }

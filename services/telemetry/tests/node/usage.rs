@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use base::*;
-use telemetry::Gauge;
+use telemetry::{Metric, MetricKind};
 
 fn key(name: &str) -> VersionKey {
     VersionKey {
@@ -96,13 +96,21 @@ async fn metrics_are_openmetrics_text() {
         .record(InvocationRecord { cold: Some(phases), ..record("f", START, 7, 128, Outcome::Success) });
     node.telemetry.record(record("f", START, 7, 128, Outcome::OutOfMemory));
     node.telemetry.throttled(&key("f"));
-    let gauge = |state: &str, value: f64| Gauge {
+    let gauge = |state: &str, value: f64| Metric {
+        kind: MetricKind::Gauge,
         name: "neap_environments",
         help: "Execution environments",
         labels: vec![("state", state.to_owned())],
         value,
     };
-    let text = node.telemetry.prometheus(&[gauge("idle", 2.0), gauge("busy", 1.0)]);
+    let starts = Metric {
+        kind: MetricKind::Counter,
+        name: "neap_environment_starts",
+        help: "Starts",
+        labels: Vec::new(),
+        value: 7.0,
+    };
+    let text = node.telemetry.prometheus(&[gauge("idle", 2.0), starts, gauge("busy", 1.0)]);
     let labels = r#"account="000000000000",region="us-east-1",function="f""#;
     for line in [
         format!("neap_invocations_total{{{labels}}} 2"),
@@ -114,6 +122,8 @@ async fn metrics_are_openmetrics_text() {
         format!("neap_duration_seconds_bucket{{le=\"0.01\",{labels}}} 2"),
         "neap_environments{state=\"idle\"} 2.0".to_owned(),
         "neap_environments{state=\"busy\"} 1.0".to_owned(),
+        "# TYPE neap_environment_starts counter".to_owned(),
+        "neap_environment_starts_total{} 7.0".to_owned(),
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
