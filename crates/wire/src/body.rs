@@ -1,6 +1,6 @@
 //! Reading a request's body within bounds of size, time and of the memory that all bodies take together.
 
-use crate::{BoxError, Error};
+use crate::{BoxError, Error, coding::Coding};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body_util::BodyExt;
@@ -40,6 +40,17 @@ pub(crate) struct Held {
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
+impl Held {
+    /// Replaces the body by what it unpacks to, and gives back memory that this does not need.
+    pub(crate) fn replace(&mut self, bytes: Bytes) {
+        if let Some(permit) = &mut self.permit {
+            let spare = permit.num_permits().saturating_sub(bytes.len() / 1024 + 1);
+            drop(permit.split(spare));
+        }
+        self.bytes = bytes;
+    }
+}
+
 /// Bound of a body, and what its refusal says.
 #[derive(Clone, Copy)]
 pub(crate) struct Bound<'a> {
@@ -47,15 +58,18 @@ pub(crate) struct Bound<'a> {
     pub(crate) max: usize,
     pub(crate) operation: &'a str,
     pub(crate) code: Option<&'static str>,
+    /// How the body is packed: one that grows takes its memory before it is read, since waiting for more while
+    /// holding some could be for ever.
+    pub(crate) coding: Coding,
 }
 
 impl<'a> Bound<'a> {
     /// Of what has no entry in a table.
     pub(crate) fn plain(max: usize, operation: &'a str) -> Bound<'a> {
-        Bound { max, operation, code: None }
+        Bound { max, operation, code: None, coding: Coding::Identity }
     }
 
-    fn exceeded(&self) -> Error {
+    pub(crate) fn exceeded(&self) -> Error {
         Error::TooLarge { max: self.max, operation: self.operation.to_owned(), code: self.code }
     }
 }
@@ -88,7 +102,11 @@ impl Reader {
         if body.is_end_stream() {
             return Ok(Held { bytes: Bytes::new(), permit: None });
         }
-        let permit = self.reserve(declared.unwrap_or(max)).await?;
+        let sent = declared.unwrap_or(max);
+        let permit = match bound.coding {
+            Coding::Identity => self.reserve(sent).await?,
+            Coding::Gzip => self.reserve(sent.saturating_add(max)).await?,
+        };
         let end = Instant::now() + TOTAL_MAX;
         let mut body = pin!(body);
         let mut first = Bytes::new();

@@ -47,6 +47,9 @@ pub enum Error {
     /// No `Action` in a query-protocol request.
     #[error("Missing Action")]
     MissingAction,
+    /// The body is compressed in a way that is not implemented.
+    #[error("Content-Encoding {0} is not implemented by Neap: send gzip, or no encoding")]
+    Coding(String),
     /// A member has the wrong type.
     #[error("{0}")]
     Serialization(String),
@@ -142,6 +145,7 @@ impl Error {
             Error::Denied(_) => by("AccessDeniedException", "AccessDenied"),
             Error::UnknownOperation { .. } => protocol.unknown_operation(),
             Error::MissingAction => "MissingAction",
+            Error::Coding(_) => by("UnsupportedMediaTypeException", "UnsupportedMediaType"),
             Error::Serialization(_) => by("SerializationException", "MalformedInput"),
             Error::Invalid { code, .. } | Error::Unreadable { code, .. } => code,
             Error::TooLarge { code: Some(code), .. } => code,
@@ -168,6 +172,7 @@ impl Error {
             | Error::Invalid { .. }
             | Error::Body(_) => Fault::Invalid,
             Error::TooLarge { .. } => Fault::TooLarge,
+            Error::Coding(_) => Fault::Unsupported,
             Error::Internal(_) => Fault::Us,
         }
     }

@@ -6,6 +6,7 @@
 
 use crate::{
     Connection, Context, HostRoute, RawRequest, RawResponse, Service,
+    coding::{Gunzip, gunzip},
     protocol::{members::Failure, query::flat::Node, rest_json},
     route::{Head, Router, split_target},
     sign::{Payload as SignedPayload, Signer},
@@ -17,9 +18,10 @@ use crate::{
 };
 use base::{Fault, ServiceError, Timestamp};
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use serde::Deserialize;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, io::Write, time::Duration};
 
 const NOW: Timestamp = Timestamp(1_440_938_160_000);
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
@@ -120,6 +122,26 @@ pub fn host(data: &[u8]) {
         assert!(!resource.is_empty() && text.to_ascii_lowercase().contains(&**resource));
     }
     assert_eq!(route, HostRoute::parse(&text.to_ascii_uppercase()), "the case of letters matters");
+}
+
+/// A body in gzip: unpacked within its bound, and what was packed comes back.
+pub fn gzip(data: &[u8]) {
+    const MAX: usize = 4096;
+    if let Ok(body) = gunzip(data, MAX) {
+        assert!(body.len() <= MAX);
+    }
+    let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+    let packed = packed.write_all(data).and_then(|()| packed.finish());
+    let Ok(packed) = packed else { panic!("nothing can fail in memory") };
+    assert!(gunzip(&packed, data.len()).is_ok_and(|body| body == data));
+    if let Some(less) = data.len().checked_sub(1) {
+        assert!(matches!(gunzip(&packed, less), Err(Gunzip::Exceeded)));
+    }
+    // Cut off or with something behind it, it is refused.
+    let cut = packed.get(..packed.len() / 2).unwrap_or_default();
+    assert!(gunzip(cut, data.len()).is_err());
+    let behind = [packed.as_slice(), b"x"].concat();
+    assert!(gunzip(&behind, data.len()).is_err());
 }
 
 /// A form of the query protocol.
@@ -298,6 +320,7 @@ mod tests {
     }
 
     hold_for_any_bytes! {
-        authorization AUTHORIZATION, presigned PRESIGNED, canonical CANONICAL, host HOSTS, members MEMBERS, binding BINDING
+        authorization AUTHORIZATION, presigned PRESIGNED, canonical CANONICAL, host HOSTS, members MEMBERS, binding BINDING,
+        gzip MEMBERS
     }
 }

@@ -3,7 +3,8 @@
 use crate::{
     BoxError, Call, Connection, Context, Error, HostRoute, RawRequest, RawResponse, Service, TooLarge,
     auth::{self, Authenticator, Proof},
-    body::{Bound, Held, Reader},
+    body::{Bound, Reader},
+    coding::Coding,
     error,
     error::Lack,
     protocol::Protocol,
@@ -204,7 +205,7 @@ impl Gateway {
     async fn answer<B>(
         &self,
         seen: &mut Seen,
-        parts: Parts,
+        mut parts: Parts,
         body: B,
         connection: Connection,
     ) -> Result<RawResponse, Error>
@@ -236,26 +237,21 @@ impl Gateway {
         };
         let proof = self.authenticator.begin(&claim, service_name, &parts, &authority, seen.now)?;
 
-        let (recognised, body) = match recognised {
+        let coding = Coding::of(&parts.headers)?;
+        let bound = Bound { coding, ..self.bound(&recognised, seen.operation) };
+        // Its memory is held until the operation is done with the body.
+        let mut held = self.reader.read(body, &parts.headers, bound).await?;
+        let (recognised, form) = match recognised {
             Recognised::Form { service } => {
-                let held =
-                    self.reader.read(body, &parts.headers, Bound::plain(PLAIN_BODY_MAX, "query")).await?;
-                let recognised = self.by_form(service, &held.bytes, claim.scope_service())?;
+                let form = coding.decode(held.bytes.clone(), bound).await?;
+                let recognised = self.by_form(service, &form, claim.scope_service())?;
                 seen.note(&recognised, &self.services);
-                (recognised, Ok(held))
+                (recognised, Some(form))
             }
-            recognised => (recognised, Err(body)),
-        };
-        // The permit is held until the operation is done with the body.
-        let Held { bytes: body, permit: _permit } = match body {
-            Ok(held) => held,
-            Err(body) => {
-                let bound = self.bound(&recognised, seen.operation);
-                self.reader.read(body, &parts.headers, bound).await?
-            }
+            recognised => (recognised, None),
         };
         let Proof { principal, region, access_key } =
-            self.authenticator.finish(proof, &claim, &parts, &authority, &body)?;
+            self.authenticator.finish(proof, &claim, &parts, &authority, &held.bytes)?;
 
         let (service, operation, protocol, labels) = self.found(recognised)?;
         let api = service.api();
@@ -271,6 +267,15 @@ impl Gateway {
             request_id = %seen.request_id
         );
         drop(claim);
+        if coding != Coding::Identity {
+            let unpacked = match form {
+                Some(form) => form,
+                None => coding.decode(std::mem::take(&mut held.bytes), bound).await?,
+            };
+            held.replace(unpacked);
+            parts.headers.remove("content-encoding");
+            parts.headers.remove("content-length");
+        }
         let context = Context {
             api,
             operation: entry,
@@ -286,7 +291,8 @@ impl Gateway {
             connection: connection.clone(),
             authorizer: Arc::clone(&self.ports.authorize),
         };
-        let call = Call { context, request: raw(parts, body, labels, host, connection) };
+        let call =
+            Call { context, request: raw(parts, std::mem::take(&mut held.bytes), labels, host, connection) };
         service.call(operation, call).instrument(span).await
     }
 
@@ -317,14 +323,14 @@ impl Gateway {
             Recognised::Operation { service, operation, .. } => {
                 self.services.get(*service).and_then(|service| service.api().operations.get(*operation))
             }
-            Recognised::Form { .. }
-            | Recognised::Missing { .. }
-            | Recognised::NoOperation { .. }
-            | Recognised::NoService { .. } => None,
+            Recognised::Form { .. } => return Bound::plain(PLAIN_BODY_MAX, "query"),
+            Recognised::Missing { .. } | Recognised::NoOperation { .. } | Recognised::NoService { .. } => {
+                None
+            }
         };
         entry.map_or(Bound::plain(PLAIN_BODY_MAX, name), |entry| {
             let TooLarge { code, operation } = entry.too_large;
-            Bound { max: entry.body_max, operation, code }
+            Bound { max: entry.body_max, operation, code, coding: Coding::Identity }
         })
     }
 

@@ -114,7 +114,9 @@
 //!
 //! A request's way: mounted handler, else recognition (`X-Amz-Target`; service in the credential scope; host name; path;
 //! `Action`), claim, credential and scope, body within bounds, signature, decoding, check, permission, operation. Nobody
-//! unknown makes the gateway read a body, unless signatures are not verified.
+//! unknown makes the gateway read a body, unless signatures are not verified. A body with `Content-Encoding: gzip` is
+//! unpacked within the same bound, once the signature of what was sent is proved; the operation does not notice. Other
+//! compressions are refused by name. Mounted handlers get bodies as they were sent.
 //!
 //! # Statuses and errors
 //!
@@ -128,6 +130,7 @@
 mod api;
 mod auth;
 mod body;
+mod coding;
 mod context;
 mod error;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -349,3 +349,56 @@ fn the_published_list_names_what_works_and_what_does_not() {
     );
     assert!(page.contains("Not implemented (UnknownOperationException): RenameThing."));
 }
+
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut packed, data).unwrap();
+    packed.finish().unwrap()
+}
+
+#[tokio::test]
+async fn gzip_bodies_are_unpacked_after_their_signature_is_proved() {
+    for toy in [toy(true), toy(false)] {
+        let packed = |path: &str, body: &[u8]| {
+            ask(if path.ends_with('x') { "PUT" } else { "POST" }, path)
+                .body(gzip(body))
+                .header("content-encoding", "gzip")
+        };
+        let put = packed("/2025-01-01/things/x", br#"{"Size": 3}"#).signed().to(&toy).await;
+        assert_eq!((put.status.as_u16(), &put.json()["Size"]), (201, &json!(3)), "{put:?}");
+        let run = packed("/2025-01-01/things/x/runs", b"as it was").signed().to(&toy).await;
+        assert_eq!((run.status.as_u16(), run.text()), (200, "as it was"));
+        let note = ask("POST", "/")
+            .header("x-amz-target", "Notes_20250101.PutNote")
+            .header("content-encoding", "amz-1.0,gzip")
+            .body(gzip(br#"{"groupName":"g"}"#))
+            .signed_for("notes")
+            .to(&toy)
+            .await;
+        assert_eq!(note.json()["groupName"], "g", "{note:?}");
+        let form = gzip(b"Action=AssumeRole&Version=2011-06-15&RoleArn=arn");
+        let form = ask("POST", "/").form("").body(form).header("content-encoding", "gzip");
+        let assumed = form.signed_for("sts").to(&toy).await;
+        assert!(assumed.text().contains("<Arn>arn</Arn>"), "{assumed:?}");
+
+        // A bomb: 8 MiB and a byte in 8 KiB.
+        let bomb = packed("/2025-01-01/uploads", &vec![0; 8 * 1024 * 1024 + 1]).signed().to(&toy).await;
+        assert_eq!(bomb.error(), (413, "UploadTooLargeException".into()));
+        let fits = packed("/2025-01-01/uploads", &vec![0; 8 * 1024 * 1024]).signed().to(&toy).await;
+        assert_eq!(fits.text(), "8388608");
+        let broken =
+            ask("POST", "/2025-01-01/things/x/runs").body("plain").header("content-encoding", "gzip");
+        let broken = broken.signed().to(&toy).await;
+        assert_eq!(broken.error(), (400, "SerializationException".into()));
+        let other = ask("POST", "/2025-01-01/things/x/runs").body("x").header("content-encoding", "zstd");
+        let other = other.signed().to(&toy).await;
+        assert_eq!(other.error(), (415, "UnsupportedMediaTypeException".into()));
+        assert!(other.text().contains("Content-Encoding zstd is not implemented"), "{other:?}");
+    }
+    let mut forged = ask("POST", "/2025-01-01/things/x/runs")
+        .body(gzip(b"one"))
+        .header("content-encoding", "gzip")
+        .signed();
+    forged.body = gzip(b"two").into();
+    assert_eq!(forged.to(&toy(true)).await.error(), (403, "InvalidSignatureException".into()));
+}
