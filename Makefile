@@ -36,7 +36,7 @@ unit: venv
 # The running binary, driven by boto3, the AWS CLI and the `neap` command.
 black-box: venv
 	@mkdir -p $(CACHE)
-	cargo build --locked
+	cargo build --locked --workspace  # the features of the tests before it: nothing is built twice
 	NEAP=$(CARGO_TARGET_DIR)/debug/neap bash tests/with-servers.sh $(VENV) \
 		$(VENV)/bin/python -m pytest tests -q -rs 2>&1 | tee $(CACHE)/black-box.log; exit $${PIPESTATUS[0]}
 
