@@ -1,7 +1,7 @@
 //! Who makes a request: the claim, the credential behind it, and the proof.
 
 use crate::{
-    Error, Settings,
+    Error, Settings, names,
     sigv4::{
         claim::{self, Claim, Refusal},
         hex_sha256,
@@ -10,7 +10,7 @@ use crate::{
     },
 };
 use base::{AccountId, Credential, Credentials, Principal, Region, Timestamp};
-use http::{HeaderMap, Uri, request::Parts};
+use http::{HeaderMap, Uri, header, request::Parts};
 use std::sync::Arc;
 
 /// What a request claims: nothing, something, or something unreadable.
@@ -31,7 +31,7 @@ impl Claimed<'_> {
 /// `Host`, or `:authority` under HTTP/2.
 pub(crate) fn authority<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> &'a str {
     headers
-        .get("host")
+        .get(header::HOST)
         .and_then(|host| host.to_str().ok())
         .or_else(|| uri.authority().map(|authority| authority.as_str()))
         .unwrap_or_default()
@@ -94,7 +94,7 @@ impl Authenticator {
             .lookup(&claim.access_key, claim.token.as_deref(), now)
             .map_err(Error::Credential)?;
         verify::check_scope(claim, service.unwrap_or(&claim.service), now, self.skew_max)?;
-        if parts.headers.contains_key("x-amz-target") && !claim.signs("x-amz-target") {
+        if parts.headers.contains_key(&names::X_AMZ_TARGET) && !claim.signs("x-amz-target") {
             let text = "'X-Amz-Target' must be a 'SignedHeader' in the AWS Authorization.";
             return Err(Error::SignatureScope(text.to_owned()));
         }

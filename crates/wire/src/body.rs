@@ -2,7 +2,7 @@
 
 use crate::{BoxError, Error, coding::Coding};
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use std::{
     pin::{Pin, pin},
@@ -91,10 +91,10 @@ impl Reader {
     {
         let max = bound.max;
         let declared: Option<usize> =
-            headers.get("content-length").and_then(|length| length.to_str().ok()?.parse().ok());
+            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         if declared.is_some_and(|length| length > max) {
             // Whoever asks first has not sent it yet.
-            if !headers.contains_key("expect") && declared.is_some_and(|length| length <= DISCARD_MAX) {
+            if !headers.contains_key(header::EXPECT) && declared.is_some_and(|length| length <= DISCARD_MAX) {
                 discard(pin!(body)).await;
             }
             return Err(bound.exceeded());

@@ -3,7 +3,7 @@
 use crate::{Error, body::Bound};
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use std::io::{self, Read};
 
 /// How a body is packed.
@@ -20,7 +20,7 @@ impl Coding {
     /// What the headers say.
     pub(crate) fn of(headers: &HeaderMap) -> Result<Coding, Error> {
         let mut coding = Coding::Identity;
-        for value in headers.get_all("content-encoding") {
+        for value in headers.get_all(header::CONTENT_ENCODING) {
             let refused =
                 || Error::Coding(String::from_utf8_lossy(value.as_bytes()).chars().take(64).collect());
             let names = value.to_str().map_err(|_| refused())?;

@@ -7,6 +7,7 @@ use crate::{
     coding::Coding,
     error,
     error::Lack,
+    names,
     protocol::Protocol,
     route::{self, Recognised, Router},
 };
@@ -189,7 +190,7 @@ impl Gateway {
             error::render_own(seen.protocol, &refusal, seen.request_id)
         });
         if let Ok(id) = HeaderValue::from_str(&seen.request_id.to_string()) {
-            response.0.headers_mut().insert("x-amzn-requestid", id);
+            response.0.headers_mut().insert(names::X_AMZN_REQUESTID.clone(), id);
         }
         if let Some(observer) = &self.observer {
             observer.finished(&Finished {

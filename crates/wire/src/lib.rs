@@ -139,6 +139,7 @@ pub mod fuzzing;
 mod gateway;
 mod host;
 mod listing;
+mod names;
 pub mod protocol;
 mod request;
 mod response;

@@ -1,7 +1,7 @@
 //! Recognising which service and operation a request is for.
 
-use crate::{Api, HostRoute, Route, protocol::Protocol};
-use http::{HeaderMap, Method};
+use crate::{Api, HostRoute, Route, names, protocol::Protocol};
+use http::{HeaderMap, Method, header};
 use percent_encoding::percent_decode_str;
 
 /// Path segments looked at; longer paths match greedy labels only.
@@ -90,7 +90,7 @@ impl Router {
     /// Recognises by, in this order: `X-Amz-Target`; the service in the credential scope; that in the host name;
     /// where nothing is signed, a path of any REST service; `Action`.
     pub(crate) fn recognise(&self, head: &Head<'_>) -> Recognised {
-        if let Some(target) = head.headers.get("x-amz-target") {
+        if let Some(target) = head.headers.get(&names::X_AMZ_TARGET) {
             return self.by_target(&String::from_utf8_lossy(target.as_bytes()), head);
         }
         let host_service = head.host.service;
@@ -165,7 +165,7 @@ impl Router {
         }
         let json10 = head
             .headers
-            .get("content-type")
+            .get(header::CONTENT_TYPE)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-amz-json-1.0"));
         Recognised::NoService {
             service: head.scope.map(shorten),
@@ -183,7 +183,7 @@ impl Router {
         let form = head.method == Method::POST
             && head
                 .headers
-                .get("content-type")
+                .get(header::CONTENT_TYPE)
                 .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
         (form || service.is_some()).then_some(Recognised::Form { service })
     }

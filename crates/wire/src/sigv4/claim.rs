@@ -1,9 +1,12 @@
 //! What a request claims about its signer: the `Authorization` header or presigned parameters.
 
 use super::{ALGORITHM, EXPIRES_MAX_S, TERMINATOR, keys::Scope, time};
-use crate::Error;
+use crate::{Error, names};
 use base::Timestamp;
-use http::HeaderMap;
+use http::{
+    HeaderMap,
+    header::{self, AsHeaderName},
+};
 use std::borrow::Cow;
 
 /// A request's claim, read but not proved.
@@ -60,7 +63,7 @@ impl Claim<'_> {
 
 /// Reads the claim; `None` if the request makes none.
 pub(crate) fn read<'a>(headers: &'a HeaderMap, query: &'a str) -> Result<Option<Claim<'a>>, Refusal> {
-    if let Some(value) = headers.get("authorization") {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
         let value = value.to_str().map_err(|_| incomplete("Authorization header is not readable text"))?;
         return from_header(value, headers).map(Some);
     }
@@ -74,7 +77,7 @@ fn incomplete(text: impl Into<String>) -> Refusal {
     Refusal::Incomplete(text.into())
 }
 
-fn text_of<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn text_of(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
@@ -99,8 +102,8 @@ fn from_header<'a>(value: &'a str, headers: &'a HeaderMap) -> Result<Claim<'a>, 
             _ => {}
         }
     }
-    let stamp_header = text_of(headers, "x-amz-date");
-    let date_header = stamp_header.or_else(|| text_of(headers, "date"));
+    let stamp_header = text_of(headers, &names::X_AMZ_DATE);
+    let date_header = stamp_header.or_else(|| text_of(headers, header::DATE));
     let lacks: Vec<&str> = [
         (credential.is_none(), "Authorization header requires 'Credential' parameter."),
         (signature.is_none(), "Authorization header requires 'Signature' parameter."),
@@ -142,9 +145,9 @@ fn from_header<'a>(value: &'a str, headers: &'a HeaderMap) -> Result<Claim<'a>, 
         signature: read_signature(signature),
         stamp,
         signed_at,
-        token: text_of(headers, "x-amz-security-token").map(Cow::Borrowed),
+        token: text_of(headers, &names::X_AMZ_SECURITY_TOKEN).map(Cow::Borrowed),
         expires_s: None,
-        payload_hash: text_of(headers, "x-amz-content-sha256").map(Cow::Borrowed),
+        payload_hash: text_of(headers, &names::X_AMZ_CONTENT_SHA256).map(Cow::Borrowed),
     })
 }
 
@@ -221,7 +224,8 @@ fn from_query<'a>(query: &'a str, headers: &'a HeaderMap) -> Result<Option<Claim
         signed_at,
         token,
         expires_s: Some(expires_s),
-        payload_hash: payload_hash.or_else(|| text_of(headers, "x-amz-content-sha256").map(Cow::Borrowed)),
+        payload_hash: payload_hash
+            .or_else(|| text_of(headers, &names::X_AMZ_CONTENT_SHA256).map(Cow::Borrowed)),
     }))
 }
 
