@@ -2,10 +2,11 @@
 //! measured in the same run: a bare clone with the same kinds of namespaces and an exec of the same program, nothing else.
 //! Then bursts.
 //!
-//! `cargo run --release -p neap-sandbox --example bench_spawn -- [STARTS [BURST]]`, as root, on x86-64.
+//! `cargo run --release -p neap-sandbox --example bench_spawn -- [STARTS [BURST [SCRATCH]]]`, as root, on x86-64; SCRATCH is a
+//! folder for scratch space on disk.
 #![allow(unsafe_code)] // the floor is a raw clone
 
-use sandbox::{Attachment, Sandboxes, Settings, Spec, Template, TemplateSpec, Timing};
+use sandbox::{Attachment, Sandboxes, Scratch, Settings, Spec, Template, TemplateSpec, Timing};
 use std::{
     io::{Read, Write},
     os::{fd::OwnedFd, unix::fs::PermissionsExt},
@@ -20,7 +21,9 @@ fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
     let starts: usize = arguments.next().map_or(Ok(300), |text| text.parse())?;
     let burst: usize = arguments.next().map_or(Ok(100), |text| text.parse())?;
+    let scratch = arguments.next().map_or(Scratch::Memory, |folder| Scratch::Disk(folder.into()));
     let sandboxes = Sandboxes::start(Settings {
+        scratch,
         prepared_max: burst.max(128),
         ..Settings::new(format!("bench{}", std::process::id()))
     })?;
@@ -91,6 +94,8 @@ async fn measure(sandboxes: &Sandboxes, program: &Path, starts: usize, burst: us
     phase("lockdown", |timing| timing.lockdown.0);
     phase("exec", |timing| timing.exec.0);
     phase("total until spawn returns", |timing| timing.total.0);
+    // What the starts used up is prepared again.
+    tokio::time::sleep(Duration::from_secs(2)).await;
     for name in ["first", "second"] {
         let began = Instant::now();
         let tasks: Vec<_> = (0..burst)

@@ -3,7 +3,7 @@
 use crate::{
     Weakness,
     cgroup::{Layout, Role, Version},
-    seccomp, sys,
+    scratch, seccomp, sys,
 };
 
 /// Everything that was looked at.
@@ -212,9 +212,12 @@ fn landlock() -> Check {
 }
 
 fn scratch() -> Check {
-    degraded(
-        "scratch-space",
-        "each function's /tmp is in memory",
-        "what a function keeps in /tmp counts against its memory size",
-    )
+    match scratch::host_lack() {
+        None => ok("scratch-space", "each function's /tmp is a disk image of its own behind a loop device"),
+        Some(lack) => degraded(
+            "scratch-space",
+            format!("each function's /tmp is in memory: {lack}"),
+            "what a function keeps in /tmp counts against its memory size",
+        ),
+    }
 }

@@ -18,16 +18,17 @@
 //! [`RUNTIME_API`] and [`PLATFORM`], descriptors 0–2 (null, pipe, pipe) and, when given, 3 (the channel). It has an own
 //! uid, no capabilities, no way to gain privileges, and the system calls of `seccomp/table.rs`.
 //!
-//! # Scratch space is memory
-//! `/tmp` is a file system in memory of [`Spec::scratch`]'s size. What is kept there counts against [`Spec::memory`], unlike
-//! on Lambda, whose `/tmp` is a disk: a function that fills `/tmp` beyond its memory is killed for its memory, and
-//! one that stays below gets "no space left" at the size of the scratch space. A disk with a limit per environment would
-//! need project quotas, which few hosts have switched on, or a block device per environment, which takes milliseconds to
-//! make; charging the pages elsewhere would let one function use the memory of others.
+//! # Scratch space
+//! `/tmp` is a file system of [`Spec::scratch`]'s size, the sandbox's alone. With [`Scratch::Disk`] it is an image file behind
+//! a loop device, and what is kept there does not count against [`Spec::memory`], as on Lambda (cached pages of it do, but the
+//! kernel drops them before it would kill). With [`Scratch::Memory`], and where the host lacks loop devices, ext4 or
+//! `mkfs.ext4`, it is in memory and counts: a function that fills it beyond its memory is killed for its memory. Either way
+//! one that stays below gets "no space left" at the size. Images are sparse, so together they can promise more than the
+//! host's disk has: when that is full, functions that write get errors.
 //!
 //! # What is not hidden
-//! `/proc` shows the machine's figures (`/proc/meminfo`, `/proc/cpuinfo`, `/proc/stat`, the kernel's command line), as in
-//! most containers. Time is the machine's. User namespaces are not used: the daemon is root, and each sandbox has a uid
+//! `/proc` shows the machine's figures (`/proc/meminfo`, `/proc/cpuinfo`, `/proc/stat`), as in most containers; what tells
+//! more about its kernel than runtimes need (symbols, modules, command line, keys and the like) is an empty file. Time is the machine's. User namespaces are not used: the daemon is root, and each sandbox has a uid
 //! that exists nowhere else and no capability in any namespace.
 //!
 //! # Weaker isolation
@@ -42,6 +43,7 @@ mod handle;
 mod landlock;
 mod network;
 mod sandboxes;
+mod scratch;
 mod seccomp;
 mod settings;
 mod slots;
@@ -54,7 +56,7 @@ pub use doctor::{Check, Report, Status, doctor};
 pub use error::Error;
 pub use handle::{Exit, Exited, Sandbox, Timing};
 pub use sandboxes::Sandboxes;
-pub use settings::{Settings, Weakness};
+pub use settings::{Scratch, Settings, Weakness};
 pub use spec::{Attachment, CpuQuota, CpuWeight, Spec, Template, TemplateFile, TemplateLink, TemplateSpec};
 
 use std::net::{Ipv4Addr, SocketAddrV4};

@@ -5,9 +5,11 @@ mod start;
 pub(crate) use start::next_report;
 
 use crate::{
-    Error, Sandbox, Settings, Spec, Template, TemplateFile, TemplateSpec, Weakness, cgroup, seccomp,
+    Error, Sandbox, Scratch, Settings, Spec, Template, TemplateFile, TemplateSpec, Weakness, cgroup,
+    scratch::Scratches,
+    seccomp,
     slots::Slots,
-    spawner::{Common, Spawner, builder::Plan, protocol},
+    spawner::{self, Common, Spawner, builder::Plan, protocol},
     sys,
 };
 use cgroup::{Layout, Role, Run};
@@ -32,6 +34,7 @@ pub struct Sandboxes {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) slots: Slots,
+    pub(crate) scratches: Scratches,
     spawner: Spawner,
     run: Run,
     uids: std::ops::Range<u32>,
@@ -65,7 +68,15 @@ impl Sandboxes {
             .map_err(Error::step("making cgroups"))?;
         let spawner = Spawner::start(common, &run).map_err(Error::step("forking the spawner"))?;
         let slots = Slots::start(&settings, run.clone()).map_err(Error::step("preparing sandboxes"))?;
-        let node = Node { slots, spawner, run, uids: settings.uids, live_max: settings.live_max };
+        let scratches = match &settings.scratch {
+            Scratch::Memory => Scratches::in_memory(),
+            Scratch::Disk(folder) => {
+                let prepared = (2 * settings.prepared).min(settings.prepared_max.max(settings.prepared));
+                Scratches::on_disk(folder.clone(), prepared)
+                    .map_err(Error::step(format!("preparing {}", folder.display())))?
+            }
+        };
+        let node = Node { slots, scratches, spawner, run, uids: settings.uids, live_max: settings.live_max };
         Ok(Sandboxes { node: Arc::new(node) })
     }
 
@@ -129,6 +140,7 @@ impl Node {
         self.slots.stop();
         self.spawner.close();
         let _ = sys::wait_for(self.spawner.keeper());
+        self.scratches.stop();
         self.run.remove();
     }
 
@@ -288,7 +300,12 @@ fn accept(settings: &Settings, layout: &Layout) -> Result<Common, Error> {
     if !landlock {
         missing(Weakness::NoLandlock, "the kernel has no Landlock, or it is not enabled at boot")?;
     }
-    Ok(Common { filter: filtering.then(seccomp::compile), landlock, last_capability: sys::last_capability() })
+    Ok(Common {
+        filter: filtering.then(seccomp::compile),
+        landlock,
+        last_capability: sys::last_capability(),
+        masked: spawner::masked(),
+    })
 }
 
 /// Each sandbox takes about a dozen descriptors of the daemon.

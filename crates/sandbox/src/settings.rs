@@ -1,6 +1,6 @@
 //! What a node's operator decides about sandboxes.
 
-use std::ops::Range;
+use std::{ops::Range, path::PathBuf};
 
 /// Configuration of [`crate::Sandboxes`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Settings {
     /// CPU weight of the daemon against all sandboxes together (each of which has at most [`crate::CpuWeight::MAX`]); `None`
     /// leaves the daemon's cgroup alone. Default 10,000.
     pub daemon_cpu_weight: Option<u16>,
+    /// Where `/tmp` of sandboxes is. Default: [`Scratch::Memory`].
+    pub scratch: Scratch,
     /// Isolation that may be missing. Default: none.
     pub allow_weaker: Vec<Weakness>,
 }
@@ -33,9 +35,21 @@ impl Settings {
             prepared: 64,
             prepared_max: 128,
             daemon_cpu_weight: Some(10_000),
+            scratch: Scratch::Memory,
             allow_weaker: Vec::new(),
         }
     }
+}
+
+/// Where `/tmp` of sandboxes is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scratch {
+    /// In memory: what is kept there counts against [`crate::Spec::memory`].
+    Memory,
+    /// In image files in this folder, which is this node's alone and is made if need be; they have no name and vanish with
+    /// their sandbox. What is kept there does not count against memory. Where the host cannot do it (see
+    /// [`crate::doctor()`]) or fails to, it is in memory, and a warning is logged.
+    Disk(PathBuf),
 }
 
 /// A part of the isolation that a host may lack.

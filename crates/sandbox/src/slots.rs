@@ -1,7 +1,7 @@
 //! Slots: what a sandbox needs that takes long to make (network namespace, cgroup) or must be unique (uid), kept ready by
 //! a thread of its own, cleaned after use and given out again.
 
-use crate::{Error, Settings, cgroup, network, streams::Streams};
+use crate::{Error, Settings, cgroup, network, scratch::Scratch, streams::Streams};
 use cgroup::{Group, Run};
 use network::{Network, Nursery};
 use rustix::{
@@ -27,6 +27,8 @@ pub(crate) struct Slot {
     pub(crate) group: Group,
     /// Made ahead; taken by the start.
     pub(crate) streams: Option<Streams>,
+    /// Of the sandbox that uses the slot.
+    pub(crate) scratch: Option<Scratch>,
 }
 
 /// The slots of a node.
@@ -245,7 +247,7 @@ impl Keeper {
             let network = self.network().map_err(Error::step("making a network namespace"))?;
             let uid = self.shared.uid_first + index;
             let streams = Streams::make(uid).map_err(Error::step("making pipes"))?;
-            Ok(Slot { index, uid, network, group, streams: Some(streams) })
+            Ok(Slot { index, uid, network, group, streams: Some(streams), scratch: None })
         })();
         if made.is_err() {
             self.shared.lock().taken.remove(&index);
@@ -269,6 +271,7 @@ impl Keeper {
                 continue;
             }
             let mut slot = self.pending.swap_remove(index).slot;
+            slot.scratch = None;
             let keep = self.shared.lock().ready.len() < self.shared.prepared_max && self.clean(&mut slot);
             let number = slot.index;
             if keep {

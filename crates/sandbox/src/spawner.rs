@@ -18,6 +18,7 @@ use rustix::{
     process::Signal,
 };
 use std::{
+    ffi::CStr,
     io,
     os::fd::{AsRawFd, OwnedFd},
 };
@@ -30,6 +31,33 @@ pub(crate) struct Common {
     pub(crate) landlock: bool,
     /// Last capability that the kernel knows.
     pub(crate) last_capability: u32,
+    /// What [`masked`] says.
+    pub(crate) masked: Vec<&'static CStr>,
+}
+
+/// What `/proc` shows of the machine that no runtime needs, or that only its administrator should see.
+const MASKED: [&CStr; 14] = [
+    c"/proc/cmdline",
+    c"/proc/config.gz",
+    c"/proc/interrupts",
+    c"/proc/kallsyms",
+    c"/proc/kcore",
+    c"/proc/key-users",
+    c"/proc/keys",
+    c"/proc/kmsg",
+    c"/proc/modules",
+    c"/proc/sched_debug",
+    c"/proc/slabinfo",
+    c"/proc/sysrq-trigger",
+    c"/proc/timer_list",
+    c"/proc/vmallocinfo",
+];
+
+/// Those of the masked files that this kernel has and does not keep from ordinary users anyway: each costs a start some
+/// microseconds.
+pub(crate) fn masked() -> Vec<&'static CStr> {
+    let open = |file: &CStr| rustix::fs::lstat(file).is_ok_and(|stat| stat.st_mode & 0o007 != 0);
+    MASKED.into_iter().filter(|file| open(file)).collect()
 }
 
 /// The daemon's side of the spawner.
@@ -104,6 +132,9 @@ fn detach(socket: OwnedFd) -> io::Result<OwnedFd> {
     sys::install_descriptors(sources)
 }
 
+/// Between the keeper's attempts to end what is left.
+const LAST_KILLS_EVERY: std::time::Duration = std::time::Duration::from_millis(5);
+
 fn keeper(socket: OwnedFd, common: Common, run: &cgroup::Run) -> ! {
     let Ok(socket) = detach(socket) else { sys::exit_now(1) };
     // Orphaned inits come to the keeper, so that it can wait for them.
@@ -122,11 +153,16 @@ fn keeper(socket: OwnedFd, common: Common, run: &cgroup::Run) -> ! {
             sys::close_range(4, u32::MAX);
             while let Ok(Some((ended, _))) = sys::wait_any(true) {
                 if ended == worker {
-                    // The kernel is killing them; whoever was born a moment too late for that is killed here. Frozen
-                    // processes do not die before they are thawed.
-                    run.kill_all();
-                    run.thaw_all();
+                    break;
                 }
+            }
+            // The kernel is killing the sandboxes; whoever was born a moment too late for that is killed here. Frozen
+            // processes do not die before they are thawed, and the daemon may still freeze one: hence again and again.
+            while sys::has_children() {
+                run.kill_all();
+                run.thaw_all();
+                std::thread::sleep(LAST_KILLS_EVERY);
+                while let Ok(Some(_)) = sys::wait_any(false) {}
             }
             run.remove();
             sys::exit_now(0)

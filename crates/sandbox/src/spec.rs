@@ -120,7 +120,7 @@ pub struct Spec {
     pub task: Option<PathBuf>,
     /// Further host paths, read-only, at folders (or, for files, at files) that the root has.
     pub attachments: Vec<Attachment>,
-    /// Size of `/tmp`.
+    /// Size of `/tmp`; on disk, 512 MB is kept ready and other sizes are made by the start. See [`crate::Scratch`].
     pub scratch: MemoryMib,
     /// Memory of all processes together, page cache that they cause included; no swap. At least 8.
     pub memory: MemoryMib,

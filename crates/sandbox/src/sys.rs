@@ -93,6 +93,16 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Whether there is a child left, ended or not.
+pub(crate) fn has_children() -> bool {
+    // SAFETY: an all-zero siginfo_t is a valid value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the pointer is to a live local.
+    let answer = unsafe { libc::waitid(libc::P_ALL, 0, &mut info, options) };
+    checked(answer.into()).is_ok()
+}
+
 /// Waits for any child. `None` when there is none left, or (with `block` unset) none has ended.
 pub(crate) fn wait_any(block: bool) -> io::Result<Option<(i32, i32)>> {
     let mut status = 0;
@@ -391,6 +401,54 @@ pub(crate) fn new_session_keyring() {
     let join: libc::c_ulong = 1; // KEYCTL_JOIN_SESSION_KEYRING
     // SAFETY: a null name asks for an anonymous keyring; nothing else is passed.
     unsafe { libc::syscall(libc::SYS_keyctl, join, ptr::null::<libc::c_char>()) };
+}
+
+/// Argument of `LOOP_CONFIGURE`. Source: linux/loop.h.
+#[repr(C)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    info: LoopInfo,
+    reserved: [u64; 8],
+}
+
+/// `loop_info64`.
+#[repr(C)]
+struct LoopInfo {
+    device: u64,
+    inode: u64,
+    rdevice: u64,
+    offset: u64,
+    size_limit: u64,
+    number: u32,
+    encrypt_type: u32,
+    encrypt_key_size: u32,
+    flags: u32,
+    file_name: [u8; 64],
+    crypt_name: [u8; 64],
+    encrypt_key: [u8; 32],
+    init: [u64; 2],
+}
+
+/// Number of a loop device that nobody uses, made if need be.
+pub(crate) fn free_loop(control: BorrowedFd<'_>) -> io::Result<u32> {
+    const LOOP_CTL_GET_FREE: u32 = 0x4C82;
+    // SAFETY: this request takes no argument and returns a number.
+    let number = unsafe { libc::ioctl(control.as_raw_fd(), LOOP_CTL_GET_FREE as _) };
+    checked(number.into()).map(|number| u32::try_from(number).unwrap_or(0))
+}
+
+/// Attaches a file to a loop device, which lets go of it when it is closed and unmounted for the last time.
+pub(crate) fn configure_loop(device: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<()> {
+    const LOOP_CONFIGURE: u32 = 0x4C0A;
+    const LO_FLAGS_AUTOCLEAR: u32 = 4;
+    // SAFETY: all-zero is a valid value of this plain structure.
+    let mut config: LoopConfig = unsafe { std::mem::zeroed() };
+    config.fd = file.as_raw_fd().cast_unsigned();
+    config.info.flags = LO_FLAGS_AUTOCLEAR;
+    // SAFETY: the request reads a structure of exactly this layout, which lives across the call.
+    checked(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_CONFIGURE as _, ptr::from_ref(&config)) }.into())
+        .map(drop)
 }
 
 /// Gives this process the ordinary scheduling policy and priority, whatever the daemon has.

@@ -300,7 +300,7 @@ def attempt(what, f):
             print(what, error)
 for path in ['/proc/1/root', '/proc/1/cwd', '/proc/1/environ', '/proc/1/mem', '/proc/1/fd', '/proc/kcore', '/proc/kmsg',
              '/proc/1/cmdline', '/proc/1/ns/net', '/proc/self/../1/maps']:
-    attempt('read ' + path, lambda: os.listdir(path) if path.endswith(('root', 'cwd', 'fd')) else open(path, 'rb').read(1))
+    attempt('read ' + path, lambda: os.listdir(path) if path.endswith(('root', 'cwd', 'fd')) else open(path, 'rb').read(1) or os.stat('/none'))
 for path in ['/proc/sys/kernel/core_pattern', '/proc/sys/kernel/hostname', '/proc/sys/vm/drop_caches', '/proc/sysrq-trigger',
              '/proc/self/oom_score_adj', '/proc/self/uid_map', '/proc/self/attr/exec', '/proc/sys/net/ipv4/ip_forward',
              '/proc/irq/default_smp_affinity']:
@@ -381,4 +381,28 @@ hostile!(what_a_program_leaves_behind_ends_with_it(node, template) {
     assert_eq!(sandbox.exited().await.exit, Exit::Code(0));
     sandbox.kill().await;
     assert_eq!(support::processes_of(sandbox.uid()), 0);
+});
+
+hostile!(the_kernel_is_not_shown(node, template) {
+    let look = "
+import os
+for name in ['cmdline', 'config.gz', 'interrupts', 'kallsyms', 'kcore', 'key-users', 'keys', 'kmsg', 'modules',
+             'sched_debug', 'slabinfo', 'sysrq-trigger', 'timer_list', 'vmallocinfo']:
+    try:
+        content = open('/proc/' + name, 'rb').read(100)
+        if content:
+            print(name, 'shows', content)
+    except (FileNotFoundError, PermissionError):
+        pass
+    for change in [lambda: open('/proc/' + name, 'w').write('x'), lambda: os.chmod('/proc/' + name, 0o777)]:
+        try:
+            change()
+            print(name, 'can be changed')
+        except OSError:
+            pass
+for name in ['cpuinfo', 'meminfo', 'stat', 'uptime', 'loadavg', 'self/cmdline', 'self/maps', 'sys/kernel/osrelease']:
+    assert open('/proc/' + name, 'rb').read(), name
+print('done')
+";
+    assert_eq!(run(&node, python_program(&template, look)).await.output(), "done");
 });

@@ -114,6 +114,7 @@ async fn start(
         Some(streams) => streams,
         None => Streams::make(slot.uid).map_err(Error::step("making pipes"))?,
     };
+    slot.scratch = node.scratches.take(spec.scratch, slot.uid).await;
     let (control, theirs) = control().map_err(Error::step("making a socket"))?;
     let request = encode(slot, &spec, &attachments)?;
     let slot_ns = sys::monotonic_ns();
@@ -125,6 +126,7 @@ async fn start(
             streams.stdout_inside.as_fd(),
             streams.stderr_inside.as_fd(),
         ];
+        descriptors.extend(slot.scratch.as_ref().and_then(|scratch| scratch.tree()));
         descriptors.extend(spec.channel.as_ref().map(AsFd::as_fd));
         descriptors.extend(slot.group.birthplace().map(AsFd::as_fd));
         descriptors.extend(slot.group.doors_to_join().map(AsFd::as_fd));
@@ -171,6 +173,7 @@ fn encode(slot: &Slot, spec: &Spec, attachments: &[Attachment]) -> Result<Vec<u8
     let order = Order {
         uid: slot.uid,
         scratch_bytes: spec.scratch.bytes().0,
+        has_scratch: slot.scratch.is_some(),
         processes: spec.processes,
         descriptors: spec.descriptors,
         has_channel: spec.channel.is_some(),

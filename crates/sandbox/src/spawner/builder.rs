@@ -26,6 +26,8 @@ use std::{
 
 /// Folders of every root.
 const FOLDERS: [&str; 7] = ["/dev", "/etc", "/opt", "/proc", "/tmp", "/var/task", "/run"];
+/// An empty file of every root, which is shown in place of what [`super::masked`] names.
+pub(crate) const EMPTY: &CStr = c"/run/empty";
 /// Character devices of every root, with their numbers. Source: Linux' `devices.txt`.
 const DEVICES: [(&str, u32, u32); 5] = [
     ("/dev/null", 1, 3),
@@ -179,6 +181,7 @@ fn populate() -> io::Result<()> {
         // The umask took the right to write from others.
         rustix::fs::chmod(name, Mode::from_raw_mode(0o666))?;
     }
+    write(path(EMPTY), &[], false)?;
     for (inside, target) in LINKS {
         link(Path::new(inside), Path::new(target))?;
     }

@@ -4,7 +4,7 @@
 //! started last, as process 2, by an init that has no more rights than the program itself and cannot be traced by it.
 
 use super::{
-    Common,
+    Common, builder,
     protocol::{self, Reader, Report, Step, Writer},
     raw,
 };
@@ -14,7 +14,7 @@ use rustix::{
     fs::CWD,
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-        fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+        fsconfig_set_string, fsmount, fsopen, mount_bind, move_mount, open_tree,
     },
     process::{DumpableBehavior, Resource, Rlimit, Signal},
     thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets, Gid, LinkNameSpaceType, Uid},
@@ -29,6 +29,8 @@ use std::{
 pub(crate) struct Order<'a> {
     pub(crate) uid: u32,
     pub(crate) scratch_bytes: u64,
+    /// Whether a mount for `/tmp` comes along; otherwise it is made in memory.
+    pub(crate) has_scratch: bool,
     pub(crate) processes: u32,
     pub(crate) descriptors: u32,
     pub(crate) has_channel: bool,
@@ -43,13 +45,14 @@ pub(crate) struct Order<'a> {
 
 impl Order<'_> {
     /// As [`Request::decode`] reads it; `None` when a text contains a zero. The descriptors that go along, in order:
-    /// control, mount namespace, network namespace, stdout, stderr, channel, birth cgroup, cgroups to join.
+    /// control, mount namespace, network namespace, stdout, stderr, scratch, channel, birth cgroup, cgroups to join.
     pub(crate) fn encode(&self) -> Option<Vec<u8>> {
         let mut writer = Writer::new(protocol::SPAWN);
         writer.number(self.uid.into());
         writer.number(self.scratch_bytes);
         writer.number(self.processes.into());
         writer.number(self.descriptors.into());
+        writer.number(self.has_scratch.into());
         writer.number(self.has_channel.into());
         writer.number(self.has_birth_cgroup.into());
         let mut whole = writer.text(&[self.cwd]);
@@ -73,7 +76,7 @@ impl Order<'_> {
 /// A start as the worker reads it, ready to use without further allocation of its texts.
 pub(crate) struct Request<'a> {
     uid: u32,
-    scratch: CString,
+    scratch_bytes: CString,
     processes: u32,
     descriptors: u32,
     cwd: &'a CStr,
@@ -85,6 +88,7 @@ pub(crate) struct Request<'a> {
     network: OwnedFd,
     stdout: OwnedFd,
     stderr: OwnedFd,
+    scratch: Option<OwnedFd>,
     channel: Option<OwnedFd>,
     pub(crate) birth_cgroup: Option<OwnedFd>,
     join: Vec<OwnedFd>,
@@ -99,8 +103,9 @@ impl<'a> Request<'a> {
             texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
         };
         let uid = reader.small()?;
-        let scratch = CString::new(reader.number()?.to_string()).ok()?;
+        let scratch_bytes = CString::new(reader.number()?.to_string()).ok()?;
         let (processes, nofile) = (reader.small()?, reader.small()?);
+        let has_scratch = reader.number()? != 0;
         let (has_channel, has_birth_cgroup) = (reader.number()? != 0, reader.number()? != 0);
         let cwd = reader.text()?;
         let attachments = reader.texts()?;
@@ -108,7 +113,7 @@ impl<'a> Request<'a> {
         let env = reader.texts()?;
         Some(Request {
             uid,
-            scratch,
+            scratch_bytes,
             processes,
             descriptors: nofile,
             cwd,
@@ -120,6 +125,7 @@ impl<'a> Request<'a> {
             network: descriptors.next()?,
             stdout: descriptors.next()?,
             stderr: descriptors.next()?,
+            scratch: if has_scratch { Some(descriptors.next()?) } else { None },
             channel: if has_channel { Some(descriptors.next()?) } else { None },
             birth_cgroup: if has_birth_cgroup { Some(descriptors.next()?) } else { None },
             join: descriptors.collect(),
@@ -170,7 +176,7 @@ fn start(control: &OwnedFd, request: &Request<'_>, common: &Common) -> Result<(i
     // First: processes with a real-time policy cannot join cgroups without a real-time budget.
     sys::schedule_ordinarily().map_err(at(Step::Limits))?;
     join_cgroups(request)?;
-    assemble(request)?;
+    assemble(request, common)?;
     let mounted_ns = sys::monotonic_ns();
     limit(request)?;
     drop_privileges(request, common)?;
@@ -201,7 +207,7 @@ fn join_cgroups(request: &Request<'_>) -> Result<(), Failure> {
 }
 
 /// Enters the namespaces and attaches what is this sandbox's own.
-fn assemble(request: &Request<'_>) -> Result<(), Failure> {
+fn assemble(request: &Request<'_>, common: &Common) -> Result<(), Failure> {
     // Opened while the host's files are still in view.
     let mut attachments = Vec::with_capacity(request.attachments.len() / 2);
     for (index, pair) in request.attachments.chunks_exact(2).enumerate() {
@@ -215,6 +221,7 @@ fn assemble(request: &Request<'_>) -> Result<(), Failure> {
         .map_err(at(Step::EnterRoot))?;
     sys::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP).map_err(at(Step::Unshare))?;
     mount_proc().map_err(at(Step::MountProc))?;
+    mask_proc(common).map_err(at(Step::MaskProc))?;
     mount_scratch(request).map_err(at(Step::MountScratch))?;
     for (index, (tree, inside)) in attachments.iter().enumerate() {
         put(tree.as_fd(), inside).map_err(at_nth(Step::Attach, index))?;
@@ -255,12 +262,24 @@ fn mount_proc() -> io::Result<()> {
     put(tree.as_fd(), c"/proc")
 }
 
-/// `/tmp`: in memory, of the function's size, its own alone, executable as on Lambda.
+/// Shows an empty file in place of each masked one.
+fn mask_proc(common: &Common) -> io::Result<()> {
+    for file in &common.masked {
+        // Half as long as with detached mounts; it is read-only as the root that it is of.
+        mount_bind(builder::EMPTY, *file)?;
+    }
+    Ok(())
+}
+
+/// `/tmp`: the mount that came along, else one in memory; of the function's size, its own alone, executable as on Lambda.
 fn mount_scratch(request: &Request<'_>) -> io::Result<()> {
+    if let Some(scratch) = &request.scratch {
+        return put(scratch.as_fd(), c"/tmp");
+    }
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let uid = CString::new(request.uid.to_string())?;
     for (key, value) in [
-        (c"size", request.scratch.as_c_str()),
+        (c"size", request.scratch_bytes.as_c_str()),
         (c"nr_inodes", c"65536"),
         (c"mode", c"0700"),
         (c"uid", &uid),

@@ -110,6 +110,7 @@ pub(crate) enum Step {
     EnterRoot,
     Unshare,
     MountProc,
+    MaskProc,
     MountScratch,
     Attach,
     WorkingFolder,
@@ -127,7 +128,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    const ALL: [Step; 22] = [
+    const ALL: [Step; 23] = [
         Step::Request,
         Step::Clone,
         Step::JoinCgroup,
@@ -136,6 +137,7 @@ impl Step {
         Step::EnterRoot,
         Step::Unshare,
         Step::MountProc,
+        Step::MaskProc,
         Step::MountScratch,
         Step::Attach,
         Step::WorkingFolder,
@@ -162,6 +164,7 @@ impl Step {
             Step::EnterRoot => "entering the root",
             Step::Unshare => "making own namespaces",
             Step::MountProc => "mounting /proc",
+            Step::MaskProc => "masking files of /proc",
             Step::MountScratch => "mounting the scratch space",
             Step::Attach => "attaching a path",
             Step::WorkingFolder => "changing to the working folder",
