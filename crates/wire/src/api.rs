@@ -49,6 +49,9 @@ pub struct Operation {
     pub body_max: usize,
     /// What that refusal says.
     pub too_large: TooLarge,
+    /// Whether the call is dropped when its client leaves before the answer. Otherwise it runs to its end: a change is
+    /// then wholly made, with what follows from it in memory.
+    pub abandon: bool,
     /// IAM name of the permission, e.g. `lambda:CreateFunction`; `None`: everyone whose signature is valid.
     pub permission: Option<&'static str>,
     /// Codes of the errors that the service declares.
@@ -151,6 +154,7 @@ impl Call {
 ///     [headers: ["lower-case-header" => Member, …],]       REST-JSON only
 ///     [body_max: BYTES,]                                   default 1 MiB
 ///     [too_large: Code of "Name",]                         error for larger bodies and what it calls the operation
+///     [abandon: true,]                                     drop the call when its client leaves; default: finish it
 ///     [check: path_to_fn,]                                 fn(&Input, &mut wire::Violations)
 ///     allow: "service:Action" on "arn or *",               or `on method` with fn method(&self, &Context, &Input) -> String
 ///     |  allow: everyone,                                  any valid signature suffices
@@ -175,6 +179,7 @@ macro_rules! api {
                 $(headers: [$($header:literal => $header_member:ident),* $(,)?],)?
                 $(body_max: $body_max:expr,)?
                 $(too_large: $too_large:ident of $called:literal,)?
+                $(abandon: $abandon:literal,)?
                 $(check: $check:path,)?
                 allow: $action:tt $(on $resource:tt)?,
                 errors: [$($error:ident),* $(,)?] $(,)?
@@ -206,6 +211,7 @@ macro_rules! api {
                         code: $crate::__or!($(Some(stringify!($too_large)))?, None),
                         operation: $crate::__or!($($called)?, stringify!($op)),
                     },
+                    abandon: $crate::__or!($($abandon)?, false),
                     permission: $crate::__permission!($action),
                     errors: &[$(stringify!($error)),*],
                 }),*],

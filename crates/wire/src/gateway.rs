@@ -294,7 +294,19 @@ impl Gateway {
         };
         let call =
             Call { context, request: raw(parts, std::mem::take(&mut held.bytes), labels, host, connection) };
-        service.call(operation, call).instrument(span).await
+        let called = service.call(operation, call).instrument(span);
+        if entry.abandon {
+            return called.await;
+        }
+        // In a task of its own: what the client began is finished when the client leaves.
+        match tokio::spawn(called).await {
+            Ok(answer) => answer,
+            // Rendered as the request's failure, as any other panic.
+            Err(ended) => match ended.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(cancelled) => Err(Error::Internal(cancelled.into())),
+            },
+        }
     }
 
     /// A handler for the path or the host name, and its bound on bodies.

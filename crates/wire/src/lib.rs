@@ -67,6 +67,7 @@
 //!             http: POST "/2025-01-01/things/{Name}/runs" 200,
 //!             body_max: 6 * 1024 * 1024,
 //!             too_large: RequestTooLargeException of "RunThing", // optional
+//!             abandon: true,                // optional: dropped when the client leaves; by default finished
 //!             allow: "things:RunThing" on "*",
 //!             errors: [ResourceNotFoundException],
 //!         }

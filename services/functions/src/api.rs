@@ -686,6 +686,7 @@ wire::api! {
             http: POST "/2015-03-31/functions/{FunctionName}/invocations" 200,
             body_max: INVOKE_REQUEST_MAX,
             too_large: RequestTooLargeException of "InvokeFunction",
+            abandon: true,
             allow: "lambda:InvokeFunction" on invoked,
             errors: [
                 ResourceNotReadyException, TooManyRequestsException, RequestTooLargeException, InvalidRuntimeException,

@@ -262,3 +262,27 @@ async fn what_does_not_finish_within_the_drain_is_dropped() {
     served.stopped().await;
     assert!(waiting.await.unwrap());
 }
+
+#[tokio::test]
+async fn what_a_client_began_is_finished_when_it_leaves() {
+    let served = served(false, Limits::default()).await;
+    let things = served.toy.things.clone();
+    for (path, finished) in [("/2025-01-01/wait", 1), ("/2025-01-01/wait-in-vain", 0)] {
+        let mut leaving = served.h1().await;
+        let asked = tokio::spawn(async move { leaving.send_request(plain(ask("GET", path))).await.is_ok() });
+        things.begun.notified().await;
+        asked.abort();
+        assert!(asked.await.is_err());
+        if finished == 0 {
+            // It ends by itself: nothing tells it to proceed.
+            things.ended.notified().await;
+        } else {
+            // The next connection is served, so that the end of the first is known.
+            text(served.h1().await.send_request(plain(ask("GET", "/"))).await.unwrap()).await;
+            things.proceed.notify_one();
+            things.ended.notified().await;
+        }
+        assert_eq!(things.waited.swap(0, std::sync::atomic::Ordering::Relaxed), finished, "{path}");
+    }
+    served.stopped().await;
+}

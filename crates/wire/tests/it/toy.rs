@@ -27,6 +27,10 @@ pub struct Things {
     /// [`Things::wait`] says that it has begun, then waits for the second.
     pub begun: Notify,
     pub proceed: Notify,
+    /// Waits that came to their end.
+    pub waited: AtomicU64,
+    /// Says that a wait ended, either way.
+    pub ended: Notify,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +146,12 @@ wire::api! {
             allow: everyone,
             errors: [],
         }
+        WaitInVain => wait(RawRequest) -> RawResponse {
+            http: GET "/2025-01-01/wait-in-vain" 200,
+            abandon: true,
+            allow: everyone,
+            errors: [],
+        }
         Panic => panics(RawRequest) -> () {
             http: GET "/2025-01-01/panic" 200,
             allow: everyone,
@@ -208,8 +218,16 @@ impl Things {
     }
 
     async fn wait(&self, _: &Context, _: RawRequest) -> Result<RawResponse, Error> {
+        struct Ended<'a>(&'a Notify);
+        impl Drop for Ended<'_> {
+            fn drop(&mut self) {
+                self.0.notify_one();
+            }
+        }
+        let _ended = Ended(&self.ended);
         self.begun.notify_one();
         self.proceed.notified().await;
+        self.waited.fetch_add(1, Ordering::Relaxed);
         Ok(RawResponse::text(http::StatusCode::OK, "waited"))
     }
 
