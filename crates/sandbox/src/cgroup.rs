@@ -42,6 +42,16 @@ fn prefix(instance: &str) -> String {
     format!("neap-{instance}-")
 }
 
+/// CPU weight of all functions together, beside that of the daemon ([`Settings::daemon_cpu_weight`](crate::Settings)).
+const FUNCTIONS_WEIGHT: u16 = 1_000;
+
+/// CPU weight of the whole run beside what else is in the daemon's cgroup. A group counts as one process, however many are
+/// in it: with the weight of one, a node would get less of a busy machine than any single program on it.
+fn run_weight() -> u16 {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(cpus.saturating_mul(1_000)).unwrap_or(u16::MAX).min(10_000)
+}
+
 impl Run {
     /// Makes the folders of a run named by the daemon's process id, and moves the daemon where it has its own weight (or,
     /// on v2, must be). Failing midway leaves what the next sweep removes.
@@ -73,8 +83,8 @@ impl Run {
         }
     }
 
-    /// Removes the run's folders, which must be empty of sandboxes, and moves the calling process back where it was.
-    /// While another process of the daemon is left in one it stays, for that one to remove.
+    /// Removes the run's folders, which must be empty of sandboxes, and moves the daemon's processes back where they were.
+    /// Waits up to a second for those that are ending: they can be neither moved nor left alone.
     pub(crate) fn remove(&self) {
         for home in &self.homes {
             remove_below(&home.functions);
@@ -82,23 +92,44 @@ impl Run {
             for folder in home.giving.iter().rev() {
                 let _ = std::fs::write(folder.join("cgroup.subtree_control"), taken.join(" "));
             }
-            if let Some(before) = &home.before {
-                let _ = std::fs::write(before.join("cgroup.procs"), "0");
+            for _ in 0..100 {
+                if let Some(before) = &home.before {
+                    move_all(&home.folder.join(DAEMON), before);
+                }
+                remove_below(&home.folder);
+                if home.before.is_none() || !home.folder.exists() {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(10));
             }
-            remove_below(&home.folder);
         }
+    }
+}
+
+/// The daemon's own group within a run's.
+const DAEMON: &str = "daemon";
+
+/// Moves every process of a group to another one, as far as the kernel allows it.
+fn move_all(from: &Path, to: &Path) {
+    for pid in std::fs::read_to_string(from.join("cgroup.procs")).unwrap_or_default().lines() {
+        let _ = std::fs::write(to.join("cgroup.procs"), pid);
     }
 }
 
 fn begin_v1(hierarchy: &Hierarchy, name: &str, daemon_weight: Option<u16>) -> io::Result<Home> {
     let folder = hierarchy.own.join(name);
     make(&folder)?;
+    if hierarchy.roles.contains(&Role::CpuWeight) {
+        let weight = crate::CpuWeight::new(run_weight());
+        // The kernel bounds shares itself; without this the run is only slower beside other work.
+        let _ = std::fs::write(folder.join("cpu.shares"), group::shares(weight).to_string());
+    }
     if hierarchy.roles.contains(&Role::Memory) {
         // Kernels before 5.11 have it off by default; newer ones know nothing else.
         let _ = std::fs::write(folder.join("memory.use_hierarchy"), "1");
     }
     let weighed = daemon_weight.filter(|_| hierarchy.roles.contains(&Role::CpuWeight));
-    let moved = weighed.is_some_and(|weight| match weigh_daemon_v1(&folder.join("daemon"), weight) {
+    let moved = weighed.is_some_and(|weight| match weigh_daemon_v1(&folder.join(DAEMON), weight) {
         Ok(()) => true,
         Err(error) => {
             // For example a daemon under a real-time policy, which needs no weight.
@@ -108,6 +139,10 @@ fn begin_v1(hierarchy: &Hierarchy, name: &str, daemon_weight: Option<u16>) -> io
     });
     let functions = if moved { folder.join("functions") } else { folder.clone() };
     make(&functions)?;
+    if moved {
+        let weight = crate::CpuWeight::new(FUNCTIONS_WEIGHT);
+        std::fs::write(functions.join("cpu.shares"), group::shares(weight).to_string())?;
+    }
     Ok(Home {
         version: Version::V1,
         roles: hierarchy.roles.clone(),
@@ -129,7 +164,7 @@ fn weigh_daemon_v1(daemon: &Path, weight: u16) -> io::Result<()> {
 /// Where other processes share the daemon's cgroup that does not help, and `base` has to be the root.
 fn begin_v2(hierarchy: &Hierarchy, base: &Path, name: &str, daemon_weight: Option<u16>) -> io::Result<Home> {
     let folder = base.join(name);
-    let (functions, daemon) = (folder.join("functions"), folder.join("daemon"));
+    let (functions, daemon) = (folder.join("functions"), folder.join(DAEMON));
     let controllers: Vec<&'static str> = hierarchy.roles.iter().filter_map(|role| role.v2()).collect();
     let mut home = Home {
         version: Version::V2,
@@ -158,6 +193,9 @@ fn begin_v2(hierarchy: &Hierarchy, base: &Path, name: &str, daemon_weight: Optio
         }
         if let Some(weight) = daemon_weight.filter(|_| hierarchy.roles.contains(&Role::CpuWeight)) {
             std::fs::write(daemon.join("cpu.weight"), weight.clamp(1, 10_000).to_string())?;
+            std::fs::write(home.functions.join("cpu.weight"), FUNCTIONS_WEIGHT.to_string())?;
+            // Without this the run is only slower beside other work.
+            let _ = std::fs::write(home.folder.join("cpu.weight"), run_weight().to_string());
         }
         Ok(())
     })();

@@ -370,6 +370,23 @@ async fn leaves_nothing_after_shutdown() {
     assert_eq!(std::fs::read_to_string("/proc/self/cgroup").unwrap(), cgroup);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_ends_what_is_frozen_meanwhile() {
+    need_root!();
+    for _ in 0..5 {
+        let settings = Settings { daemon_cpu_weight: Some(10_000), ..settings() };
+        let (instance, uids) = (settings.instance.clone(), settings.uids.clone());
+        let node = Sandboxes::start(settings).unwrap();
+        let template = node.template(root()).await.unwrap();
+        let sandbox = node.spawn(shell(&template, "sleep 60")).await.unwrap();
+        let freezing = std::thread::spawn(move || while sandbox.freeze().is_ok() {});
+        node.shutdown().await;
+        freezing.join().unwrap();
+        assert_eq!(uids.map(support::processes_of).sum::<usize>(), 0);
+        assert_eq!(cgroups_of(&instance), Vec::<PathBuf>::new());
+    }
+}
+
 /// Runs in a process of its own, for the tests below: starts two sandboxes, one of them frozen, says so, and waits.
 #[tokio::test]
 #[ignore = "a part of other tests"]
