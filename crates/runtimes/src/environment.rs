@@ -27,11 +27,11 @@ use tokio::{
 };
 
 /// How long what an invocation wrote may wait for company on its way to the log.
-const FLUSH_AFTER: Duration = Duration::from_millis(10);
+const FLUSH_AFTER: Duration = Duration::from_millis(30);
 /// The same for lines of an invocation that is still running.
 const FLUSH_LINES_AFTER: Duration = Duration::from_millis(200);
 /// A figure of memory use this old is taken again; a younger one only after an invocation that ran long enough to matter.
-const MEMORY_AGE: Duration = Duration::from_millis(100);
+const MEMORY_AGE: Duration = Duration::from_millis(250);
 const MEMORY_RUN: Duration = Duration::from_millis(5);
 /// Pieces of a streamed answer that wait for its reader; then the function waits.
 const PIECES_MAX: usize = 16;

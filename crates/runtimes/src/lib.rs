@@ -39,8 +39,11 @@ use std::{
     fs, io,
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
 };
+
+/// This host's, as functions name it.
+const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
 
 /// Serves the platform's own API to functions: what they reach at [`sandbox::PLATFORM`].
 pub trait Platform: Send + Sync {
@@ -73,7 +76,7 @@ pub struct Runtimes {
     sandboxes: Sandboxes,
     ports: Ports,
     store: Arc<packages::Store>,
-    families: Arc<Vec<Box<dyn Family>>>,
+    families: Arc<Found>,
     libraries: Arc<Libraries>,
     roots: Arc<root::Roots>,
     /// By runtime and by where its library is.
@@ -84,6 +87,31 @@ pub struct Runtimes {
     making: tokio::sync::Mutex<()>,
 }
 
+/// The families with the interpreters of this host, which are looked for while the node starts.
+struct Found {
+    /// Where answers are remembered.
+    memory: PathBuf,
+    search: Vec<PathBuf>,
+    families: OnceLock<Vec<Box<dyn Family>>>,
+}
+
+impl Found {
+    /// Blocks until they are found: some milliseconds after the start, the first time on a host some hundred.
+    fn get(&self) -> &[Box<dyn Family>] {
+        self.families.get_or_init(|| {
+            let mut prober = host::Prober::open(self.memory.clone());
+            let families = families::all(&mut prober, &self.search);
+            prober.close();
+            families
+        })
+    }
+
+    fn named(&self, runtime: &str) -> Option<&dyn Family> {
+        let found = self.get().iter().find(|family| family.identifiers().contains(&runtime));
+        found.map(|family| family.as_ref())
+    }
+}
+
 /// What environments of one runtime are started from.
 #[derive(Clone)]
 struct Prepared {
@@ -92,8 +120,8 @@ struct Prepared {
 }
 
 impl Runtimes {
-    /// Prepares the folders, removes what an earlier run left half-done, finds interpreters. Blocks: some milliseconds,
-    /// the first time on a host some hundred.
+    /// Prepares the folders, removes what an earlier run left half-done, begins to look for interpreters. Blocks for some
+    /// milliseconds.
     pub fn new(settings: Settings, sandboxes: Sandboxes, ports: Ports) -> io::Result<Arc<Runtimes>> {
         let store = packages::Store::open(settings.code.clone())?;
         let folder = settings.runtimes.clone();
@@ -102,15 +130,22 @@ impl Runtimes {
             fs::DirBuilder::new().recursive(true).mode(0o755).create(folder.join(inner))?;
         }
         let libraries = Libraries::open(folder.join("libraries"))?;
-        let mut prober = host::Prober::open(folder.join("interpreters.json"));
-        let families = families::all(&mut prober, &settings.search);
-        prober.close();
+        let families = Arc::new(Found {
+            memory: folder.join("interpreters.json"),
+            search: settings.search.clone(),
+            families: OnceLock::new(),
+        });
+        let looking = families.clone();
+        // If it cannot be started, whoever needs them first looks for them.
+        let _ = std::thread::Builder::new().name("interpreters".to_owned()).spawn(move || {
+            looking.get();
+        });
         Ok(Arc::new(Runtimes {
             settings: Arc::new(settings),
             sandboxes,
             ports,
             store: Arc::new(store),
-            families: Arc::new(families),
+            families,
             libraries: Arc::new(libraries),
             roots: Arc::new(root::Roots::open(folder.join("roots"))?),
             templates: RwLock::default(),
@@ -124,8 +159,9 @@ impl Runtimes {
     /// it ([`Settings::install_wait`]). Errors are remembered and shown as warnings of [`RuntimeCatalog::check`]; functions
     /// run without the libraries then. Cancel-safe: what was begun is finished in the background.
     pub async fn install(&self) {
+        self.found().await;
         let mut wanted: Vec<Library> = Vec::new();
-        for family in self.families.iter() {
+        for family in self.families.get() {
             for runtime in family.identifiers() {
                 if let Some(library) =
                     family.library(runtime).filter(|library| self.libraries.path(library).is_none())
@@ -151,6 +187,39 @@ impl Runtimes {
         }
     }
 
+    /// Makes what environments of the runtimes found on this host are started from, newest runtime first, so that no start
+    /// waits for it. Takes up to a second for each the first time on a host: run it in the background. Runtimes that another
+    /// version serves are left to their first start.
+    pub async fn prepare_all(&self) {
+        self.found().await;
+        let families = self.families.get();
+        let most = families.iter().map(|family| family.identifiers().len()).max().unwrap_or(0);
+        for age in 0..most {
+            for family in families {
+                let Some(runtime) = family.identifiers().iter().rev().nth(age) else { continue };
+                if !family.check(runtime, ARCHITECTURE).is_ok_and(|support| support.warning.is_none()) {
+                    continue;
+                }
+                if let Err(error) = self.prepare(runtime, ARCHITECTURE).await {
+                    tracing::warn!(%error, runtime, "runtime could not be prepared");
+                }
+            }
+        }
+    }
+
+    /// Resolves when the interpreters are found.
+    async fn found(&self) {
+        if self.families.families.get().is_none() {
+            let families = self.families.clone();
+            let looked = tokio::task::spawn_blocking(move || {
+                families.get();
+            });
+            if let Err(error) = looked.await {
+                tracing::error!(%error, "search for interpreters ended");
+            }
+        }
+    }
+
     /// Begins to make bytecode of a package when it is first started, for its later starts.
     fn compile_once(&self, code: &CodeSha256, folder: &std::path::Path, prepared: &Prepared) {
         let Some(compiler) = &prepared.plan.bytecode else { return };
@@ -165,12 +234,12 @@ impl Runtimes {
     }
 
     fn family(&self, runtime: &str) -> Option<&dyn Family> {
-        let found = self.families.iter().find(|family| family.identifiers().contains(&runtime));
-        found.map(|family| family.as_ref())
+        self.families.named(runtime)
     }
 
     /// Template and plan of a runtime, made when it is first used.
     async fn prepare(&self, runtime: &str, architecture: &str) -> Result<Prepared, LaunchError> {
+        self.found().await;
         let unavailable =
             |reason: String| LaunchError::RuntimeUnavailable { runtime: runtime.to_owned(), reason };
         let family = self.family(runtime).ok_or_else(|| unavailable("it is not known".to_owned()))?;
@@ -199,8 +268,7 @@ impl Runtimes {
             library,
         };
         let planned = tokio::task::spawn_blocking(move || {
-            let family = families.iter().find(|family| family.identifiers().contains(&name.as_str()));
-            family.ok_or(io::ErrorKind::NotFound)?.plan(&name, &files)
+            families.named(&name).ok_or(io::ErrorKind::NotFound)?.plan(&name, &files)
         });
         let plan = planned
             .await
@@ -282,7 +350,7 @@ impl RuntimeCatalog for Runtimes {
     ) -> Result<RuntimeSupport, RuntimeRefused> {
         let Some(family) = self.family(runtime) else {
             let mut known: Vec<&str> =
-                self.families.iter().flat_map(|family| family.identifiers()).copied().collect();
+                self.families.get().iter().flat_map(|family| family.identifiers()).copied().collect();
             known.sort_unstable();
             return Err(RuntimeRefused::Unknown { runtime: runtime.to_owned(), known: known.join(", ") });
         };

@@ -2,6 +2,7 @@
 
 use base::{LogEvent, Timestamp};
 use std::{
+    cell::RefCell,
     io,
     os::fd::{AsFd, OwnedFd},
     sync::{Mutex, PoisonError},
@@ -133,6 +134,13 @@ struct Read {
     err: Splitter,
     records: Vec<LogEvent>,
     bytes: usize,
+    /// Which of them has no writer any more.
+    closed: [bool; 2],
+}
+
+thread_local! {
+    /// What is read into; so large that one reading usually is enough.
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; 16 * 1024].into());
 }
 
 impl Output {
@@ -146,8 +154,12 @@ impl Output {
     pub(crate) fn drain(&self, now: Timestamp, into: &mut Vec<LogEvent>) {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         read.take(into);
-        read.pull(unready(&self.out), false, now);
-        read.pull(unready(&self.err), true, now);
+        // What was closed stays so: most runtimes write to one pipe only, and this is done at every invocation.
+        for (pipe, is_err) in [(&self.out, false), (&self.err, true)] {
+            if !read.closed[usize::from(is_err)] {
+                read.pull(unready(pipe), is_err, now);
+            }
+        }
         read.take(into);
     }
 
@@ -215,16 +227,27 @@ impl Read {
     /// Reads until the pipe is empty or enough waits.
     fn pull(
         &mut self,
+        from: impl FnMut(&mut [u8]) -> io::Result<usize>,
+        is_err: bool,
+        now: Timestamp,
+    ) -> Pull {
+        BUFFER.with_borrow_mut(|buffer| self.pull_through(buffer, from, is_err, now))
+    }
+
+    fn pull_through(
+        &mut self,
+        buffer: &mut [u8],
         mut from: impl FnMut(&mut [u8]) -> io::Result<usize>,
         is_err: bool,
         now: Timestamp,
     ) -> Pull {
-        let mut buffer = [0u8; 16 * 1024];
         let mut any = Pull::Nothing;
         while self.bytes < WAITING_MAX {
-            let got = match from(&mut buffer) {
-                Ok(0) if any == Pull::Nothing => return Pull::Closed,
-                Ok(0) => return any,
+            let got = match from(buffer) {
+                Ok(0) => {
+                    self.closed[usize::from(is_err)] = true;
+                    return if any == Pull::Nothing { Pull::Closed } else { any };
+                }
                 Ok(got) => got,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => return any,

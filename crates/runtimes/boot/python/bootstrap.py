@@ -60,6 +60,13 @@ class CognitoIdentity(_Slots):
     __slots__ = ("cognito_identity_id", "cognito_identity_pool_id")
 
 
+def _anonymous():
+    # What every invocation gets, the short way.
+    identity = CognitoIdentity.__new__(CognitoIdentity)
+    identity.cognito_identity_id = identity.cognito_identity_pool_id = None
+    return identity
+
+
 class Client(_Slots):
     __slots__ = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
 
@@ -87,7 +94,7 @@ class LambdaContext:
     def __init__(self, request_id, deadline_ms, arn, client_context):
         self.aws_request_id = request_id
         self.invoked_function_arn = arn
-        self.identity = CognitoIdentity({})
+        self.identity = _anonymous()
         self._epoch_deadline_time_in_ms = deadline_ms
         if client_context:
             try:
@@ -158,6 +165,7 @@ def _make_encoder():
 
 
 _to_json = _make_encoder()
+_from_json = json.JSONDecoder().decode
 
 
 # ---------------------------------------------------------------------------------------------------------- logging
@@ -385,12 +393,11 @@ def _handle(handler, event):
     global _request_id
     request_id, deadline, arn, trace, context, payload = event
     _request_id = request_id
-    if _environ.get("_X_AMZN_TRACE_ID") != trace:
-        _environ["_X_AMZN_TRACE_ID"] = trace
+    _environ["_X_AMZN_TRACE_ID"] = trace
     try:
         context = LambdaContext(request_id, deadline, arn, context)
         try:
-            payload = json.loads(payload)
+            payload = _from_json(payload.decode())
         except Exception as error:
             raise _Fault("Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error) from None
         answer = handler(payload, context)
