@@ -31,6 +31,7 @@ options of invoke and floors:
   --colds N            cold starts of each runtime, default 60
   --only PART          warm, cold, burst or idle; may be repeated
   --bootstrap FILE     a built `bootstrap` executable to measure as provided.al2023
+  --connections N      of warm measurements, default 1, 16 and 64; may be repeated
   --neap FILE          a binary to measure instead of building one";
 
 /// What the figures are made of, in words, for any error.

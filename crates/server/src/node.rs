@@ -61,6 +61,10 @@ fn sandbox_settings(data: &Path, config: &Config) -> Result<sandbox::Settings, E
     // Device and inode name the folder however it is reached, and survive a restart.
     let folder = std::fs::metadata(data).map_err(|source| Error::Data { path: data.to_owned(), source })?;
     let mut settings = sandbox::Settings::new(format!("{:x}x{:x}", folder.dev(), folder.ino()));
+    // Half of what all functions together have: a third of every processor whatever they do, which is more than it needs.
+    // With more it would interrupt them at each answer, and both would spend their time on switches.
+    settings.daemon_cpu_weight = Some(500);
+    settings.scratch = sandbox::Scratch::Disk(data.join("scratch"));
     let weaker = config.sandbox.allow_weaker.iter().map(|name| name.parse());
     settings.allow_weaker = weaker.collect::<Result<_, String>>().map_err(Error::Weakness)?;
     Ok(settings)
@@ -85,14 +89,17 @@ impl Prepared {
         let data = options.data.as_path();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-        let identity = Identity::open(data, trust(options.mode), clock.clone(), entropy.clone())?;
+        // Each waits for the disk, so they wait together.
+        let (identity, telemetry_data, functions_data) = std::thread::scope(|scope| {
+            let telemetry = scope.spawn(|| open_database("telemetry", data, &config, telemetry::MIGRATIONS));
+            let functions = scope.spawn(|| open_database("functions", data, &config, functions::MIGRATIONS));
+            let identity = Identity::open(data, trust(options.mode), clock.clone(), entropy.clone());
+            (identity, joined(telemetry), joined(functions))
+        });
+        let identity = identity?;
         let blobs = open_blobs(data, &config)?;
-        let telemetry = Telemetry::new(
-            open_database("telemetry", data, &config, telemetry::MIGRATIONS)?,
-            clock.clone(),
-            entropy.clone(),
-            telemetry::Settings::default(),
-        );
+        let telemetry =
+            Telemetry::new(telemetry_data?, clock.clone(), entropy.clone(), telemetry::Settings::default());
         let (logs, meter) = (Arc::new(telemetry.clone()), Arc::new(telemetry.clone()));
 
         let own_gateway = Arc::new(OwnGateway::default());
@@ -111,7 +118,7 @@ impl Prepared {
         .map_err(Error::Runtimes)?;
         let fleet = Arc::new(Fleet::new(fleet_settings(&config), runtimes.clone(), meter));
         let functions = Functions::new(
-            open_database("functions", data, &config, functions::MIGRATIONS)?,
+            functions_data?,
             blobs.clone(),
             fleet.clone(),
             runtimes.clone(),
@@ -154,11 +161,16 @@ impl Prepared {
         });
         front.spawn("asynchronous events", |stop| functions.clone().run_events(stop.asked()));
         front.spawn("functions upkeep", |stop| functions.clone().run_upkeep(stop.asked()));
-        if config.runtimes.install_sdks {
-            front.spawn("runtimes install", |stop| async move {
-                tokio::select! { () = runtimes.install() => (), () = stop.asked() => () }
-            });
-        }
+        let install = config.runtimes.install_sdks;
+        front.spawn("runtimes preparation", |stop| async move {
+            let work = async {
+                if install {
+                    runtimes.install().await;
+                }
+                runtimes.prepare_all().await;
+            };
+            tokio::select! { () = work => (), () = stop.asked() => () }
+        });
         let drain = Duration::from_secs(config.node.drain_s.into());
         let limits = wire::Limits { drain_max: drain, ..wire::Limits::default() };
         front.spawn("listener", |stop| {
@@ -207,6 +219,11 @@ impl Node {
         self.back.close(grace).await;
         self.sandboxes.shutdown().await;
     }
+}
+
+/// The result of a thread; its panic goes on here.
+fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn trust(mode: Mode) -> identity::Mode {

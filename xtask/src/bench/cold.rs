@@ -134,10 +134,10 @@ fn burst_row(
     requests: Result<Vec<bytes::Bytes>, testkit::Error>,
     table: &mut Table,
 ) -> Outcome<()> {
-    let before = counter(node, "neap_starts")?;
+    let before = counter(node, "neap_environment_starts_total")?;
     let requests = requests.map_err(|error| error.to_string())?;
     let (spans, errors) = load::burst(node.address, &requests).map_err(|error| error.to_string())?;
-    let started = counter(node, "neap_starts")? - before;
+    let started = counter(node, "neap_environment_starts_total")? - before;
     let memory: u64 =
         process::tree(node.pid()).into_iter().map(|pid| process::memory(pid).proportional).sum();
     let micros = |share| ms(percentile(&spans, share).as_secs_f64() * 1e6);

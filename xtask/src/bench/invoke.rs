@@ -25,7 +25,6 @@ use testkit::{
     stats::{median, percentile},
 };
 
-const CONNECTIONS: [usize; 3] = [1, 16, 64];
 /// Distinct ready-made requests; few enough to be made in no time, many enough that none repeats at once.
 const RING: usize = 256;
 /// The SDKs for functions are not part of any measurement and are not downloaded for it.
@@ -205,7 +204,7 @@ fn compare(options: &Options, client: &Client, targets: &[Target]) -> Outcome<()
         "ratio",
     ];
     let mut table = Table::new(&heads);
-    for connections in CONNECTIONS {
+    for &connections in &options.connections {
         measure(options, client, targets, connections, &mut table)?;
     }
     table.print("Warm invocations, hello in JSON, signed requests");

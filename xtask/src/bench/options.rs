@@ -3,6 +3,9 @@
 use super::Outcome;
 use std::{path::PathBuf, time::Duration};
 
+/// Of warm measurements, unless chosen.
+const CONNECTIONS: [usize; 3] = [1, 16, 64];
+
 /// Parts that can be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
@@ -21,6 +24,8 @@ pub(super) struct Options {
     pub(super) parts: Vec<Part>,
     pub(super) bootstrap: Option<PathBuf>,
     pub(super) neap: Option<PathBuf>,
+    /// Numbers of connections of warm measurements.
+    pub(super) connections: Vec<usize>,
 }
 
 impl Options {
@@ -33,6 +38,7 @@ impl Options {
             parts: Vec::new(),
             bootstrap: None,
             neap: None,
+            connections: Vec::new(),
         };
         let mut args = args.iter();
         while let Some(name) = args.next() {
@@ -53,9 +59,13 @@ impl Options {
                     other => return Err(format!("no part is called {other}")),
                 }),
                 "--bootstrap" => options.bootstrap = Some(value()?.into()),
+                "--connections" => options.connections.push(number(value()?)?),
                 "--neap" => options.neap = Some(value()?.into()),
                 other => return Err(format!("unknown option {other}\n\n{}", super::USAGE)),
             }
+        }
+        if options.connections.is_empty() {
+            options.connections.extend(CONNECTIONS);
         }
         Ok(options)
     }
