@@ -12,8 +12,23 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
+
+
+def await_runtimes(endpoint):
+    """At the very first start the SDKs that functions find are installed; without waiting, the first call would wait."""
+    told = False
+    while True:
+        with urllib.request.urlopen(f"{endpoint}/_neap/health", timeout=10) as answer:
+            if json.load(answer)["runtimes"] == "ready":
+                return
+        if not told:
+            print("  installing the SDKs of the managed runtimes, once for this data folder …", flush=True)
+            told = True
+        time.sleep(0.2)
 
 
 def main():
@@ -46,6 +61,7 @@ def main():
             "AWS_ACCESS_KEY_ID": keys["access_key"],
             "AWS_SECRET_ACCESS_KEY": keys["secret_key"],
         }
+        await_runtimes(environment["AWS_ENDPOINT_URL"])
         ran = subprocess.run([sys.executable, HERE / "run.py", "--neap", arguments.neap],
                              env={**os.environ, **environment})
         if arguments.once:

@@ -13,7 +13,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.credentials import Credentials
-from conftest import get, running
+from conftest import eventually, get, running
 
 
 def code_of(caught):
@@ -257,3 +257,14 @@ def test_malformed_bytes_do_no_harm(node):
             except (TimeoutError, ConnectionError):
                 pass
     assert json.loads(get(node, "/_neap/health").text)["status"] == "ok"
+
+
+def test_health_tells_when_no_start_waits_for_a_runtime_any_more(node):
+    states = set()
+
+    def ready():
+        states.add(get(node, "/_neap/health").json()["runtimes"])
+        return "ready" in states
+
+    eventually(ready, timeout=120)
+    assert states <= {"preparing", "ready"}

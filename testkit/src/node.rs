@@ -25,6 +25,8 @@ pub struct Node {
     pub credentials: Credentials,
     /// From the start of the process until it first answered.
     pub launch: Duration,
+    /// From the start of the process until its runtimes were prepared, so that no cold start waits for that.
+    pub prepared: Duration,
     data: TempDir,
 }
 
@@ -34,7 +36,7 @@ const READY_MAX: Duration = Duration::from_secs(30);
 const STOP_MAX: Duration = Duration::from_secs(30);
 
 impl Node {
-    /// Starts `binary` with `config` as its configuration file and waits until it answers.
+    /// Starts `binary` with `config` as its configuration file and waits until it answers and is prepared.
     pub fn start(binary: &Path, config: &str) -> Result<Node, Error> {
         let data = TempDir::with_prefix("neap-node-").map_err(Error::io("a folder for the node"))?;
         std::fs::write(data.path().join("neap.toml"), config).map_err(Error::io("neap.toml"))?;
@@ -46,8 +48,16 @@ impl Node {
         let began = Instant::now();
         let child = command.spawn().map_err(Error::io(binary.display().to_string()))?;
         let none = Credentials { access_key: String::new(), secret: String::new() };
-        let mut node = Node { child, address, credentials: none, launch: Duration::ZERO, data };
-        node.await_ready(began)?;
+        let mut node = Node {
+            child,
+            address,
+            credentials: none,
+            launch: Duration::ZERO,
+            prepared: Duration::ZERO,
+            data,
+        };
+        node.launch = node.answers(began, |_| true)?;
+        node.prepared = node.answers(began, |health| health.ends_with(br#""runtimes":"ready"}"#))?;
         let text =
             std::fs::read(node.data.path().join("credentials.json")).map_err(Error::io("credentials"))?;
         node.credentials = serde_json::from_slice(&text)
@@ -55,11 +65,12 @@ impl Node {
         Ok(node)
     }
 
-    fn await_ready(&mut self, began: Instant) -> Result<(), Error> {
+    /// When its health first was as wanted.
+    fn answers(&mut self, began: Instant, wanted: impl Fn(&[u8]) -> bool) -> Result<Duration, Error> {
         loop {
-            if client::get(self.address, "/_neap/health").is_ok_and(|answer| answer.status == 200) {
-                self.launch = began.elapsed();
-                return Ok(());
+            let health = client::get(self.address, "/_neap/health");
+            if health.is_ok_and(|answer| answer.status == 200 && wanted(&answer.body)) {
+                return Ok(began.elapsed());
             }
             let ended = self.child.try_wait().map_err(Error::io("wait"))?;
             if ended.is_some() || began.elapsed() > READY_MAX {

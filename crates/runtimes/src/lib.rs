@@ -39,7 +39,10 @@ use std::{
     fs, io,
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// This host's, as functions name it.
@@ -85,6 +88,8 @@ pub struct Runtimes {
     compiled: Mutex<HashSet<(CodeSha256, String)>>,
     /// Held while a template is made, so that it is made once.
     making: tokio::sync::Mutex<()>,
+    /// Whether [`Runtimes::prepare_all`] has come to its end.
+    prepared: AtomicBool,
 }
 
 /// The families with the interpreters of this host, which are looked for while the node starts.
@@ -150,6 +155,7 @@ impl Runtimes {
             roots: Arc::new(root::Roots::open(folder.join("roots"))?),
             templates: RwLock::default(),
             compiled: Mutex::default(),
+            prepared: AtomicBool::new(false),
             making: tokio::sync::Mutex::default(),
         }))
     }
@@ -205,6 +211,12 @@ impl Runtimes {
                 }
             }
         }
+        self.prepared.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [`Runtimes::prepare_all`] is done: no start waits for a runtime any more.
+    pub fn prepared(&self) -> bool {
+        self.prepared.load(Ordering::Relaxed)
     }
 
     /// Resolves when the interpreters are found.

@@ -6,6 +6,7 @@ use fleet::{Fleet, Totals};
 use functions::Functions;
 use http::{Method, StatusCode};
 use identity::Identity;
+use runtimes::Runtimes;
 use std::sync::Arc;
 use telemetry::{
     Metric, MetricKind, Telemetry,
@@ -21,8 +22,14 @@ pub(crate) fn mount(
     functions: &Arc<Functions>,
     telemetry: &Telemetry,
     fleet: &Arc<Fleet>,
+    runtimes: &Arc<Runtimes>,
 ) -> Gateway {
-    let gateway = gateway.mount("/_neap/health", |_: RawRequest| async { json(r#"{"status":"ok"}"#.into()) });
+    let runtimes = runtimes.clone();
+    let gateway = gateway.mount("/_neap/health", move |_: RawRequest| {
+        // Functions may be deployed and called meanwhile; their first start waits.
+        let state = if runtimes.prepared() { "ready" } else { "preparing" };
+        async move { json(format!(r#"{{"status":"ok","runtimes":"{state}"}}"#)) }
+    });
     let (fleet, events_of, metrics) = (fleet.clone(), functions.clone(), telemetry.clone());
     let gateway = gateway.mount("/_neap/metrics", move |_: RawRequest| {
         let mut shown = environments(&fleet);

@@ -136,7 +136,7 @@ impl Prepared {
         .service(identity.clone())
         .service(telemetry.logs())
         .service(telemetry.usage());
-        let gateway = endpoints::mount(gateway, options.mode, &functions, &telemetry, &fleet);
+        let gateway = endpoints::mount(gateway, options.mode, &functions, &telemetry, &fleet, &runtimes);
         let gateway = Arc::new(gateway);
         own_gateway.set(gateway.clone());
 

@@ -114,7 +114,8 @@ impl Inner {
     /// Cancel-safe: a batch that has been taken is kept until its commit is known; storing it twice adds nothing.
     pub(crate) async fn flush_logs(&self) -> Result<(), Error> {
         let mut kept = self.logs_kept.lock().await;
-        // A batch left over from a failed attempt first, then what has come since.
+        // A batch left over from a failed attempt first, then what has come since; but not what comes meanwhile.
+        let mut taken_all = false;
         loop {
             let (taken, packed) = match kept.clone() {
                 Some(LogBatch::Packed(taken, packed)) => (taken, packed),
@@ -123,8 +124,9 @@ impl Inner {
                     *kept = Some(LogBatch::Packed(Arc::clone(&taken), Arc::clone(&packed)));
                     (taken, packed)
                 }
-                None if self.buffer.is_empty() => return Ok(()),
+                None if taken_all || self.buffer.is_empty() => return Ok(()),
                 None => {
+                    taken_all = true;
                     *kept = Some(LogBatch::Taken(Arc::new(self.buffer.take(self.clock.now()))));
                     continue;
                 }
@@ -141,7 +143,10 @@ impl Inner {
     /// Cancel-safe, as [`Inner::flush_logs`].
     pub(crate) async fn flush_usage(&self) -> Result<(), Error> {
         let mut kept = self.usage_kept.lock().await;
-        while let Some(batch) = kept.take().or_else(|| self.counting.take()) {
+        // A batch left over from a failed attempt first, then what has come since; but not what comes meanwhile.
+        for left_over in [true, false] {
+            let batch = if left_over { kept.clone() } else { self.counting.take() };
+            let Some(batch) = batch else { continue };
             *kept = Some(Arc::clone(&batch));
             let now = self.clock.now();
             let writing = Arc::clone(&batch);

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from _socket import AF_UNIX, SOCK_STREAM, socket
+from select import POLLIN, poll
 from struct import Struct
 from time import time
 
@@ -312,12 +313,16 @@ def _report(error, request_id):
 # ---------------------------------------------------------------------------------------------------------- channel
 
 _channel = socket(AF_UNIX, SOCK_STREAM, 0, _CHANNEL)
+# Waited for by poll: a blocked read would also be woken when the daemon takes what was written.
+_await = poll()
+_await.register(_CHANNEL, POLLIN)
+_await = _await.poll
 _buffer = bytearray(64 * 1024)
 
 
 def _receive():
     """The next event as (request id, deadline, arn, trace id, client context, payload)."""
-    global _buffer
+    _await()
     got = _channel.recv_into(_buffer)
     while got < 4:
         if not got:

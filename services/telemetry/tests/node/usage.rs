@@ -2,6 +2,13 @@
 
 use crate::harness::*;
 use base::*;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use telemetry::{Metric, MetricKind};
 
 fn key(name: &str) -> VersionKey {
@@ -68,6 +75,26 @@ async fn each_invocation_is_counted_once_by_month() {
     for bad in ["month=2026-13", "month=x", "increment=1s"] {
         assert_eq!(node.get(&format!("/_neap/v1/usage?{bad}")).await.0, 400, "{bad}");
     }
+}
+
+/// Otherwise it commits again and again under load, each time for little.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_ends_however_much_comes_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::open(folder.path());
+    let (telemetry, stop) = (node.telemetry.clone(), Arc::new(AtomicBool::new(false)));
+    let stopped = stop.clone();
+    let working = std::thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            telemetry.record(record("f", START, 100, 128, Outcome::Success));
+            let line = LogEvent { at: Timestamp(START), message: "line".into() };
+            telemetry.append(AccountId::DEFAULT, &region(), "g", "s", vec![line]);
+        }
+    });
+    let flushed = tokio::time::timeout(Duration::from_secs(60), node.telemetry.flush()).await;
+    stop.store(true, Ordering::Relaxed);
+    working.join().unwrap();
+    flushed.unwrap().unwrap();
 }
 
 #[tokio::test]
