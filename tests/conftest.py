@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -33,7 +34,7 @@ root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a sandbox with 
 class Node:
     """One `neap serve` or `neap dev` process and what is needed to talk to it."""
 
-    def __init__(self, data, mode="serve", config="", environment=None, arguments=()):
+    def __init__(self, data, mode="serve", config="", environment=None, arguments=(), user=None):
         self.data = pathlib.Path(data)
         self.data.mkdir(parents=True, exist_ok=True)
         self.mode = mode
@@ -43,16 +44,22 @@ class Node:
         (self.data / "neap.toml").write_text(config)
         self.environment = environment or {}
         self.arguments = list(arguments)
+        self.binary, self.user = BINARY, user
+        if user:
+            self.binary = shutil.copy(BINARY, self.data / "neap")
+            for path in (self.data, self.data / "neap.toml", self.binary):
+                os.chown(path, user, user)
         self.process = None
         self.port = None
 
     def start(self):
         self.log = open(self.data / "neap.log", "ab")
         self.process = subprocess.Popen(
-            [BINARY, self.mode, "--listen", "127.0.0.1:0", "--data", str(self.data), *self.arguments],
+            [self.binary, self.mode, "--listen", "127.0.0.1:0", "--data", str(self.data), *self.arguments],
             stdout=subprocess.PIPE,
             stderr=self.log,
             env={**os.environ, **self.environment},
+            **({"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}),
         )
         # The node prints one line with its address when it is ready.
         deadline = time.monotonic() + READY_S
@@ -143,9 +150,9 @@ class Node:
 
 
 @contextlib.contextmanager
-def running(mode="serve", config="", environment=None, data=None, arguments=()):
+def running(mode="serve", config="", environment=None, data=None, arguments=(), user=None):
     with tempfile.TemporaryDirectory(prefix="neap-test-", ignore_cleanup_errors=True) as folder:
-        node = Node(data or folder, mode, config, environment, arguments).start()
+        node = Node(data or folder, mode, config, environment, arguments, user).start()
         try:
             yield node
         finally:

@@ -1,9 +1,9 @@
 //! What this host gives to sandboxes, what is missing and what that costs.
 
 use crate::{
-    Weakness,
+    Settings, Weakness,
     cgroup::{Layout, Role, Version},
-    scratch, seccomp, sys,
+    scratch, seccomp, sys, users,
 };
 
 /// Everything that was looked at.
@@ -91,11 +91,20 @@ fn acceptable(weakness: Weakness) -> String {
 
 fn root() -> Check {
     match rustix::process::geteuid().as_raw() {
+        0 if users::are_missing(&Settings::new("").uids) => missing(
+            "root",
+            "root of a user namespace without uids to give away",
+            acceptable(Weakness::NoOwnUid),
+        ),
         0 => ok("root", "running as root"),
+        uid if users::holds_in_user_namespace(|| true) => {
+            let detail = format!("running as uid {uid}, as root of a user namespace");
+            missing("root", detail, acceptable(Weakness::NoOwnUid))
+        }
         uid => missing(
             "root",
-            format!("running as uid {uid}"),
-            "functions are refused: sandboxes without root are not implemented",
+            format!("running as uid {uid}, and the host refuses unprivileged user namespaces"),
+            "functions are refused: no sandbox can be made without either",
         ),
     }
 }
@@ -130,7 +139,8 @@ fn namespaces() -> Check {
 }
 
 fn mounts() -> Check {
-    if sys::has_mount_calls() {
+    let root = rustix::process::geteuid().is_root();
+    if if root { sys::has_mount_calls() } else { users::holds_in_user_namespace(sys::has_mount_calls) } {
         ok("detached-mounts", "open_tree, move_mount and mount_setattr work")
     } else {
         missing(
@@ -143,7 +153,7 @@ fn mounts() -> Check {
 
 fn cgroup(layout: &Layout, name: &'static str, role: Role, weakness: Option<Weakness>) -> Check {
     let Some(hierarchy) = layout.serving(role) else {
-        let detail = "no cgroup hierarchy serves it";
+        let detail = "no cgroup hierarchy that may be written serves it";
         return match weakness {
             Some(weakness) => missing(name, detail, acceptable(weakness)),
             None => degraded(name, detail, "CPU time of functions is reported as 0"),
@@ -153,15 +163,7 @@ fn cgroup(layout: &Layout, name: &'static str, role: Role, weakness: Option<Weak
         Version::V1 => "v1",
         Version::V2 => "v2",
     };
-    let detail = format!("cgroup {version} at {}", hierarchy.own.display());
-    if rustix::fs::access(&hierarchy.own, rustix::fs::Access::WRITE_OK).is_ok() {
-        return ok(name, detail);
-    }
-    let detail = format!("{detail} is not writable");
-    match weakness {
-        Some(_) => missing(name, detail, "functions are refused: their cgroups cannot be made"),
-        None => degraded(name, detail, "CPU time of functions is reported as 0"),
-    }
+    ok(name, format!("cgroup {version} at {}", hierarchy.own.display()))
 }
 
 fn swap(layout: &Layout) -> Check {

@@ -16,13 +16,15 @@ pub enum Error {
         /// What was tried and how the host answered.
         reason: String,
     },
-    /// Neap is not root, and without root no sandbox of this version exists.
+    /// Neap is not root, and this host does not let it become the root of a user namespace.
     #[error(
-        "sandboxes need root on this host (effective uid {uid}); running them rootless is not implemented"
+        "sandboxes need root (effective uid {uid}) or unprivileged user namespaces, which this host refuses: {source}"
     )]
-    NotRoot {
+    NoUserNamespace {
         /// The daemon's effective uid.
         uid: u32,
+        /// The kernel's answer.
+        source: std::io::Error,
     },
     /// A setting is out of its range.
     #[error("setting {name}: {reason}")]

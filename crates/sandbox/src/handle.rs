@@ -120,7 +120,8 @@ impl Sandbox {
         self.shared.index
     }
 
-    /// Host uid (and gid) of its processes.
+    /// uid (and gid) of its processes: on the host too, unless the daemon runs without root
+    /// ([`Weakness::NoOwnUid`](crate::Weakness::NoOwnUid)).
     pub fn uid(&self) -> u32 {
         self.shared.uid
     }

@@ -51,6 +51,7 @@ mod spawner;
 mod spec;
 mod streams;
 mod sys;
+mod users;
 
 pub use doctor::{Check, Report, Status, doctor};
 pub use error::Error;
@@ -58,6 +59,7 @@ pub use handle::{Exit, Exited, Sandbox, Timing};
 pub use sandboxes::Sandboxes;
 pub use settings::{Scratch, Settings, Weakness};
 pub use spec::{Attachment, CpuQuota, CpuWeight, Spec, Template, TemplateFile, TemplateLink, TemplateSpec};
+pub use users::enter_user_namespace;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

@@ -10,7 +10,7 @@ use crate::{
     seccomp,
     slots::Slots,
     spawner::{self, Common, Spawner, builder::Plan, protocol},
-    sys,
+    sys, users,
 };
 use cgroup::{Layout, Role, Run};
 use std::{
@@ -54,11 +54,13 @@ impl Sandboxes {
     /// [`Sandboxes::start`] with these cgroups.
     fn start_on(settings: Settings, layout: &Layout) -> Result<Sandboxes, Error> {
         check(&settings)?;
-        let uid = rustix::process::geteuid().as_raw();
-        if uid != 0 {
-            return Err(Error::NotRoot { uid });
+        let uid = rustix::process::geteuid();
+        if !uid.is_root() {
+            let source = io::Error::other("`enter_user_namespace` was not called");
+            return Err(Error::NoUserNamespace { uid: uid.as_raw(), source });
         }
         let common = accept(&settings, layout)?;
+        let shared_uid = common.shared_uid;
         raise_descriptor_limit();
         let swept = cgroup::sweep(layout, &settings.instance);
         if swept > 0 {
@@ -67,7 +69,8 @@ impl Sandboxes {
         let run = Run::begin(layout, &settings.instance, settings.daemon_cpu_weight)
             .map_err(Error::step("making cgroups"))?;
         let spawner = Spawner::start(common, &run).map_err(Error::step("forking the spawner"))?;
-        let slots = Slots::start(&settings, run.clone()).map_err(Error::step("preparing sandboxes"))?;
+        let slots =
+            Slots::start(&settings, run.clone(), shared_uid).map_err(Error::step("preparing sandboxes"))?;
         let scratches = match &settings.scratch {
             Scratch::Memory => Scratches::in_memory(),
             Scratch::Disk(folder) => {
@@ -282,11 +285,31 @@ fn accept(settings: &Settings, layout: &Layout) -> Result<Common, Error> {
             Err(Error::Weaker { missing, reason: reason.to_owned() })
         }
     };
+    let shared_uid = users::are_missing(&settings.uids);
+    if shared_uid {
+        missing(Weakness::NoOwnUid, "the daemon is not root, or in a user namespace without these uids")?;
+    }
     for (role, weakness, reason) in [
-        (Role::Memory, Weakness::NoMemoryLimit, "no cgroup hierarchy has the memory controller"),
-        (Role::Processes, Weakness::NoProcessLimit, "no cgroup hierarchy has the pids controller"),
-        (Role::CpuWeight, Weakness::NoCpuWeight, "no cgroup hierarchy has the cpu controller"),
-        (Role::Freeze, Weakness::NoFreezer, "there is neither a v1 freezer nor a v2 hierarchy"),
+        (
+            Role::Memory,
+            Weakness::NoMemoryLimit,
+            "no cgroup hierarchy that may be written has the memory controller",
+        ),
+        (
+            Role::Processes,
+            Weakness::NoProcessLimit,
+            "no cgroup hierarchy that may be written has the pids controller",
+        ),
+        (
+            Role::CpuWeight,
+            Weakness::NoCpuWeight,
+            "no cgroup hierarchy that may be written has the cpu controller",
+        ),
+        (
+            Role::Freeze,
+            Weakness::NoFreezer,
+            "there is neither a v1 freezer nor a v2 hierarchy that may be written",
+        ),
     ] {
         if layout.serving(role).is_none() {
             missing(weakness, reason)?;
@@ -305,6 +328,7 @@ fn accept(settings: &Settings, layout: &Layout) -> Result<Common, Error> {
         landlock,
         last_capability: sys::last_capability(),
         masked: spawner::masked(),
+        shared_uid,
     })
 }
 

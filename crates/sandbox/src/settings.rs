@@ -55,6 +55,8 @@ pub enum Scratch {
 /// A part of the isolation that a host may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Weakness {
+    /// No own uid for each environment: they share the daemon's, and namespaces alone keep them apart.
+    NoOwnUid,
     /// No memory limit: one function can exhaust the host's memory.
     NoMemoryLimit,
     /// No limit on processes: a fork bomb fills the host's process table.
@@ -71,7 +73,8 @@ pub enum Weakness {
 
 impl Weakness {
     /// Every weakness, in the order in which they are checked.
-    pub const ALL: [Weakness; 6] = [
+    pub const ALL: [Weakness; 7] = [
+        Weakness::NoOwnUid,
         Weakness::NoMemoryLimit,
         Weakness::NoProcessLimit,
         Weakness::NoCpuWeight,
@@ -83,6 +86,7 @@ impl Weakness {
     /// As it is written in configuration files, e.g. `no-memory-limit`.
     pub const fn name(self) -> &'static str {
         match self {
+            Weakness::NoOwnUid => "no-own-uid",
             Weakness::NoMemoryLimit => "no-memory-limit",
             Weakness::NoProcessLimit => "no-process-limit",
             Weakness::NoCpuWeight => "no-cpu-weight",
@@ -95,6 +99,7 @@ impl Weakness {
     /// What the host must give so that it is not missing.
     pub const fn wants(self) -> &'static str {
         match self {
+            Weakness::NoOwnUid => "an own uid for each environment",
             Weakness::NoMemoryLimit => "a memory limit",
             Weakness::NoProcessLimit => "a process limit",
             Weakness::NoCpuWeight => "CPU weights",
@@ -107,7 +112,10 @@ impl Weakness {
     /// What its absence costs.
     pub const fn consequence(self) -> &'static str {
         match self {
-            Weakness::NoMemoryLimit => "one function can exhaust the host's memory",
+            Weakness::NoOwnUid => "functions have the daemon's uid: namespaces alone keep them apart",
+            Weakness::NoMemoryLimit => {
+                "one function can exhaust the host's memory, and what it uses is not measured"
+            }
             Weakness::NoProcessLimit => "a fork bomb can fill the host's process table",
             Weakness::NoCpuWeight => "functions and daemon compete for CPU as equals",
             Weakness::NoFreezer => "what a function leaves running between invocations keeps running",

@@ -21,8 +21,10 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) index: u32,
-    /// uid and gid.
+    /// uid and gid inside.
     pub(crate) uid: u32,
+    /// The same as the daemon sees it.
+    pub(crate) owner: u32,
     pub(crate) network: Network,
     pub(crate) group: Group,
     /// Made ahead; taken by the start.
@@ -44,6 +46,8 @@ struct Shared {
     /// Readable when the thread has something to look at.
     wake: OwnedFd,
     uid_first: u32,
+    /// Whether all sandboxes have the daemon's uid.
+    shared_uid: bool,
     slots_max: usize,
     prepared: usize,
     prepared_max: usize,
@@ -72,11 +76,12 @@ const QUIET: Duration = Duration::from_millis(20);
 
 impl Slots {
     /// Starts the thread and begins to prepare.
-    pub(crate) fn start(settings: &Settings, run: Run) -> io::Result<Slots> {
+    pub(crate) fn start(settings: &Settings, run: Run, shared_uid: bool) -> io::Result<Slots> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             wake: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             uid_first: settings.uids.start,
+            shared_uid,
             slots_max: settings.live_max.min(settings.uids.len()),
             prepared: settings.prepared,
             prepared_max: settings.prepared_max.max(settings.prepared),
@@ -246,8 +251,9 @@ impl Keeper {
             let group = Group::make(&self.run, index).map_err(Error::step("making a cgroup"))?;
             let network = self.network().map_err(Error::step("making a network namespace"))?;
             let uid = self.shared.uid_first + index;
-            let streams = Streams::make(uid).map_err(Error::step("making pipes"))?;
-            Ok(Slot { index, uid, network, group, streams: Some(streams), scratch: None })
+            let owner = if self.shared.shared_uid { 0 } else { uid };
+            let streams = Streams::make(owner).map_err(Error::step("making pipes"))?;
+            Ok(Slot { index, uid, owner, network, group, streams: Some(streams), scratch: None })
         })();
         if made.is_err() {
             self.shared.lock().taken.remove(&index);

@@ -33,6 +33,8 @@ pub(crate) struct Common {
     pub(crate) last_capability: u32,
     /// What [`masked`] says.
     pub(crate) masked: Vec<&'static CStr>,
+    /// Whether sandboxes have the daemon's uid: it cannot give others away.
+    pub(crate) shared_uid: bool,
 }
 
 /// What `/proc` shows of the machine that no runtime needs, or that only its administrator should see.

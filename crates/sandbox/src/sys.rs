@@ -390,7 +390,7 @@ pub(crate) fn has_mount_calls() -> bool {
     use rustix::mount::{OpenTreeFlags, open_tree};
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let read_only = rustix::mount::MountAttrFlags::MOUNT_ATTR_RDONLY;
-    open_tree(rustix::fs::CWD, "/proc", flags)
+    open_tree(rustix::fs::CWD, c"/dev/null", flags)
         .map_err(io::Error::from)
         .and_then(|tree| mount_setattr(std::os::fd::AsFd::as_fd(&tree), read_only.bits().into(), false))
         .is_ok()

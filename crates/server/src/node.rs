@@ -40,6 +40,7 @@ pub struct Prepared {
 /// Call it before any thread exists. Blocks for some milliseconds.
 pub fn prepare(options: Options) -> Result<Prepared, Error> {
     let config = Config::load(&options)?;
+    sandbox::enter_user_namespace()?;
     let lock = take(&options.data)?;
     let sandboxes = Sandboxes::start(sandbox_settings(&options.data, &config)?)?;
     Ok(Prepared { options, config, sandboxes, lock })

@@ -66,13 +66,15 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Looks at this host.
+    /// Looks at this host; leaves out what may not be written.
     pub(crate) fn detect() -> io::Result<Layout> {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
         let own = std::fs::read_to_string("/proc/self/cgroup")?;
-        Ok(Layout::choose(&mounts, &own, |mount| {
+        let mut layout = Layout::choose(&mounts, &own, |mount| {
             std::fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default()
-        }))
+        });
+        layout.used.retain(|used| rustix::fs::access(&used.own, rustix::fs::Access::WRITE_OK).is_ok());
+        Ok(layout)
     }
 
     /// From the texts of `mountinfo` and `cgroup`, and the controllers of a v2 folder. A role is served by v1 where v1

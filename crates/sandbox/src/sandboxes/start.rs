@@ -112,9 +112,9 @@ async fn start(
     limit(slot, &spec)?;
     let streams = match slot.streams.take() {
         Some(streams) => streams,
-        None => Streams::make(slot.uid).map_err(Error::step("making pipes"))?,
+        None => Streams::make(slot.owner).map_err(Error::step("making pipes"))?,
     };
-    slot.scratch = node.scratches.take(spec.scratch, slot.uid).await;
+    slot.scratch = node.scratches.take(spec.scratch, slot.owner).await;
     let (control, theirs) = control().map_err(Error::step("making a socket"))?;
     let request = encode(slot, &spec, &attachments)?;
     let slot_ns = sys::monotonic_ns();

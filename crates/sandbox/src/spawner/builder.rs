@@ -10,8 +10,8 @@ use rustix::{
     fd::AsFd,
     fs::{CWD, FileType, Mode, OFlags},
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, UnmountFlags, fsconfig_create,
-        fsconfig_set_string, fsmount, fsopen,
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, OpenTreeFlags, UnmountFlags,
+        fsconfig_create, fsconfig_set_string, fsmount, fsopen, open_tree,
     },
 };
 use std::{
@@ -29,12 +29,12 @@ const FOLDERS: [&str; 7] = ["/dev", "/etc", "/opt", "/proc", "/tmp", "/var/task"
 /// An empty file of every root, which is shown in place of what [`super::masked`] names.
 pub(crate) const EMPTY: &CStr = c"/run/empty";
 /// Character devices of every root, with their numbers. Source: Linux' `devices.txt`.
-const DEVICES: [(&str, u32, u32); 5] = [
-    ("/dev/null", 1, 3),
-    ("/dev/zero", 1, 5),
-    ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9),
+const DEVICES: [(&CStr, u32, u32); 5] = [
+    (c"/dev/null", 1, 3),
+    (c"/dev/zero", 1, 5),
+    (c"/dev/full", 1, 7),
+    (c"/dev/random", 1, 8),
+    (c"/dev/urandom", 1, 9),
 ];
 /// Links of every root.
 const LINKS: [(&str, &str); 4] = [
@@ -121,8 +121,10 @@ impl<'a> Root<'a> {
             let [host, inside] = pair else { continue };
             binds.push((detached(host, true).map_err(at(Step::BuildBind, index))?, *inside));
         }
+        let devices: Vec<OwnedFd> =
+            DEVICES.iter().map(|(name, ..)| host_device(name)).collect::<Result<_, _>>().map_err(own)?;
         enter_empty_root().map_err(own)?;
-        populate().map_err(own)?;
+        populate(&devices).map_err(own)?;
         for (index, folder) in self.folders.iter().enumerate() {
             std::fs::create_dir_all(path(folder)).map_err(at(Step::BuildFolder, index))?;
         }
@@ -169,17 +171,31 @@ fn enter_empty_root() -> io::Result<()> {
     Ok(())
 }
 
-/// What every root has.
-fn populate() -> io::Result<()> {
+/// A host's device, attached nowhere.
+fn host_device(path: &CStr) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    Ok(open_tree(CWD, path, flags)?)
+}
+
+/// What every root has. `devices` are the host's, for where none can be made.
+fn populate(devices: &[OwnedFd]) -> io::Result<()> {
     rustix::process::umask(Mode::from_raw_mode(0o022));
     for folder in FOLDERS {
         std::fs::create_dir_all(folder)?;
     }
-    for (name, major, minor) in DEVICES {
+    for (index, (name, major, minor)) in DEVICES.into_iter().enumerate() {
         let device = rustix::fs::makedev(major, minor);
-        rustix::fs::mknodat(CWD, name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), device)?;
-        // The umask took the right to write from others.
-        rustix::fs::chmod(name, Mode::from_raw_mode(0o666))?;
+        match rustix::fs::mknodat(CWD, name, FileType::CharacterDevice, Mode::from_raw_mode(0o666), device) {
+            // The umask took the right to write from others.
+            Ok(()) => rustix::fs::chmod(name, Mode::from_raw_mode(0o666))?,
+            // In a user namespace.
+            Err(rustix::io::Errno::PERM) => {
+                let host = devices.get(index).ok_or(io::ErrorKind::NotFound)?;
+                write(path(name), &[], false)?;
+                put(host.as_fd(), name)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     write(path(EMPTY), &[], false)?;
     for (inside, target) in LINKS {

@@ -8,7 +8,10 @@ use super::{
     protocol::{self, Reader, Report, Step, Writer},
     raw,
 };
-use crate::{landlock, sys};
+use crate::{
+    landlock, sys,
+    users::{self, Ids},
+};
 use rustix::{
     fd::{AsFd, BorrowedFd},
     fs::CWD,
@@ -176,8 +179,12 @@ fn start(control: &OwnedFd, request: &Request<'_>, common: &Common) -> Result<(i
     // First: processes with a real-time policy cannot join cgroups without a real-time budget.
     sys::schedule_ordinarily().map_err(at(Step::Limits))?;
     join_cgroups(request)?;
+    let own = if common.shared_uid { Some(users::this_process().map_err(at(Step::Identity))?) } else { None };
     assemble(request, common)?;
     let mounted_ns = sys::monotonic_ns();
+    if let Some(own) = own {
+        become_other(own.as_fd(), request.uid).map_err(at(Step::Identity))?;
+    }
     limit(request)?;
     drop_privileges(request, common)?;
     let locked_ns = sys::monotonic_ns();
@@ -195,6 +202,13 @@ fn start(control: &OwnedFd, request: &Request<'_>, common: &Common) -> Result<(i
     sys::close_range(0, keep.saturating_sub(1));
     sys::close_range(keep + 1, u32::MAX);
     Ok((program, Report::Executed { born_ns, mounted_ns, locked_ns, executed_ns: sys::monotonic_ns() }))
+}
+
+/// Where the uid is the daemon's: shows it as another one, in a user namespace of its own, whose processes the kernel counts
+/// apart from all others of that uid.
+fn become_other(own: BorrowedFd<'_>, uid: u32) -> io::Result<()> {
+    sys::unshare(libc::CLONE_NEWUSER)?;
+    users::map(own, Ids { uid, gid: uid }, Ids { uid: 0, gid: 0 })
 }
 
 /// On cgroup v1 a process is moved by itself, by writing 0 to `tasks`: this takes microseconds, where any write to
@@ -215,14 +229,16 @@ fn assemble(request: &Request<'_>, common: &Common) -> Result<(), Failure> {
         let tree = detached(host, false).map_err(at_nth(Step::OpenAttachment, index))?;
         attachments.push((tree, inside));
     }
+    // In a user namespace the kernel allows it only where another one is in full view.
+    let proc = make_proc().map_err(at(Step::MountProc))?;
     rustix::thread::move_into_link_name_space(request.network.as_fd(), Some(LinkNameSpaceType::Network))
         .map_err(at(Step::EnterNetwork))?;
     rustix::thread::move_into_link_name_space(request.root.as_fd(), Some(LinkNameSpaceType::Mount))
         .map_err(at(Step::EnterRoot))?;
     sys::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWCGROUP).map_err(at(Step::Unshare))?;
-    mount_proc().map_err(at(Step::MountProc))?;
+    put(proc.as_fd(), c"/proc").map_err(at(Step::MountProc))?;
     mask_proc(common).map_err(at(Step::MaskProc))?;
-    mount_scratch(request).map_err(at(Step::MountScratch))?;
+    mount_scratch(request, common).map_err(at(Step::MountScratch))?;
     for (index, (tree, inside)) in attachments.iter().enumerate() {
         put(tree.as_fd(), inside).map_err(at_nth(Step::Attach, index))?;
     }
@@ -250,7 +266,7 @@ pub(crate) fn put(tree: BorrowedFd<'_>, inside: &CStr) -> io::Result<()> {
 
 /// `/proc` of the new pid namespace: read-only as a whole, so that nothing of `/proc/sys` and no trigger can be written
 /// whatever its mode, and showing only processes that the viewer could trace: not our init.
-fn mount_proc() -> io::Result<()> {
+fn make_proc() -> io::Result<OwnedFd> {
     let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_set_string(context.as_fd(), "hidepid", "2")?;
     fsconfig_create(context.as_fd())?;
@@ -258,8 +274,7 @@ fn mount_proc() -> io::Result<()> {
         | MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let tree = fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    put(tree.as_fd(), c"/proc")
+    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 /// Shows an empty file in place of each masked one.
@@ -272,12 +287,12 @@ fn mask_proc(common: &Common) -> io::Result<()> {
 }
 
 /// `/tmp`: the mount that came along, else one in memory; of the function's size, its own alone, executable as on Lambda.
-fn mount_scratch(request: &Request<'_>) -> io::Result<()> {
+fn mount_scratch(request: &Request<'_>, common: &Common) -> io::Result<()> {
     if let Some(scratch) = &request.scratch {
         return put(scratch.as_fd(), c"/tmp");
     }
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    let uid = CString::new(request.uid.to_string())?;
+    let uid = CString::new(if common.shared_uid { 0 } else { request.uid }.to_string())?;
     for (key, value) in [
         (c"size", request.scratch_bytes.as_c_str()),
         (c"nr_inodes", c"65536"),
@@ -307,6 +322,8 @@ fn limit(request: &Request<'_>) -> Result<(), Failure> {
         (Resource::Msgqueue, 819_200),
     ];
     for (resource, value) in limits {
+        // Without root it cannot be raised.
+        let value = rustix::process::getrlimit(resource).maximum.map_or(value, |most| most.min(value));
         let limit = Rlimit { current: Some(value), maximum: Some(value) };
         rustix::process::setrlimit(resource, limit).map_err(at(Step::Limits))?;
     }
@@ -322,7 +339,9 @@ fn drop_privileges(request: &Request<'_>, common: &Common) -> Result<(), Failure
         | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
     sys::drop_bounding_set(common.last_capability).map_err(at(Step::Capabilities))?;
     rustix::thread::set_capabilities_secure_bits(secure).map_err(at(Step::Capabilities))?;
-    rustix::thread::set_thread_groups(&[]).map_err(at(Step::Identity))?;
+    if !common.shared_uid {
+        rustix::thread::set_thread_groups(&[]).map_err(at(Step::Identity))?;
+    }
     let (uid, gid) = (Uid::from_raw(request.uid), Gid::from_raw(request.uid));
     rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(at(Step::Identity))?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(at(Step::Identity))?;
