@@ -428,7 +428,7 @@ async fn leaves_nothing_after_the_daemon_was_killed() {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
     let mut daemon = daemon();
     let running = || daemon.uids.iter().map(|uid| support::processes_of(*uid)).sum::<usize>();
-    assert!(running() >= 5, "two inits, two programs, one left behind");
+    until("two inits, two programs, one left behind", || running() >= 5).await;
     daemon.process.kill().unwrap();
     daemon.process.wait().unwrap();
     until("all processes are gone", || running() == 0).await;
