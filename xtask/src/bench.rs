@@ -50,7 +50,7 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
     match name {
         "invoke" => invoke::run(&Options::parse(rest)?),
         "floors" => invoke::floors(&Options::parse(rest)?),
-        "store" => cargo(&["bench", "--package", "neap-store"]),
+        "store" => cargo(&["bench", "--package", "neap-store", "--bench", "store"]),
         "fleet" => cargo(&["bench", "--package", "neap-fleet", "--bench", "warm_path"]),
         "sandbox" => cargo(&["run", "--release", "--package", "neap-sandbox", "--example", "bench_spawn"]),
         // How this program starts its own floors.
