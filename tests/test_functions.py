@@ -184,8 +184,8 @@ def test_account_settings_count_code_and_functions(deploy, lam):
 def test_an_operation_that_does_not_exist_yet_is_refused_by_name(lam, deploy):
     function = deploy(HELLO)
     with pytest.raises(botocore.exceptions.ClientError) as caught:
-        lam.create_alias(FunctionName=function.name, Name="live", FunctionVersion="1")
-    assert "CreateAlias" in str(caught.value.response["Error"])
+        lam.get_policy(FunctionName=function.name)
+    assert "GetPolicy" in str(caught.value.response["Error"])
 
 
 def test_a_deleted_name_can_be_used_again(deploy, lam):

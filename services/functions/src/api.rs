@@ -9,6 +9,7 @@ use crate::{
             TracingConfig, VpcConfig, Wanted,
         },
     },
+    model::Alias,
 };
 use base64::Engine as _;
 use bytes::Bytes;
@@ -288,6 +289,59 @@ pub struct PublishVersionRequest {
     pub publish_to: Option<String>,
 }
 
+/// CreateAlias.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct CreateAliasRequest {
+    pub function_name: String,
+    pub name: String,
+    pub function_version: String,
+    pub description: Option<String>,
+    pub routing_config: Option<RoutingConfig>,
+}
+
+/// UpdateAlias.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct UpdateAliasRequest {
+    pub function_name: String,
+    pub name: String,
+    pub function_version: Option<String>,
+    pub description: Option<String>,
+    pub routing_config: Option<RoutingConfig>,
+    pub revision_id: Option<String>,
+}
+
+/// `RoutingConfig` of an alias.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct RoutingConfig {
+    pub additional_version_weights: Option<BTreeMap<String, f64>>,
+}
+
+/// GetAlias and DeleteAlias.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct AliasRequest {
+    pub function_name: String,
+    pub name: String,
+}
+
+/// ListAliases.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ListAliasesRequest {
+    pub function_name: String,
+    pub function_version: Option<String>,
+    pub marker: Option<String>,
+    pub max_items: Option<i64>,
+}
+
 /// TagResource.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -450,6 +504,45 @@ pub struct ListVersionsResponse {
     pub versions: Vec<FunctionConfiguration>,
 }
 
+/// What alias operations answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct AliasConfiguration {
+    pub alias_arn: String,
+    pub name: String,
+    pub function_version: String,
+    pub description: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub routing_config: Option<RoutingConfig>,
+    pub revision_id: String,
+}
+
+impl AliasConfiguration {
+    pub(crate) fn of(alias: Alias) -> AliasConfiguration {
+        let weights = Some(alias.weights.clone()).filter(|weights| !weights.is_empty());
+        AliasConfiguration {
+            alias_arn: alias.arn(),
+            function_version: alias.version.to_string(),
+            routing_config: weights
+                .map(|weights| RoutingConfig { additional_version_weights: Some(weights) }),
+            revision_id: alias.revision.to_string(),
+            name: alias.name,
+            description: alias.description,
+        }
+    }
+}
+
+/// ListAliases' answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ListAliasesResponse {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_marker: Option<String>,
+    pub aliases: Vec<AliasConfiguration>,
+}
+
 /// ListTags' answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -512,6 +605,10 @@ names! {
     FunctionRequest: function_name;
     ListVersionsRequest: function_name;
     PublishVersionRequest: function_name;
+    CreateAliasRequest: function_name;
+    UpdateAliasRequest: function_name;
+    AliasRequest: function_name;
+    ListAliasesRequest: function_name;
     TagResourceRequest: resource;
     UntagResourceRequest: resource;
     ListTagsRequest: resource;
@@ -625,6 +722,43 @@ wire::api! {
             allow: "lambda:ListVersionsByFunction" on resource,
             errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
         }
+        /// Names a version, or two among which invocations are split by weight.
+        CreateAlias => create_alias(CreateAliasRequest) -> AliasConfiguration {
+            http: POST "/2015-03-31/functions/{FunctionName}/aliases" 201,
+            allow: "lambda:CreateAlias" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Tells where an alias points.
+        GetAlias => get_alias(AliasRequest) -> AliasConfiguration {
+            http: GET "/2015-03-31/functions/{FunctionName}/aliases/{Name}" 200,
+            allow: "lambda:GetAlias" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Lists the aliases of a function, or with FunctionVersion those that point to it, 50 a page.
+        ListAliases => list_aliases(ListAliasesRequest) -> ListAliasesResponse {
+            http: GET "/2015-03-31/functions/{FunctionName}/aliases" 200,
+            query: ["FunctionVersion" => FunctionVersion, "Marker" => Marker, "MaxItems" => MaxItems],
+            allow: "lambda:ListAliases" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Points an alias elsewhere; invocations that begin after the answer see it.
+        UpdateAlias => update_alias(UpdateAliasRequest) -> AliasConfiguration {
+            http: PUT "/2015-03-31/functions/{FunctionName}/aliases/{Name}" 200,
+            allow: "lambda:UpdateAlias" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException, PreconditionFailedException,
+            ],
+        }
+        /// Deletes an alias, if it is there.
+        DeleteAlias => delete_alias(AliasRequest) -> () {
+            http: DELETE "/2015-03-31/functions/{FunctionName}/aliases/{Name}" 204,
+            allow: "lambda:DeleteAlias" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceConflictException],
+        }
         /// Sets tags of a function.
         TagResource => tag_resource(TagResourceRequest) -> () {
             http: POST "/2017-03-31/tags/{Resource}" 204,
@@ -699,12 +833,10 @@ wire::api! {
         AddLayerVersionPermission: POST "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy",
         AddPermission: POST "/2015-03-31/functions/{FunctionName}/policy",
         CheckpointDurableExecution: POST "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint",
-        CreateAlias: POST "/2015-03-31/functions/{FunctionName}/aliases",
         CreateCapacityProvider: POST "/2025-11-30/capacity-providers",
         CreateCodeSigningConfig: POST "/2020-04-22/code-signing-configs",
         CreateEventSourceMapping: POST "/2015-03-31/event-source-mappings",
         CreateFunctionUrlConfig: POST "/2021-10-31/functions/{FunctionName}/url",
-        DeleteAlias: DELETE "/2015-03-31/functions/{FunctionName}/aliases/{Name}",
         DeleteCapacityProvider: DELETE "/2025-11-30/capacity-providers/{CapacityProviderName}",
         DeleteCodeSigningConfig: DELETE "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
         DeleteEventSourceMapping: DELETE "/2015-03-31/event-source-mappings/{UUID}",
@@ -713,7 +845,6 @@ wire::api! {
         DeleteFunctionUrlConfig: DELETE "/2021-10-31/functions/{FunctionName}/url",
         DeleteLayerVersion: DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}",
         DeleteProvisionedConcurrencyConfig: DELETE "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
-        GetAlias: GET "/2015-03-31/functions/{FunctionName}/aliases/{Name}",
         GetCapacityProvider: GET "/2025-11-30/capacity-providers/{CapacityProviderName}",
         GetCodeSigningConfig: GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
         GetDurableExecution: GET "/2025-12-01/durable-executions/{DurableExecutionArn}",
@@ -733,7 +864,6 @@ wire::api! {
         GetRuntimeManagementConfig: GET "/2021-07-20/functions/{FunctionName}/runtime-management-config",
         InvokeAsync: POST "/2014-11-13/functions/{FunctionName}/invoke-async",
         InvokeWithResponseStream: POST "/2021-11-15/functions/{FunctionName}/response-streaming-invocations",
-        ListAliases: GET "/2015-03-31/functions/{FunctionName}/aliases",
         ListCapacityProviders: GET "/2025-11-30/capacity-providers",
         ListCodeSigningConfigs: GET "/2020-04-22/code-signing-configs",
         ListDurableExecutionsByFunction: GET "/2025-12-01/functions/{FunctionName}/durable-executions",
@@ -758,7 +888,6 @@ wire::api! {
         SendDurableExecutionCallbackHeartbeat: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/heartbeat",
         SendDurableExecutionCallbackSuccess: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/succeed",
         StopDurableExecution: POST "/2025-12-01/durable-executions/{DurableExecutionArn}/stop",
-        UpdateAlias: PUT "/2015-03-31/functions/{FunctionName}/aliases/{Name}",
         UpdateCapacityProvider: PUT "/2025-11-30/capacity-providers/{CapacityProviderName}",
         UpdateCodeSigningConfig: PUT "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
         UpdateEventSourceMapping: PUT "/2015-03-31/event-source-mappings/{UUID}",

@@ -1,6 +1,9 @@
 //! What invocations need to know of functions, in memory: the invoke path reads no store.
 
-use crate::model::{EventPolicy, FunctionId};
+use crate::{
+    logic::aliases::Route,
+    model::{EventPolicy, FunctionId},
+};
 use base::{FunctionSpec, Version};
 use std::{
     collections::HashMap,
@@ -17,10 +20,17 @@ pub(crate) struct Served {
     pub(crate) policy: EventPolicy,
 }
 
-/// Versions by function. A change takes all versions of its function out; the next invocation reads them again.
+/// What is known of a function.
+#[derive(Debug, Default)]
+struct Known {
+    versions: HashMap<Version, Arc<Served>>,
+    aliases: HashMap<String, Route>,
+}
+
+/// Versions and aliases by function. A change takes everything of its function out; the next invocation reads it again.
 #[derive(Debug)]
 pub(crate) struct Specs {
-    functions: RwLock<HashMap<FunctionId, HashMap<Version, Arc<Served>>>>,
+    functions: RwLock<HashMap<FunctionId, Known>>,
     /// Counts changes, so that what was read before a change is not kept after it.
     epoch: AtomicU64,
     functions_max: usize,
@@ -33,7 +43,13 @@ impl Specs {
 
     pub(crate) fn get(&self, id: &FunctionId, version: Version) -> Option<Arc<Served>> {
         let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
-        functions.get(id)?.get(&version).cloned()
+        functions.get(id)?.versions.get(&version).cloned()
+    }
+
+    /// Where an alias leads.
+    pub(crate) fn route(&self, id: &FunctionId, alias: &str) -> Option<Route> {
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        functions.get(id)?.aliases.get(alias).copied()
     }
 
     /// To be taken before reading the store, for [`Specs::keep`].
@@ -41,8 +57,21 @@ impl Specs {
         self.epoch.load(Ordering::SeqCst)
     }
 
-    /// Keeps what was read, unless anything has changed since `epoch`.
+    /// Keeps what was read of a version, unless anything has changed since `epoch`.
     pub(crate) fn keep(&self, id: FunctionId, version: Version, served: Arc<Served>, epoch: u64) {
+        self.keep_of(id, epoch, |known| {
+            known.versions.insert(version, served);
+        });
+    }
+
+    /// The same for an alias.
+    pub(crate) fn keep_route(&self, id: FunctionId, alias: String, route: Route, epoch: u64) {
+        self.keep_of(id, epoch, |known| {
+            known.aliases.insert(alias, route);
+        });
+    }
+
+    fn keep_of(&self, id: FunctionId, epoch: u64, keep: impl FnOnce(&mut Known)) {
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
         if self.epoch.load(Ordering::SeqCst) != epoch {
             return;
@@ -52,7 +81,7 @@ impl Specs {
             let evicted = functions.keys().next().cloned();
             evicted.and_then(|id| functions.remove(&id));
         }
-        functions.entry(id).or_default().insert(version, served);
+        keep(functions.entry(id).or_default());
     }
 
     /// Forgets a function; called after its change is committed and before the change is acknowledged.

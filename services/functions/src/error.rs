@@ -55,6 +55,15 @@ pub enum Error {
     /// The role is of another account.
     #[error("Cross-account pass role is not allowed.")]
     OtherAccountRole,
+    /// No such alias, where an alias is asked for by itself.
+    #[error("Cannot find alias arn: {0}")]
+    AliasNotFound(String),
+    /// The alias exists.
+    #[error("Alias already exists: {0}")]
+    AliasExists(String),
+    /// The version cannot be deleted.
+    #[error("Unable to delete version because the following aliases reference it: [{0}]")]
+    Referenced(String),
     /// The name is taken.
     #[error("Function already exist: {0}")]
     AlreadyExists(String),
@@ -172,11 +181,15 @@ impl ServiceError for Error {
             }
             Error::Package(PackageError::Storage(_)) => "ServiceException",
             Error::Package(_) => "InvalidParameterValueException",
-            Error::NotFound(_) | Error::OtherRegion { .. } => "ResourceNotFoundException",
-            Error::OtherAccount { .. } | Error::OtherAccountRole => "AccessDeniedException",
-            Error::AlreadyExists(_) | Error::UpdateInProgress(_) | Error::NotActive(_) => {
-                "ResourceConflictException"
+            Error::NotFound(_) | Error::AliasNotFound(_) | Error::OtherRegion { .. } => {
+                "ResourceNotFoundException"
             }
+            Error::OtherAccount { .. } | Error::OtherAccountRole => "AccessDeniedException",
+            Error::AlreadyExists(_)
+            | Error::AliasExists(_)
+            | Error::Referenced(_)
+            | Error::UpdateInProgress(_)
+            | Error::NotActive(_) => "ResourceConflictException",
             Error::StaleRevision => "PreconditionFailedException",
             Error::CodeStorage { .. } => "CodeStorageExceededException",
             Error::ZipTooLarge { .. } => "RequestEntityTooLargeException",
@@ -205,9 +218,13 @@ impl ServiceError for Error {
             | Error::CodeStorage { .. }
             | Error::PayloadNotJson(_)
             | Error::ClientContext => Fault::Invalid,
-            Error::NotFound(_) | Error::OtherRegion { .. } => Fault::NotFound,
+            Error::NotFound(_) | Error::AliasNotFound(_) | Error::OtherRegion { .. } => Fault::NotFound,
             Error::OtherAccount { .. } | Error::OtherAccountRole => Fault::Denied,
-            Error::AlreadyExists(_) | Error::UpdateInProgress(_) | Error::NotActive(_) => Fault::Conflict,
+            Error::AlreadyExists(_)
+            | Error::AliasExists(_)
+            | Error::Referenced(_)
+            | Error::UpdateInProgress(_)
+            | Error::NotActive(_) => Fault::Conflict,
             Error::StaleRevision => Fault::Precondition,
             Error::ZipTooLarge { .. } | Error::PayloadTooLarge { .. } => Fault::TooLarge,
             Error::Throttled(_) | Error::NodeFull { .. } | Error::BacklogFull { .. } => Fault::Throttled,

@@ -1,5 +1,6 @@
 //! The rules, pure: what names mean, what a configuration may be, when and how events are retried.
 
+pub mod aliases;
 pub mod dispatch;
 pub mod environment;
 pub mod names;

@@ -35,7 +35,7 @@ impl FunctionId {
 pub enum Qualifier {
     /// `$LATEST` or a number.
     Version(Version),
-    /// Any other word. Neap has no aliases, so none is ever found.
+    /// Any other word.
     Alias(String),
 }
 
@@ -76,7 +76,7 @@ impl Target {
         }
     }
 
-    /// The version meant; `None` for an alias, of which there are none.
+    /// The version meant; `None` for an alias, which the store has to tell.
     pub fn version(&self) -> Option<Version> {
         match &self.qualifier {
             None => Some(Version::Latest),
@@ -276,6 +276,30 @@ pub struct FunctionRecord {
     pub reserved_concurrency: Option<u32>,
     /// How its asynchronous invocations are retried.
     pub event_policy: EventPolicy,
+}
+
+/// A name for a version of a function, or for two among which its invocations are split.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Alias {
+    /// Of which function.
+    pub id: FunctionId,
+    /// Its name.
+    pub name: String,
+    /// `FunctionVersion`.
+    pub version: Version,
+    /// `AdditionalVersionWeights`: at most one more version, a number, and its share of the invocations, 0 to 1.
+    pub weights: BTreeMap<String, f64>,
+    /// At most 256 characters.
+    pub description: String,
+    /// `RevisionId`: new with every change.
+    pub revision: RequestId,
+}
+
+impl Alias {
+    /// `AliasArn`.
+    pub fn arn(&self) -> String {
+        self.id.qualified_arn(&self.name)
+    }
 }
 
 /// How asynchronous invocations of a function are retried.

@@ -1,5 +1,6 @@
 //! The operations: each reads a request, applies [`crate::logic`], and commits.
 
+mod aliases;
 mod change;
 mod concurrency;
 mod create;

@@ -23,6 +23,9 @@ impl Functions {
         if target.qualifier == Some(Qualifier::Version(Version::Latest)) {
             return Err(Error::invalid("$LATEST version cannot be deleted without deleting the function."));
         }
+        if let Some(Qualifier::Alias(_)) = target.qualifier {
+            return Err(Error::invalid("Aliases are deleted by DeleteAlias, not by DeleteFunction."));
+        }
         let (id, now) = (target.id.clone(), self.now());
         let (deleted, events) = self
             .db
@@ -31,11 +34,9 @@ impl Functions {
                     return Err(Error::NotFound(target.arn()));
                 }
                 let Some(_) = &target.qualifier else { return remove(tx, &target.id, now) };
-                let found = match target.version() {
-                    Some(version) => data::version_of(tx, &target.id, version)?,
-                    None => None,
-                };
+                let found = data::version_named(tx, &target)?;
                 let version = found.ok_or_else(|| Error::NotFound(target.arn()))?;
+                refuse_referenced(tx, &version)?;
                 data::delete_version(tx, &target.id, version.version)?;
                 release(tx, std::slice::from_ref(&version), now)?;
                 Ok((vec![version], 0))
@@ -72,10 +73,22 @@ impl Functions {
     }
 }
 
+/// Refuses to delete what an alias needs.
+fn refuse_referenced(tx: &mut Tx<'_>, version: &VersionRecord) -> Result<(), Error> {
+    let aliases = data::list_aliases(tx, &version.id, "", None, i64::MAX)?;
+    let names: Vec<&str> = aliases
+        .iter()
+        .filter(|alias| alias.refers_to(version.version))
+        .map(|alias| alias.name.as_str())
+        .collect();
+    if names.is_empty() { Ok(()) } else { Err(Error::Referenced(names.join(", "))) }
+}
+
 /// Removes a function with all that belongs to it; the number is that of its waiting events.
 fn remove(tx: &mut Tx<'_>, id: &FunctionId, now: Timestamp) -> Result<(Vec<VersionRecord>, u64), Error> {
     let versions = data::versions_of(tx, id)?;
     data::delete_versions(tx, id)?;
+    data::delete_aliases_of(tx, id)?;
     data::delete_function(tx, id)?;
     release(tx, &versions, now)?;
     Ok((versions, data::delete_events_of(tx, id)?))

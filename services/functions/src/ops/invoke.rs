@@ -5,10 +5,11 @@ use crate::{
     cache::Served,
     data,
     logic::{
+        aliases::Route,
         names::{self, Form},
         states::state_word,
     },
-    model::{Event, Target},
+    model::{Event, Qualifier, Target},
 };
 use base::{
     Answer, Chunk, ExecuteError, Executed, FunctionError, FunctionErrorKind, Invocation, LaunchError, Micros,
@@ -62,7 +63,7 @@ pub(crate) struct Outcome {
 impl Functions {
     pub(crate) async fn invoke(&self, context: &Context, request: RawRequest) -> Result<RawResponse, Error> {
         let wanted = read(context, request)?;
-        let version = wanted.target.version().ok_or_else(|| Error::NotFound(wanted.target.arn()))?;
+        let version = self.chosen(&wanted.target).await?;
         let served = self.served(&wanted.target, version).await?;
         let trace = wanted.trace.unwrap_or_else(|| trace(context.request_id, context.now.0));
         let call = Call {
@@ -87,6 +88,29 @@ impl Functions {
         }
     }
 
+    /// The version for one invocation: that which is named, or one of those that an alias splits invocations among.
+    async fn chosen(&self, target: &Target) -> Result<Version, Error> {
+        let alias = match &target.qualifier {
+            None => return Ok(Version::Latest),
+            Some(Qualifier::Version(version)) => return Ok(*version),
+            Some(Qualifier::Alias(alias)) => alias,
+        };
+        let route = match self.specs.route(&target.id, alias) {
+            Some(route) => route,
+            None => {
+                let epoch = self.specs.epoch();
+                let (id, name) = (target.id.clone(), alias.clone());
+                let found = self.db.read(move |tx| data::alias(tx, &id, &name)).await?;
+                let route = Route::of(&found.ok_or_else(|| Error::NotFound(target.arn()))?);
+                self.specs.keep_route(target.id.clone(), alias.clone(), route, epoch);
+                route
+            }
+        };
+        let mut random = [0; 8];
+        self.entropy.fill(&mut random);
+        Ok(route.version(u64::from_le_bytes(random)))
+    }
+
     /// What serves invocations of a version, from memory.
     pub(crate) async fn served(&self, target: &Target, version: Version) -> Result<Arc<Served>, Error> {
         if let Some(served) = self.specs.get(&target.id, version) {
@@ -94,7 +118,11 @@ impl Functions {
         }
         self.reservations_known().await?;
         let epoch = self.specs.epoch();
-        let (function, record) = self.find(target.clone()).await?;
+        let named = match target.version() {
+            Some(_) => target.clone(),
+            None => Target { id: target.id.clone(), qualifier: Some(Qualifier::Version(version)) },
+        };
+        let (function, record) = self.find(named).await?;
         let Some(serving) = record.serving() else {
             return Err(Error::NotActive(state_word(&record.condition)));
         };

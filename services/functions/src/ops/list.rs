@@ -83,7 +83,7 @@ impl Functions {
     }
 }
 
-fn page_size(max_items: Option<i64>, mut violations: Violations) -> Result<i64, Error> {
+pub(super) fn page_size(max_items: Option<i64>, mut violations: Violations) -> Result<i64, Error> {
     if let Some(items) = max_items {
         violations.range("maxItems", items, 1..=10_000);
     }
@@ -108,11 +108,16 @@ fn marker(record: &VersionRecord) -> String {
         Version::Latest => 0,
         Version::Published(number) => number,
     };
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!("{}:{number}", record.id.name))
+    write_marker(record.id.name.as_str(), number)
+}
+
+/// As [`read_marker`] reads it.
+pub(super) fn write_marker(name: &str, number: u64) -> String {
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!("{name}:{number}"))
 }
 
 /// What comes before the page; before everything without a marker.
-fn read_marker(marker: Option<&str>) -> Result<(String, i64), Error> {
+pub(super) fn read_marker(marker: Option<&str>) -> Result<(String, i64), Error> {
     let Some(marker) = marker.filter(|marker| !marker.is_empty()) else { return Ok((String::new(), -1)) };
     let read = || {
         let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(marker).ok()?;

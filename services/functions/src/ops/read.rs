@@ -82,10 +82,7 @@ impl Functions {
         self.db
             .read(move |tx| {
                 let function = data::function(tx, &target.id)?;
-                let record = match target.version() {
-                    Some(version) => data::version_of(tx, &target.id, version)?,
-                    None => None,
-                };
+                let record = data::version_named(tx, &target)?;
                 function.zip(record).ok_or_else(|| Error::NotFound(target.arn()))
             })
             .await
