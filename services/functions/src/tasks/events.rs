@@ -42,6 +42,8 @@ struct Finished {
     id: FunctionId,
     refused: bool,
     again: Option<Timestamp>,
+    /// When: waits begin here, not when the driver hears of it.
+    at: Timestamp,
 }
 
 pub(super) async fn run(functions: Arc<Functions>, stop: impl Future<Output = ()> + Send) {
@@ -199,7 +201,6 @@ impl Driver {
     /// Tells the dispatcher that a task has ended.
     fn note(&mut self, ended: Result<(Id, Finished), JoinError>) {
         let functions = Arc::clone(&self.functions);
-        let now = functions.now();
         let finished = match ended {
             Ok((task, finished)) => {
                 self.tasks.remove(&task);
@@ -208,11 +209,11 @@ impl Driver {
             Err(error) => {
                 tracing::error!(%error, "an attempt at an asynchronous invocation broke off");
                 let Some(id) = self.tasks.remove(&error.id()) else { return };
-                Finished { id, refused: true, again: None }
+                Finished { id, refused: true, again: None, at: functions.now() }
             }
         };
         let rest = |refusals| functions.settings.events.waits.refusal(refusals);
-        self.dispatcher.finished(&finished.id, finished.refused, finished.again, rest, now);
+        self.dispatcher.finished(&finished.id, finished.refused, finished.again, rest, finished.at);
     }
 
     /// The store failed: nothing is lost, everything is tried again.
@@ -260,7 +261,6 @@ async fn attempt(functions: Arc<Functions>, event: Event) -> Finished {
             retry::fate(ended, facts.0, facts.1, policy, &functions.settings.events.waits, now)
         }
     };
-    count(&functions, ended, fate);
     let again = match fate {
         Fate::Again { due, .. } => Some(due),
         Fate::Done | Fate::Drop(_) => None,
@@ -272,8 +272,10 @@ async fn attempt(functions: Arc<Functions>, event: Event) -> Finished {
         // The row keeps its lease and is tried again after it.
         tracing::error!(%request_id, %error, "the end of an attempt could not be written");
     }
+    // Not before: whoever sees the count may rely on the row.
+    count(&functions, ended, fate);
     let refused = matches!(ended, Tried::Ended(Ended::Refused) | Tried::Interrupted);
-    Finished { id, refused, again }
+    Finished { id, refused, again, at: now }
 }
 
 /// What an attempt came to.
