@@ -9,7 +9,7 @@ use crate::{
             TracingConfig, VpcConfig, Wanted,
         },
     },
-    model::Alias,
+    model::{Alias, EventConfig},
 };
 use base64::Engine as _;
 use bytes::Bytes;
@@ -342,6 +342,46 @@ pub struct ListAliasesRequest {
     pub max_items: Option<i64>,
 }
 
+/// PutFunctionEventInvokeConfig and UpdateFunctionEventInvokeConfig.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct EventConfigRequest {
+    pub function_name: String,
+    pub qualifier: Option<String>,
+    pub maximum_retry_attempts: Option<i64>,
+    pub maximum_event_age_in_seconds: Option<i64>,
+    pub destination_config: Option<DestinationConfig>,
+}
+
+/// `DestinationConfig`: in answers, two destinations that are not set.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct DestinationConfig {
+    pub on_success: Option<Destination>,
+    pub on_failure: Option<Destination>,
+}
+
+/// `OnSuccess` and `OnFailure`.
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct Destination {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+}
+
+/// ListFunctionEventInvokeConfigs.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ListEventConfigsRequest {
+    pub function_name: String,
+    pub marker: Option<String>,
+    pub max_items: Option<i64>,
+}
+
 /// TagResource.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -543,6 +583,44 @@ pub struct ListAliasesResponse {
     pub aliases: Vec<AliasConfiguration>,
 }
 
+/// What operations on asynchronous invocations answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct FunctionEventInvokeConfig {
+    /// Seconds since 1970.
+    pub last_modified: f64,
+    pub function_arn: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maximum_retry_attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maximum_event_age_in_seconds: Option<u32>,
+    pub destination_config: DestinationConfig,
+}
+
+impl FunctionEventInvokeConfig {
+    pub(crate) fn of(config: &EventConfig) -> FunctionEventInvokeConfig {
+        let unset = || Some(Destination::default());
+        FunctionEventInvokeConfig {
+            last_modified: config.modified.0 as f64 / 1000.0,
+            function_arn: config.id.qualified_arn(&config.qualifier),
+            maximum_retry_attempts: config.retries_max,
+            maximum_event_age_in_seconds: config.age_max.map(|age| age.0),
+            destination_config: DestinationConfig { on_success: unset(), on_failure: unset() },
+        }
+    }
+}
+
+/// ListFunctionEventInvokeConfigs' answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ListEventConfigsResponse {
+    pub function_event_invoke_configs: Vec<FunctionEventInvokeConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_marker: Option<String>,
+}
+
 /// ListTags' answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -609,6 +687,8 @@ names! {
     UpdateAliasRequest: function_name;
     AliasRequest: function_name;
     ListAliasesRequest: function_name;
+    EventConfigRequest: function_name, qualifier;
+    ListEventConfigsRequest: function_name;
     TagResourceRequest: resource;
     UntagResourceRequest: resource;
     ListTagsRequest: resource;
@@ -759,6 +839,50 @@ wire::api! {
             allow: "lambda:DeleteAlias" on resource,
             errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceConflictException],
         }
+        /// Sets how asynchronous invocations of a function, version or alias are retried; destinations are refused.
+        PutFunctionEventInvokeConfig => put_function_event_invoke_config(EventConfigRequest) -> FunctionEventInvokeConfig {
+            http: PUT "/2019-09-25/functions/{FunctionName}/event-invoke-config" 200,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:PutFunctionEventInvokeConfig" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Changes a part of that.
+        UpdateFunctionEventInvokeConfig => update_function_event_invoke_config(EventConfigRequest) -> FunctionEventInvokeConfig {
+            http: POST "/2019-09-25/functions/{FunctionName}/event-invoke-config" 200,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:UpdateFunctionEventInvokeConfig" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Tells how asynchronous invocations are retried.
+        GetFunctionEventInvokeConfig => get_function_event_invoke_config(QualifiedRequest) -> FunctionEventInvokeConfig {
+            http: GET "/2019-09-25/functions/{FunctionName}/event-invoke-config" 200,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:GetFunctionEventInvokeConfig" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Goes back to two retries within six hours.
+        DeleteFunctionEventInvokeConfig => delete_function_event_invoke_config(QualifiedRequest) -> () {
+            http: DELETE "/2019-09-25/functions/{FunctionName}/event-invoke-config" 204,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:DeleteFunctionEventInvokeConfig" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Lists what is set for a function, its versions and aliases, 50 a page.
+        ListFunctionEventInvokeConfigs => list_function_event_invoke_configs(ListEventConfigsRequest) -> ListEventConfigsResponse {
+            http: GET "/2019-09-25/functions/{FunctionName}/event-invoke-config/list" 200,
+            query: ["Marker" => Marker, "MaxItems" => MaxItems],
+            allow: "lambda:ListFunctionEventInvokeConfigs" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
         /// Sets tags of a function.
         TagResource => tag_resource(TagResourceRequest) -> () {
             http: POST "/2017-03-31/tags/{Resource}" 204,
@@ -841,7 +965,6 @@ wire::api! {
         DeleteCodeSigningConfig: DELETE "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
         DeleteEventSourceMapping: DELETE "/2015-03-31/event-source-mappings/{UUID}",
         DeleteFunctionCodeSigningConfig: DELETE "/2020-06-30/functions/{FunctionName}/code-signing-config",
-        DeleteFunctionEventInvokeConfig: DELETE "/2019-09-25/functions/{FunctionName}/event-invoke-config",
         DeleteFunctionUrlConfig: DELETE "/2021-10-31/functions/{FunctionName}/url",
         DeleteLayerVersion: DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}",
         DeleteProvisionedConcurrencyConfig: DELETE "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
@@ -852,7 +975,6 @@ wire::api! {
         GetDurableExecutionState: GET "/2025-12-01/durable-executions/{DurableExecutionArn}/state",
         GetEventSourceMapping: GET "/2015-03-31/event-source-mappings/{UUID}",
         GetFunctionCodeSigningConfig: GET "/2020-06-30/functions/{FunctionName}/code-signing-config",
-        GetFunctionEventInvokeConfig: GET "/2019-09-25/functions/{FunctionName}/event-invoke-config",
         GetFunctionRecursionConfig: GET "/2024-08-31/functions/{FunctionName}/recursion-config",
         GetFunctionScalingConfig: GET "/2025-11-30/functions/{FunctionName}/function-scaling-config",
         GetFunctionUrlConfig: GET "/2021-10-31/functions/{FunctionName}/url",
@@ -868,7 +990,6 @@ wire::api! {
         ListCodeSigningConfigs: GET "/2020-04-22/code-signing-configs",
         ListDurableExecutionsByFunction: GET "/2025-12-01/functions/{FunctionName}/durable-executions",
         ListEventSourceMappings: GET "/2015-03-31/event-source-mappings",
-        ListFunctionEventInvokeConfigs: GET "/2019-09-25/functions/{FunctionName}/event-invoke-config/list",
         ListFunctionUrlConfigs: GET "/2021-10-31/functions/{FunctionName}/urls",
         ListFunctionVersionsByCapacityProvider: GET "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions",
         ListFunctionsByCodeSigningConfig: GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions",
@@ -877,7 +998,6 @@ wire::api! {
         ListProvisionedConcurrencyConfigs: GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         PublishLayerVersion: POST "/2018-10-31/layers/{LayerName}/versions",
         PutFunctionCodeSigningConfig: PUT "/2020-06-30/functions/{FunctionName}/code-signing-config",
-        PutFunctionEventInvokeConfig: PUT "/2019-09-25/functions/{FunctionName}/event-invoke-config",
         PutFunctionRecursionConfig: PUT "/2024-08-31/functions/{FunctionName}/recursion-config",
         PutFunctionScalingConfig: PUT "/2025-11-30/functions/{FunctionName}/function-scaling-config",
         PutProvisionedConcurrencyConfig: PUT "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
@@ -891,7 +1011,6 @@ wire::api! {
         UpdateCapacityProvider: PUT "/2025-11-30/capacity-providers/{CapacityProviderName}",
         UpdateCodeSigningConfig: PUT "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
         UpdateEventSourceMapping: PUT "/2015-03-31/event-source-mappings/{UUID}",
-        UpdateFunctionEventInvokeConfig: POST "/2019-09-25/functions/{FunctionName}/event-invoke-config",
         UpdateFunctionUrlConfig: PUT "/2021-10-31/functions/{FunctionName}/url",
     ];
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 use base::{FunctionSpec, Version};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -17,7 +17,8 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) spec: Arc<FunctionSpec>,
-    pub(crate) policy: EventPolicy,
+    /// How asynchronous invocations are retried, by the qualifier that they name; others by the default.
+    pub(crate) policies: BTreeMap<String, EventPolicy>,
 }
 
 /// What is known of a function.
@@ -103,7 +104,7 @@ mod tests {
         let record = record(Condition::Active);
         let served = || {
             let spec = Arc::new(record.spec(&record.deployment, None));
-            Arc::new(Served { spec, policy: EventPolicy::default() })
+            Arc::new(Served { spec, policies: BTreeMap::new() })
         };
         let epoch = specs.epoch();
         specs.invalidate(&record.id);

@@ -3,11 +3,11 @@
 use crate::{
     Error,
     model::{
-        Alias, Condition, Configuration, Deployment, Event, EventPolicy, FunctionId, FunctionRecord,
+        Alias, Condition, Configuration, Deployment, Event, EventConfig, FunctionId, FunctionRecord,
         Qualifier, Target, VersionRecord,
     },
 };
-use base::{AccountId, CodeSha256, Region, RequestId, Timestamp, Version};
+use base::{AccountId, CodeSha256, Region, RequestId, Seconds, Timestamp, Version};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, str::FromStr};
 use store::{Migration, Row, Tx, params};
@@ -94,6 +94,20 @@ pub static MIGRATIONS: &[Migration] = &[Migration::portable(
         revision TEXT NOT NULL,
         PRIMARY KEY (account, region, name, alias)
     );",
+), Migration::portable(
+    4,
+    "configurations of asynchronous invocations",
+    // They replace the column event_policy of function, which nothing ever set.
+    "CREATE TABLE event_config (
+        account TEXT NOT NULL,
+        region TEXT NOT NULL,
+        name TEXT NOT NULL,
+        qualifier TEXT NOT NULL,
+        modified_ms INTEGER NOT NULL,
+        retries_max INTEGER,
+        age_max_s INTEGER,
+        PRIMARY KEY (account, region, name, qualifier)
+    );",
 )];
 
 const VERSION_COLUMNS: &str = "account, region, name, version, revision, modified_ms, deployment, code, code_size, configuration, condition, note, origin";
@@ -157,7 +171,7 @@ fn version_record(row: &Row<'_>) -> Result<VersionRecord, store::Error> {
 /// The function's own row.
 pub(crate) fn function(tx: &mut Tx<'_>, id: &FunctionId) -> Result<Option<FunctionRecord>, Error> {
     Ok(tx.query_opt(
-        "SELECT last_version, tags, reserved_concurrency, event_policy FROM function
+        "SELECT last_version, tags, reserved_concurrency FROM function
          WHERE account = ?1 AND region = ?2 AND name = ?3",
         params![id.account.as_str(), id.region.as_str(), id.name.as_str()],
         |row| {
@@ -166,7 +180,6 @@ pub(crate) fn function(tx: &mut Tx<'_>, id: &FunctionId) -> Result<Option<Functi
                 last_version: u64::try_from(row.get::<i64>(0)?).unwrap_or_default(),
                 tags: json("tags", row, 1)?,
                 reserved_concurrency: row.get(2)?,
-                event_policy: json::<EventPolicy>("event_policy", row, 3)?,
             })
         },
     )?)
@@ -176,15 +189,14 @@ pub(crate) fn function(tx: &mut Tx<'_>, id: &FunctionId) -> Result<Option<Functi
 pub(crate) fn insert_function(tx: &mut Tx<'_>, function: &FunctionRecord) -> Result<bool, Error> {
     let inserted = tx.execute(
         "INSERT INTO function (account, region, name, last_version, tags, reserved_concurrency, event_policy)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, '{}') ON CONFLICT DO NOTHING",
         params![
             function.id.account.as_str(),
             function.id.region.as_str(),
             function.id.name.as_str(),
             number(Version::Published(function.last_version)),
             text("tags", &function.tags)?,
-            function.reserved_concurrency,
-            text("event_policy", &function.event_policy)?
+            function.reserved_concurrency
         ],
     )?;
     Ok(inserted == 1)
@@ -193,7 +205,7 @@ pub(crate) fn insert_function(tx: &mut Tx<'_>, function: &FunctionRecord) -> Res
 /// Writes a function's row anew.
 pub(crate) fn update_function(tx: &mut Tx<'_>, function: &FunctionRecord) -> Result<(), Error> {
     tx.execute(
-        "UPDATE function SET last_version = ?4, tags = ?5, reserved_concurrency = ?6, event_policy = ?7
+        "UPDATE function SET last_version = ?4, tags = ?5, reserved_concurrency = ?6
          WHERE account = ?1 AND region = ?2 AND name = ?3",
         params![
             function.id.account.as_str(),
@@ -201,8 +213,7 @@ pub(crate) fn update_function(tx: &mut Tx<'_>, function: &FunctionRecord) -> Res
             function.id.name.as_str(),
             number(Version::Published(function.last_version)),
             text("tags", &function.tags)?,
-            function.reserved_concurrency,
-            text("event_policy", &function.event_policy)?
+            function.reserved_concurrency
         ],
     )?;
     Ok(())
@@ -677,6 +688,77 @@ pub(crate) fn delete_alias(tx: &mut Tx<'_>, id: &FunctionId, name: &str) -> Resu
 pub(crate) fn delete_aliases_of(tx: &mut Tx<'_>, id: &FunctionId) -> Result<(), Error> {
     tx.execute(
         "DELETE FROM alias WHERE account = ?1 AND region = ?2 AND name = ?3",
+        params![id.account.as_str(), id.region.as_str(), id.name.as_str()],
+    )?;
+    Ok(())
+}
+
+/// A function's configurations of asynchronous invocations after that of one qualifier, in order.
+pub(crate) fn list_event_configs(
+    tx: &mut Tx<'_>,
+    id: &FunctionId,
+    after: &str,
+    count: i64,
+) -> Result<Vec<EventConfig>, Error> {
+    Ok(tx.query(
+        "SELECT qualifier, modified_ms, retries_max, age_max_s FROM event_config
+         WHERE account = ?1 AND region = ?2 AND name = ?3 AND qualifier > ?4 ORDER BY qualifier LIMIT ?5",
+        params![id.account.as_str(), id.region.as_str(), id.name.as_str(), after, count],
+        |row| {
+            Ok(EventConfig {
+                id: id.clone(),
+                qualifier: row.get(0)?,
+                modified: Timestamp(row.get(1)?),
+                retries_max: row.get(2)?,
+                age_max: row.get::<Option<u32>>(3)?.map(Seconds),
+            })
+        },
+    )?)
+}
+
+/// That of one qualifier.
+pub(crate) fn event_config(
+    tx: &mut Tx<'_>,
+    id: &FunctionId,
+    qualifier: &str,
+) -> Result<Option<EventConfig>, Error> {
+    let all = list_event_configs(tx, id, "", i64::MAX)?;
+    Ok(all.into_iter().find(|config| config.qualifier == qualifier))
+}
+
+/// Adds a configuration of asynchronous invocations or writes it anew.
+pub(crate) fn put_event_config(tx: &mut Tx<'_>, config: &EventConfig) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO event_config (account, region, name, qualifier, modified_ms, retries_max, age_max_s)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (account, region, name, qualifier) DO UPDATE SET modified_ms = excluded.modified_ms,
+             retries_max = excluded.retries_max, age_max_s = excluded.age_max_s",
+        params![
+            config.id.account.as_str(),
+            config.id.region.as_str(),
+            config.id.name.as_str(),
+            config.qualifier.as_str(),
+            config.modified.0,
+            config.retries_max,
+            config.age_max.map(|age| age.0)
+        ],
+    )?;
+    Ok(())
+}
+
+/// Removes the configuration of one qualifier, if it is there.
+pub(crate) fn delete_event_config(tx: &mut Tx<'_>, id: &FunctionId, qualifier: &str) -> Result<(), Error> {
+    tx.execute(
+        "DELETE FROM event_config WHERE account = ?1 AND region = ?2 AND name = ?3 AND qualifier = ?4",
+        params![id.account.as_str(), id.region.as_str(), id.name.as_str(), qualifier],
+    )?;
+    Ok(())
+}
+
+/// Removes all of a function.
+pub(crate) fn delete_event_configs_of(tx: &mut Tx<'_>, id: &FunctionId) -> Result<(), Error> {
+    tx.execute(
+        "DELETE FROM event_config WHERE account = ?1 AND region = ?2 AND name = ?3",
         params![id.account.as_str(), id.region.as_str(), id.name.as_str()],
     )?;
     Ok(())

@@ -64,6 +64,12 @@ pub enum Error {
     /// The version cannot be deleted.
     #[error("Unable to delete version because the following aliases reference it: [{0}]")]
     Referenced(String),
+    /// No such function, version or alias, where asynchronous invocations are configured.
+    #[error("The function doesn't exist.")]
+    NoFunction,
+    /// Nothing is configured.
+    #[error("The function {0} doesn't have an EventInvokeConfig")]
+    NoEventConfig(String),
     /// The name is taken.
     #[error("Function already exist: {0}")]
     AlreadyExists(String),
@@ -181,9 +187,11 @@ impl ServiceError for Error {
             }
             Error::Package(PackageError::Storage(_)) => "ServiceException",
             Error::Package(_) => "InvalidParameterValueException",
-            Error::NotFound(_) | Error::AliasNotFound(_) | Error::OtherRegion { .. } => {
-                "ResourceNotFoundException"
-            }
+            Error::NotFound(_)
+            | Error::AliasNotFound(_)
+            | Error::NoFunction
+            | Error::NoEventConfig(_)
+            | Error::OtherRegion { .. } => "ResourceNotFoundException",
             Error::OtherAccount { .. } | Error::OtherAccountRole => "AccessDeniedException",
             Error::AlreadyExists(_)
             | Error::AliasExists(_)
@@ -218,7 +226,11 @@ impl ServiceError for Error {
             | Error::CodeStorage { .. }
             | Error::PayloadNotJson(_)
             | Error::ClientContext => Fault::Invalid,
-            Error::NotFound(_) | Error::AliasNotFound(_) | Error::OtherRegion { .. } => Fault::NotFound,
+            Error::NotFound(_)
+            | Error::AliasNotFound(_)
+            | Error::NoFunction
+            | Error::NoEventConfig(_)
+            | Error::OtherRegion { .. } => Fault::NotFound,
             Error::OtherAccount { .. } | Error::OtherAccountRole => Fault::Denied,
             Error::AlreadyExists(_)
             | Error::AliasExists(_)

@@ -3,6 +3,7 @@
 pub mod aliases;
 pub mod dispatch;
 pub mod environment;
+pub mod event_config;
 pub mod names;
 pub mod retry;
 pub mod settings;

@@ -76,6 +76,11 @@ impl Target {
         }
     }
 
+    /// The qualifier as a word; `$LATEST` where none is named.
+    pub fn word(&self) -> String {
+        self.qualifier.as_ref().map_or_else(|| Version::Latest.to_string(), ToString::to_string)
+    }
+
     /// The version meant; `None` for an alias, which the store has to tell.
     pub fn version(&self) -> Option<Version> {
         match &self.qualifier {
@@ -274,8 +279,32 @@ pub struct FunctionRecord {
     pub tags: BTreeMap<String, String>,
     /// Reserved concurrency.
     pub reserved_concurrency: Option<u32>,
-    /// How its asynchronous invocations are retried.
-    pub event_policy: EventPolicy,
+}
+
+/// What the user set about the asynchronous invocations of a function, version or alias.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EventConfig {
+    /// Of which function.
+    pub id: FunctionId,
+    /// For invocations that name this one: `$LATEST`, a number or an alias.
+    pub qualifier: String,
+    /// `LastModified`.
+    pub modified: Timestamp,
+    /// See [`EventPolicy::retries_max`].
+    pub retries_max: Option<u32>,
+    /// See [`EventPolicy::age_max`].
+    pub age_max: Option<Seconds>,
+}
+
+impl EventConfig {
+    /// With defaults for what is not set.
+    pub fn policy(&self) -> EventPolicy {
+        let default = EventPolicy::default();
+        EventPolicy {
+            retries_max: self.retries_max.unwrap_or(default.retries_max),
+            age_max: self.age_max.unwrap_or(default.age_max),
+        }
+    }
 }
 
 /// A name for a version of a function, or for two among which its invocations are split.
@@ -302,9 +331,8 @@ impl Alias {
     }
 }
 
-/// How asynchronous invocations of a function are retried.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(default)]
+/// How asynchronous invocations are retried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EventPolicy {
     /// `MaximumRetryAttempts`: attempts after the first that ended in a function error. 0 to 2, default 2.
     pub retries_max: u32,

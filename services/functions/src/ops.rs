@@ -5,6 +5,7 @@ mod change;
 mod concurrency;
 mod create;
 mod delete;
+mod event_config;
 mod invoke;
 mod list;
 mod publish;

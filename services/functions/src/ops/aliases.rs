@@ -129,7 +129,8 @@ impl Functions {
             .write(move |tx| {
                 data::function(tx, &id)?.ok_or_else(|| Error::NotFound(id.arn()))?;
                 // One that is not there is deleted already.
-                data::delete_alias(tx, &id, &input.name)
+                data::delete_alias(tx, &id, &input.name)?;
+                data::delete_event_config(tx, &id, &input.name)
             })
             .await?;
         self.specs.invalidate(&changed);

@@ -9,7 +9,7 @@ use crate::{
         names, settings,
         states::{Shown, configuration},
     },
-    model::{Condition, Deployment, EventPolicy, FunctionId, FunctionRecord, VersionRecord},
+    model::{Condition, Deployment, FunctionId, FunctionRecord, VersionRecord},
 };
 use base::Version;
 use std::collections::BTreeMap;
@@ -49,13 +49,7 @@ impl Functions {
             note: support.warning,
             origin: String::new(),
         };
-        let function = FunctionRecord {
-            id: id.clone(),
-            last_version: 0,
-            tags,
-            reserved_concurrency: None,
-            event_policy: EventPolicy::default(),
-        };
+        let function = FunctionRecord { id: id.clone(), last_version: 0, tags, reserved_concurrency: None };
         let published = input.publish.unwrap_or_default().then(|| Ids::new(self));
         let code_max = self.settings.code_storage_max;
         let record = self

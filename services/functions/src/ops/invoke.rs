@@ -1,5 +1,6 @@
 //! Invoke. The path of a warm call: parse the name, look the version up in memory, hand the payload over; no store.
 
+use super::read::find;
 use crate::{
     Error, Functions, asking,
     cache::Served,
@@ -122,12 +123,19 @@ impl Functions {
             Some(_) => target.clone(),
             None => Target { id: target.id.clone(), qualifier: Some(Qualifier::Version(version)) },
         };
-        let (function, record) = self.find(named).await?;
+        let ((function, record), configs) = self
+            .db
+            .read(move |tx| {
+                Ok::<_, Error>((find(tx, &named)?, data::list_event_configs(tx, &named.id, "", i64::MAX)?))
+            })
+            .await?;
         let Some(serving) = record.serving() else {
             return Err(Error::NotActive(state_word(&record.condition)));
         };
         let spec = Arc::new(record.spec(serving, function.reserved_concurrency));
-        let served = Arc::new(Served { spec, policy: function.event_policy });
+        let policies =
+            configs.into_iter().map(|config| (config.qualifier.clone(), config.policy())).collect();
+        let served = Arc::new(Served { spec, policies });
         self.specs.keep(record.id, version, Arc::clone(&served), epoch);
         Ok(served)
     }

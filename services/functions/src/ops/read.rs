@@ -14,6 +14,7 @@ use crate::{
     model::{FunctionRecord, Target, VersionRecord},
 };
 use base::limits;
+use store::Tx;
 use wire::Context;
 
 impl Functions {
@@ -79,12 +80,13 @@ impl Functions {
 
     /// The version that a request names, with its function.
     pub(crate) async fn find(&self, target: Target) -> Result<(FunctionRecord, VersionRecord), Error> {
-        self.db
-            .read(move |tx| {
-                let function = data::function(tx, &target.id)?;
-                let record = data::version_named(tx, &target)?;
-                function.zip(record).ok_or_else(|| Error::NotFound(target.arn()))
-            })
-            .await
+        self.db.read(move |tx| find(tx, &target)).await
     }
+}
+
+/// The version that a request names, with its function.
+pub(crate) fn find(tx: &mut Tx<'_>, target: &Target) -> Result<(FunctionRecord, VersionRecord), Error> {
+    let function = data::function(tx, &target.id)?;
+    let record = data::version_named(tx, target)?;
+    function.zip(record).ok_or_else(|| Error::NotFound(target.arn()))
 }

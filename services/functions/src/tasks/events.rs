@@ -8,6 +8,7 @@ use crate::{
     Error, Functions, data,
     logic::{
         dispatch::{Claim, Dispatcher},
+        event_config,
         retry::{self, Ended, Fate, GivenUp},
     },
     model::{Event, EventPolicy, FunctionId, Qualifier, Target},
@@ -297,7 +298,8 @@ async fn try_once(functions: &Functions, event: Event) -> (Tried, EventPolicy) {
         }
         Err(_) => return (Tried::Ended(Ended::Refused), EventPolicy::default()),
     };
-    let policy = served.policy;
+    let policy =
+        served.policies.get(event_config::qualifier(&event.invoked_arn)).copied().unwrap_or_default();
     if retry::expired(event.accepted, policy, functions.now()) {
         return (Tried::Expired, policy);
     }

@@ -203,3 +203,85 @@ async fn stopping_waits_for_what_runs_and_takes_nothing_new() {
     world.send_event("hello", "{}").await;
     assert_eq!(world.functions.event_counts().backlog, 1);
 }
+
+const CONFIG: &str = "/2019-09-25/functions/hello/event-invoke-config";
+
+#[tokio::test]
+async fn retries_are_as_configured_for_the_qualifier_that_is_named() {
+    let mut world = World::new();
+    world.create_with("hello", json!({ "Publish": true })).await.ok();
+    let alias = json!({ "Name": "live", "FunctionVersion": "1" });
+    world.call("POST", "/2015-03-31/functions/hello/aliases", alias).await.ok();
+    let set = json!({ "MaximumRetryAttempts": 0, "MaximumEventAgeInSeconds": 60 });
+    let answer = world.call("PUT", &format!("{CONFIG}?Qualifier=live"), set).await.ok();
+    assert_eq!(answer["FunctionArn"], "arn:aws:lambda:us-east-1:000000000000:function:hello:live");
+    assert_eq!(answer["DestinationConfig"], json!({ "OnSuccess": {}, "OnFailure": {} }));
+    assert!(answer["LastModified"].is_number(), "{answer}");
+    world.execute.script(|_, _| Act::Fail);
+    world.run_events();
+    world.send_event("hello:live", "{}").await;
+    eventually("given up at once", async || world.functions.event_counts().dropped_exhausted == 1).await;
+    // The version that the alias leads to has its own, which is the default.
+    world.send_event("hello:1", "{}").await;
+    world.send_event("hello", "{}").await;
+    eventually("failed", async || world.functions.event_counts().failed == 3).await;
+    assert_eq!(world.functions.event_counts().backlog, 2);
+    world.call("PUT", CONFIG, json!({ "MaximumRetryAttempts": 1 })).await.ok();
+    world.pass(60_000);
+    eventually("again", async || world.functions.event_counts().failed == 5).await;
+    eventually("given up", async || world.functions.event_counts().dropped_exhausted == 2).await;
+    assert_eq!(world.functions.event_counts().backlog, 1);
+}
+
+#[tokio::test]
+async fn event_configurations_are_set_changed_listed_and_removed() {
+    let world = World::new();
+    world.create_with("hello", json!({ "Publish": true })).await.ok();
+    let missing = |qualifier: &str| {
+        format!(
+            "The function arn:aws:lambda:us-east-1:000000000000:function:hello:{qualifier} doesn't have an EventInvokeConfig"
+        )
+    };
+    let code = "ResourceNotFoundException";
+    world.call("GET", CONFIG, Value::Null).await.refused(404, code, &missing("$LATEST"));
+    world.call("POST", CONFIG, json!({ "MaximumRetryAttempts": 1 })).await.refused(
+        404,
+        code,
+        &missing("$LATEST"),
+    );
+    let put = |qualifier: &str, body: Value| {
+        let (world, path) = (&world, format!("{CONFIG}?Qualifier={qualifier}"));
+        async move { world.call("PUT", &path, body).await }
+    };
+    put("1", json!({ "MaximumRetryAttempts": 1 })).await.ok();
+    put("9", json!({ "MaximumRetryAttempts": 1 })).await.refused(404, code, "The function doesn't exist.");
+    put("none", json!({ "MaximumRetryAttempts": 1 })).await.refused(404, code, "The function doesn't exist.");
+    assert_eq!(world.call("PUT", CONFIG, json!({ "MaximumRetryAttempts": 3 })).await.status, 400);
+    let queue = json!({ "DestinationConfig": { "OnFailure": { "Destination": "arn:aws:sqs:us-east-1:000000000000:q" } } });
+    let (status, _, text) = world.call("PUT", CONFIG, queue).await.error();
+    assert!(status == 400 && text.contains("DestinationConfig"), "{text}");
+
+    world.call("PUT", CONFIG, json!({ "MaximumRetryAttempts": 0 })).await.ok();
+    let changed = world.call("POST", CONFIG, json!({ "MaximumEventAgeInSeconds": 100 })).await.ok();
+    assert_eq!(
+        (changed["MaximumRetryAttempts"].as_u64(), changed["MaximumEventAgeInSeconds"].as_u64()),
+        (Some(0), Some(100))
+    );
+    assert_eq!(world.call("GET", CONFIG, Value::Null).await.ok(), changed);
+    let anew = world.call("PUT", CONFIG, json!({ "MaximumRetryAttempts": 2 })).await.ok();
+    assert!(anew.get("MaximumEventAgeInSeconds").is_none(), "{anew}");
+
+    let first = world.call("GET", &format!("{CONFIG}/list?MaxItems=1"), Value::Null).await.ok();
+    assert_eq!(first["FunctionEventInvokeConfigs"], json!([anew]));
+    let marker = first["NextMarker"].as_str().unwrap();
+    let rest = world.call("GET", &format!("{CONFIG}/list?Marker={marker}"), Value::Null).await.ok();
+    assert_eq!(rest["FunctionEventInvokeConfigs"].as_array().unwrap().len(), 1);
+    assert!(rest.get("NextMarker").is_none());
+
+    assert_eq!(world.call("DELETE", CONFIG, Value::Null).await.status, 204);
+    world.call("DELETE", CONFIG, Value::Null).await.refused(404, code, &missing("$LATEST"));
+    world.call("DELETE", "/2015-03-31/functions/hello", Value::Null).await.ok();
+    world.create("hello").await.ok();
+    let list = world.call("GET", &format!("{CONFIG}/list"), Value::Null).await.ok();
+    assert_eq!(list["FunctionEventInvokeConfigs"], json!([]), "the next of that name has none");
+}

@@ -1,0 +1,152 @@
+//! Put-, Update-, Get-, DeleteFunctionEventInvokeConfig and ListFunctionEventInvokeConfigs: how asynchronous invocations of a
+//! function, version or alias are retried.
+
+use super::list::{read_marker, write_marker};
+use crate::{
+    Error, Functions,
+    api::{
+        EventConfigRequest, FunctionEventInvokeConfig, ListEventConfigsRequest, ListEventConfigsResponse,
+        QualifiedRequest,
+    },
+    asking, data,
+    logic::{
+        event_config,
+        names::{self, Form},
+    },
+    model::{EventConfig, Target},
+};
+use store::Tx;
+use wire::{Context, Violations};
+
+/// Entries of a page. Source: Lambda API reference.
+const PAGE_MAX: i64 = 50;
+
+impl Functions {
+    pub(crate) async fn put_function_event_invoke_config(
+        &self,
+        context: &Context,
+        input: EventConfigRequest,
+    ) -> Result<FunctionEventInvokeConfig, Error> {
+        self.set(context, "lambda:PutFunctionEventInvokeConfig", input, false).await
+    }
+
+    pub(crate) async fn update_function_event_invoke_config(
+        &self,
+        context: &Context,
+        input: EventConfigRequest,
+    ) -> Result<FunctionEventInvokeConfig, Error> {
+        self.set(context, "lambda:UpdateFunctionEventInvokeConfig", input, true).await
+    }
+
+    /// Writes a configuration anew; with `merge` what the request leaves out stays.
+    async fn set(
+        &self,
+        context: &Context,
+        action: &'static str,
+        input: EventConfigRequest,
+        merge: bool,
+    ) -> Result<FunctionEventInvokeConfig, Error> {
+        let target = named(context, action, &input.function_name, input.qualifier.as_deref())?;
+        let wanted = event_config::wanted(&input)?;
+        let (id, now) = (target.id.clone(), self.now());
+        let config = self
+            .db
+            .write(move |tx| {
+                if data::function(tx, &target.id)?.is_none() || data::version_named(tx, &target)?.is_none() {
+                    return Err(Error::NoFunction);
+                }
+                let mut config = match merge {
+                    true => existing(tx, &target)?,
+                    false => EventConfig {
+                        id: target.id.clone(),
+                        qualifier: target.word(),
+                        modified: now,
+                        retries_max: None,
+                        age_max: None,
+                    },
+                };
+                config.modified = now;
+                config.retries_max = wanted.retries_max.or(config.retries_max);
+                config.age_max = wanted.age_max.or(config.age_max);
+                data::put_event_config(tx, &config)?;
+                Ok(config)
+            })
+            .await?;
+        self.specs.invalidate(&id);
+        Ok(FunctionEventInvokeConfig::of(&config))
+    }
+
+    pub(crate) async fn get_function_event_invoke_config(
+        &self,
+        context: &Context,
+        input: QualifiedRequest,
+    ) -> Result<FunctionEventInvokeConfig, Error> {
+        let action = "lambda:GetFunctionEventInvokeConfig";
+        let target = named(context, action, &input.function_name, input.qualifier.as_deref())?;
+        let config = self.db.read(move |tx| existing(tx, &target)).await?;
+        Ok(FunctionEventInvokeConfig::of(&config))
+    }
+
+    pub(crate) async fn delete_function_event_invoke_config(
+        &self,
+        context: &Context,
+        input: QualifiedRequest,
+    ) -> Result<(), Error> {
+        let action = "lambda:DeleteFunctionEventInvokeConfig";
+        let target = named(context, action, &input.function_name, input.qualifier.as_deref())?;
+        let id = target.id.clone();
+        self.db
+            .write(move |tx| {
+                existing(tx, &target)?;
+                data::delete_event_config(tx, &target.id, &target.word())
+            })
+            .await?;
+        self.specs.invalidate(&id);
+        Ok(())
+    }
+
+    pub(crate) async fn list_function_event_invoke_configs(
+        &self,
+        context: &Context,
+        input: ListEventConfigsRequest,
+    ) -> Result<ListEventConfigsResponse, Error> {
+        let id = asking(context, "lambda:ListFunctionEventInvokeConfigs", |asker| {
+            names::unqualified(asker, &input.function_name, Form::Namespaced)
+        })?;
+        let size = input.max_items.unwrap_or(PAGE_MAX);
+        let mut violations = Violations::default();
+        violations.range("maxItems", size, 1..=PAGE_MAX);
+        if !violations.is_empty() {
+            return Err(Error::Constraints(violations.to_string()));
+        }
+        let (after, _) = read_marker(input.marker.as_deref())?;
+        let mut found = self
+            .db
+            .read(move |tx| {
+                data::function(tx, &id)?.ok_or(Error::NoFunction)?;
+                data::list_event_configs(tx, &id, &after, size + 1)
+            })
+            .await?;
+        let size = usize::try_from(size).unwrap_or_default();
+        let more = found.len() > size;
+        found.truncate(size);
+        let next_marker = found.last().filter(|_| more).map(|config| write_marker(&config.qualifier, 0));
+        let configs = found.iter().map(FunctionEventInvokeConfig::of).collect();
+        Ok(ListEventConfigsResponse { function_event_invoke_configs: configs, next_marker })
+    }
+}
+
+fn named(
+    context: &Context,
+    action: &'static str,
+    name: &str,
+    qualifier: Option<&str>,
+) -> Result<Target, Error> {
+    asking(context, action, |asker| names::target(asker, name, qualifier, Form::Namespaced))
+}
+
+fn existing(tx: &mut Tx<'_>, target: &Target) -> Result<EventConfig, Error> {
+    let word = target.word();
+    data::event_config(tx, &target.id, &word)?
+        .ok_or_else(|| Error::NoEventConfig(target.id.qualified_arn(word)))
+}
