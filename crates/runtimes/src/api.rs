@@ -116,6 +116,8 @@ pub(crate) async fn serve(listener: TcpListener, api: Arc<Api>) {
             });
             let served = hyper::server::conn::http1::Builder::new()
                 .half_close(true)
+                // Pieces of a streamed response are at most this long.
+                .max_buf_size(64 * 1024)
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
             if let Err(error) = served {

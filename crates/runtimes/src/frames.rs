@@ -12,7 +12,7 @@
 //!   4 response     payload
 //!   5 error        report
 //!   6 stream start content type
-//!   7 stream data  bytes
+//!   7 stream data  at most 64 KiB
 //!   8 stream end
 //!   9 stream error report
 //!  10 final error  report; the runtime exits afterwards
@@ -33,8 +33,10 @@ use tokio::{
 const EVENT_HEADER: usize = 57;
 /// Bytes of any frame's fixed part.
 const HEADER: usize = 5;
-/// Longest frame that is kept in memory besides a response: reports, stream pieces.
+/// Longest frame besides a response: a report.
 const FRAME_MAX: usize = 16 * 1024 * 1024;
+/// Data of a stream in one frame: some wait for the stream's reader, and are held meanwhile.
+const STREAM_DATA_MAX: usize = 64 * 1024;
 /// Payloads up to this size are copied behind their header, so that one plain write suffices.
 const COPY_MAX: usize = 16 * 1024;
 
@@ -166,7 +168,7 @@ fn parse(inbox: &mut BytesMut, response_max: usize) -> Parsed {
     if kind == 4 && total - HEADER > response_max {
         return Parsed::Discard { length: total };
     }
-    if kind != 4 && length > FRAME_MAX {
+    if (kind != 4 && length > FRAME_MAX) || (kind == 7 && total - HEADER > STREAM_DATA_MAX) {
         return Parsed::Broken("frame too long");
     }
     if inbox.len() < total {

@@ -131,6 +131,11 @@ fn environments(fleet: &Fleet) -> Vec<Metric> {
 fn events(functions: &Functions) -> Vec<Metric> {
     let counts = functions.event_counts();
     let mut metrics = vec![
+        counter(
+            "neap_response_streams_abandoned",
+            "Streamed answers whose reader left before the end",
+            functions.abandoned_streams(),
+        ),
         gauge("neap_events_backlog", "Asynchronous invocations waiting or running", counts.backlog),
         counter("neap_events_accepted", "Asynchronous invocations put on disk", counts.accepted),
         counter(

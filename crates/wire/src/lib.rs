@@ -134,6 +134,7 @@ mod body;
 mod coding;
 mod context;
 mod error;
+pub mod event_stream;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -952,6 +952,19 @@ wire::api! {
                 InvalidRequestContentException,
             ],
         }
+        /// Runs a function and hands its answer on piece by piece, as the function writes it.
+        InvokeWithResponseStream => invoke_with_response_stream(RawRequest) -> RawResponse {
+            http: POST "/2021-11-15/functions/{FunctionName}/response-streaming-invocations" 200,
+            body_max: INVOKE_REQUEST_MAX,
+            too_large: RequestTooLargeException of "InvokeWithResponseStream",
+            abandon: true,
+            allow: "lambda:InvokeFunction" on invoked,
+            errors: [
+                ResourceNotReadyException, TooManyRequestsException, RequestTooLargeException, InvalidRuntimeException,
+                InvalidParameterValueException, ResourceConflictException, ServiceException, ResourceNotFoundException,
+                InvalidRequestContentException,
+            ],
+        }
     }
     missing: [
         AddLayerVersionPermission: POST "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy",
@@ -985,7 +998,6 @@ wire::api! {
         GetProvisionedConcurrencyConfig: GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         GetRuntimeManagementConfig: GET "/2021-07-20/functions/{FunctionName}/runtime-management-config",
         InvokeAsync: POST "/2014-11-13/functions/{FunctionName}/invoke-async",
-        InvokeWithResponseStream: POST "/2021-11-15/functions/{FunctionName}/response-streaming-invocations",
         ListCapacityProviders: GET "/2025-11-30/capacity-providers",
         ListCodeSigningConfigs: GET "/2020-04-22/code-signing-configs",
         ListDurableExecutionsByFunction: GET "/2025-12-01/functions/{FunctionName}/durable-executions",

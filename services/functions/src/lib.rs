@@ -11,6 +11,7 @@
 //!   and [`Functions::run_upkeep`], each in one task of the node: both are safe to abort and to run on many nodes.
 //! - Whatever changes functions goes through this type: the invoke path reads them from memory.
 
+mod answer;
 pub mod api;
 mod cache;
 mod code;
@@ -32,7 +33,10 @@ use base::{
     ByteCount, Clock, Entropy, Execute, Millis, Packages, RequestId, RuntimeCatalog, Timestamp, limits,
 };
 use logic::{dispatch::Bounds, names::Asker, retry::Waits};
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 use store::{Blobs, Database};
 use tokio::sync::Notify;
 
@@ -113,6 +117,8 @@ pub struct Functions {
     /// Wakes the upkeep: a version waits for its package.
     pub(crate) upkeep: Notify,
     pub(crate) links: download::Links,
+    /// Streamed answers whose reader left before the end.
+    pub(crate) abandoned_streams: Arc<AtomicU64>,
 }
 
 impl Functions {
@@ -138,10 +144,16 @@ impl Functions {
             events: tasks::Events::new(RequestId::new(&*entropy).to_string()),
             upkeep: Notify::new(),
             links: download::Links::new(&*entropy),
+            abandoned_streams: Arc::default(),
             clock,
             entropy,
             settings,
         })
+    }
+
+    /// Streamed answers whose reader left before the end; their functions run on.
+    pub fn abandoned_streams(&self) -> u64 {
+        self.abandoned_streams.load(Ordering::Relaxed)
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -18,6 +18,8 @@ const STREAM_START = 6;
 const STREAM_DATA = 7;
 const STREAM_END = 8;
 const STREAM_ERROR = 9;
+/** Most data in one STREAM_DATA frame. */
+const PIECE_MAX = 64 * 1024;
 const FINAL_ERROR = 10;
 const EVENT_HEADER = 57;
 const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming");
@@ -177,6 +179,23 @@ function send(kind, body, drained) {
   }
   drained?.();
   return true;
+}
+
+/** Sends a stream's data in frames of at most PIECE_MAX bytes, each when the one before it has left. */
+function sendPieces(data, done) {
+  let at = 0;
+  let waiting = false;
+  const next = () => {
+    waiting = false;
+    while (!waiting && data.length - at > PIECE_MAX) {
+      const piece = data.subarray(at, (at += PIECE_MAX));
+      let sync = true;
+      waiting = !send(STREAM_DATA, piece, () => sync || next());
+      sync = false;
+    }
+    if (!waiting) send(STREAM_DATA, at ? data.subarray(at) : data, done);
+  };
+  next();
 }
 
 /** The body of an error frame. */
@@ -378,7 +397,7 @@ function makeResponseStream(highWaterMark, isOver) {
     started = true;
     send(STREAM_START, contentType);
     if (typeof stream._onBeforeFirstWrite === "function") {
-      stream._onBeforeFirstWrite((chunk) => send(STREAM_DATA, typeof chunk === "string" ? Buffer.from(chunk) : chunk));
+      stream._onBeforeFirstWrite((chunk) => sendPieces(typeof chunk === "string" ? Buffer.from(chunk) : chunk));
     }
   };
   const stream = new Writable({
@@ -386,7 +405,7 @@ function makeResponseStream(highWaterMark, isOver) {
     write(chunk, _encoding, callback) {
       if (isOver()) return callback();
       start();
-      send(STREAM_DATA, chunk, callback);
+      sendPieces(chunk, callback);
     },
     final(callback) {
       if (!isOver()) start();
