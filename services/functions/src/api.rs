@@ -9,7 +9,7 @@ use crate::{
             TracingConfig, VpcConfig, Wanted,
         },
     },
-    model::{Alias, EventConfig},
+    model::{Alias, EventConfig, FunctionId},
 };
 use base64::Engine as _;
 use bytes::Bytes;
@@ -382,6 +382,37 @@ pub struct ListEventConfigsRequest {
     pub max_items: Option<i64>,
 }
 
+/// AddPermission.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct AddPermissionRequest {
+    pub function_name: String,
+    pub statement_id: String,
+    pub action: String,
+    pub principal: String,
+    pub source_arn: Option<String>,
+    pub function_url_auth_type: Option<String>,
+    pub invoked_via_function_url: Option<bool>,
+    pub source_account: Option<String>,
+    pub event_source_token: Option<String>,
+    pub qualifier: Option<String>,
+    pub revision_id: Option<String>,
+    #[serde(rename = "PrincipalOrgID")]
+    pub principal_org_id: Option<String>,
+}
+
+/// RemovePermission.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct RemovePermissionRequest {
+    pub function_name: String,
+    pub statement_id: String,
+    pub qualifier: Option<String>,
+    pub revision_id: Option<String>,
+}
+
 /// TagResource.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -599,11 +630,11 @@ pub struct FunctionEventInvokeConfig {
 }
 
 impl FunctionEventInvokeConfig {
-    pub(crate) fn of(config: &EventConfig) -> FunctionEventInvokeConfig {
+    pub(crate) fn of(id: &FunctionId, qualifier: &str, config: &EventConfig) -> FunctionEventInvokeConfig {
         let unset = || Some(Destination::default());
         FunctionEventInvokeConfig {
             last_modified: config.modified.0 as f64 / 1000.0,
-            function_arn: config.id.qualified_arn(&config.qualifier),
+            function_arn: id.qualified_arn(qualifier),
             maximum_retry_attempts: config.retries_max,
             maximum_event_age_in_seconds: config.age_max.map(|age| age.0),
             destination_config: DestinationConfig { on_success: unset(), on_failure: unset() },
@@ -619,6 +650,25 @@ pub struct ListEventConfigsResponse {
     pub function_event_invoke_configs: Vec<FunctionEventInvokeConfig>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_marker: Option<String>,
+}
+
+/// AddPermission's answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct AddPermissionResponse {
+    /// JSON.
+    pub statement: String,
+}
+
+/// GetPolicy's answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct GetPolicyResponse {
+    /// JSON.
+    pub policy: String,
+    pub revision_id: String,
 }
 
 /// ListTags' answer.
@@ -689,6 +739,8 @@ names! {
     ListAliasesRequest: function_name;
     EventConfigRequest: function_name, qualifier;
     ListEventConfigsRequest: function_name;
+    AddPermissionRequest: function_name, qualifier;
+    RemovePermissionRequest: function_name, qualifier;
     TagResourceRequest: resource;
     UntagResourceRequest: resource;
     ListTagsRequest: resource;
@@ -702,9 +754,12 @@ impl Functions {
         names::permission_arn(context.account, &context.region, text, qualifier)
     }
 
-    /// The same for Invoke.
+    /// The same for Invoke. Whether a function of another account may be invoked is that function's policy's to say.
     pub(crate) fn invoked(&self, context: &Context, request: &RawRequest) -> String {
         let text = request.label("FunctionName").unwrap_or_default();
+        if names::owner(text).is_some_and(|owner| owner != context.account) {
+            return "*".to_owned();
+        }
         names::permission_arn(context.account, &context.region, text, request.query("Qualifier").as_deref())
     }
 }
@@ -883,6 +938,33 @@ wire::api! {
             allow: "lambda:ListFunctionEventInvokeConfigs" on resource,
             errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
         }
+        /// Lets somebody of another account, or everyone at a function URL, invoke a function, version or alias.
+        AddPermission => add_permission(AddPermissionRequest) -> AddPermissionResponse {
+            http: POST "/2015-03-31/functions/{FunctionName}/policy" 201,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:AddPermission" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException, PolicyLengthExceededException, PreconditionFailedException,
+            ],
+        }
+        /// Takes that back.
+        RemovePermission => remove_permission(RemovePermissionRequest) -> () {
+            http: DELETE "/2015-03-31/functions/{FunctionName}/policy/{StatementId}" 204,
+            query: ["Qualifier" => Qualifier, "RevisionId" => RevisionId],
+            allow: "lambda:RemovePermission" on resource,
+            errors: [
+                InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException,
+                PreconditionFailedException,
+            ],
+        }
+        /// Tells the policy that AddPermission made.
+        GetPolicy => get_policy(QualifiedRequest) -> GetPolicyResponse {
+            http: GET "/2015-03-31/functions/{FunctionName}/policy" 200,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:GetPolicy" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
         /// Sets tags of a function.
         TagResource => tag_resource(TagResourceRequest) -> () {
             http: POST "/2017-03-31/tags/{Resource}" 204,
@@ -968,7 +1050,6 @@ wire::api! {
     }
     missing: [
         AddLayerVersionPermission: POST "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy",
-        AddPermission: POST "/2015-03-31/functions/{FunctionName}/policy",
         CheckpointDurableExecution: POST "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint",
         CreateCapacityProvider: POST "/2025-11-30/capacity-providers",
         CreateCodeSigningConfig: POST "/2020-04-22/code-signing-configs",
@@ -994,7 +1075,6 @@ wire::api! {
         GetLayerVersion: GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}",
         GetLayerVersionByArn: GET "/2018-10-31/layers",
         GetLayerVersionPolicy: GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy",
-        GetPolicy: GET "/2015-03-31/functions/{FunctionName}/policy",
         GetProvisionedConcurrencyConfig: GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         GetRuntimeManagementConfig: GET "/2021-07-20/functions/{FunctionName}/runtime-management-config",
         InvokeAsync: POST "/2014-11-13/functions/{FunctionName}/invoke-async",
@@ -1015,7 +1095,6 @@ wire::api! {
         PutProvisionedConcurrencyConfig: PUT "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         PutRuntimeManagementConfig: PUT "/2021-07-20/functions/{FunctionName}/runtime-management-config",
         RemoveLayerVersionPermission: DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}",
-        RemovePermission: DELETE "/2015-03-31/functions/{FunctionName}/policy/{StatementId}",
         SendDurableExecutionCallbackFailure: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/fail",
         SendDurableExecutionCallbackHeartbeat: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/heartbeat",
         SendDurableExecutionCallbackSuccess: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/succeed",

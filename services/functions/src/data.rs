@@ -1,13 +1,17 @@
 //! All SQL of the service, one function a statement.
 
+mod configs;
+
+pub(crate) use configs::*;
+
 use crate::{
     Error,
     model::{
-        Alias, Condition, Configuration, Deployment, Event, EventConfig, FunctionId, FunctionRecord,
-        Qualifier, Target, VersionRecord,
+        Alias, Condition, Configuration, Deployment, Event, FunctionId, FunctionRecord, Qualifier, Target,
+        VersionRecord,
     },
 };
-use base::{AccountId, CodeSha256, Region, RequestId, Seconds, Timestamp, Version};
+use base::{AccountId, CodeSha256, Region, RequestId, Timestamp, Version};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, str::FromStr};
 use store::{Migration, Row, Tx, params};
@@ -108,6 +112,28 @@ pub static MIGRATIONS: &[Migration] = &[Migration::portable(
         age_max_s INTEGER,
         PRIMARY KEY (account, region, name, qualifier)
     );",
+), Migration::portable(
+    5,
+    "documents by qualifier",
+    // qualifier: a number, an alias, or $LATEST for the function itself; key: what it is found by, if by anything
+    r#"CREATE TABLE qualifier_config (
+        account TEXT NOT NULL,
+        region TEXT NOT NULL,
+        name TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        qualifier TEXT NOT NULL,
+        document TEXT NOT NULL,
+        key TEXT,
+        PRIMARY KEY (account, region, name, kind, qualifier)
+    );
+    CREATE UNIQUE INDEX qualifier_config_key ON qualifier_config (kind, key) WHERE key IS NOT NULL;
+    INSERT INTO qualifier_config (account, region, name, kind, qualifier, document)
+    SELECT account, region, name, 'event', qualifier,
+        '{"modified":' || CAST(modified_ms AS TEXT)
+        || ',"retries_max":' || COALESCE(CAST(retries_max AS TEXT), 'null')
+        || ',"age_max":' || COALESCE(CAST(age_max_s AS TEXT), 'null') || '}'
+    FROM event_config;
+    DROP TABLE event_config;"#,
 )];
 
 const VERSION_COLUMNS: &str = "account, region, name, version, revision, modified_ms, deployment, code, code_size, configuration, condition, note, origin";
@@ -688,77 +714,6 @@ pub(crate) fn delete_alias(tx: &mut Tx<'_>, id: &FunctionId, name: &str) -> Resu
 pub(crate) fn delete_aliases_of(tx: &mut Tx<'_>, id: &FunctionId) -> Result<(), Error> {
     tx.execute(
         "DELETE FROM alias WHERE account = ?1 AND region = ?2 AND name = ?3",
-        params![id.account.as_str(), id.region.as_str(), id.name.as_str()],
-    )?;
-    Ok(())
-}
-
-/// A function's configurations of asynchronous invocations after that of one qualifier, in order.
-pub(crate) fn list_event_configs(
-    tx: &mut Tx<'_>,
-    id: &FunctionId,
-    after: &str,
-    count: i64,
-) -> Result<Vec<EventConfig>, Error> {
-    Ok(tx.query(
-        "SELECT qualifier, modified_ms, retries_max, age_max_s FROM event_config
-         WHERE account = ?1 AND region = ?2 AND name = ?3 AND qualifier > ?4 ORDER BY qualifier LIMIT ?5",
-        params![id.account.as_str(), id.region.as_str(), id.name.as_str(), after, count],
-        |row| {
-            Ok(EventConfig {
-                id: id.clone(),
-                qualifier: row.get(0)?,
-                modified: Timestamp(row.get(1)?),
-                retries_max: row.get(2)?,
-                age_max: row.get::<Option<u32>>(3)?.map(Seconds),
-            })
-        },
-    )?)
-}
-
-/// That of one qualifier.
-pub(crate) fn event_config(
-    tx: &mut Tx<'_>,
-    id: &FunctionId,
-    qualifier: &str,
-) -> Result<Option<EventConfig>, Error> {
-    let all = list_event_configs(tx, id, "", i64::MAX)?;
-    Ok(all.into_iter().find(|config| config.qualifier == qualifier))
-}
-
-/// Adds a configuration of asynchronous invocations or writes it anew.
-pub(crate) fn put_event_config(tx: &mut Tx<'_>, config: &EventConfig) -> Result<(), Error> {
-    tx.execute(
-        "INSERT INTO event_config (account, region, name, qualifier, modified_ms, retries_max, age_max_s)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-         ON CONFLICT (account, region, name, qualifier) DO UPDATE SET modified_ms = excluded.modified_ms,
-             retries_max = excluded.retries_max, age_max_s = excluded.age_max_s",
-        params![
-            config.id.account.as_str(),
-            config.id.region.as_str(),
-            config.id.name.as_str(),
-            config.qualifier.as_str(),
-            config.modified.0,
-            config.retries_max,
-            config.age_max.map(|age| age.0)
-        ],
-    )?;
-    Ok(())
-}
-
-/// Removes the configuration of one qualifier, if it is there.
-pub(crate) fn delete_event_config(tx: &mut Tx<'_>, id: &FunctionId, qualifier: &str) -> Result<(), Error> {
-    tx.execute(
-        "DELETE FROM event_config WHERE account = ?1 AND region = ?2 AND name = ?3 AND qualifier = ?4",
-        params![id.account.as_str(), id.region.as_str(), id.name.as_str(), qualifier],
-    )?;
-    Ok(())
-}
-
-/// Removes all of a function.
-pub(crate) fn delete_event_configs_of(tx: &mut Tx<'_>, id: &FunctionId) -> Result<(), Error> {
-    tx.execute(
-        "DELETE FROM event_config WHERE account = ?1 AND region = ?2 AND name = ?3",
         params![id.account.as_str(), id.region.as_str(), id.name.as_str()],
     )?;
     Ok(())

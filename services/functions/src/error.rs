@@ -70,6 +70,30 @@ pub enum Error {
     /// Nothing is configured.
     #[error("The function {0} doesn't have an EventInvokeConfig")]
     NoEventConfig(String),
+    /// No statement was ever added.
+    #[error("The resource you requested does not exist.")]
+    NoPolicy,
+    /// No statement of this name.
+    #[error("Statement {0} is not found in resource policy.")]
+    NoStatement(String),
+    /// A statement has this name.
+    #[error(
+        "The statement id ({0}) provided already exists. Please provide a new statement id, or remove the existing statement."
+    )]
+    StatementExists(String),
+    /// The policy would be too long.
+    #[error("The final policy size ({got}) is bigger than the limit ({max}).")]
+    PolicyTooLong {
+        /// Bytes.
+        got: usize,
+        /// Limit.
+        max: usize,
+    },
+    /// `RevisionId` is not the latest of the policy.
+    #[error(
+        "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest Revision Id"
+    )]
+    StalePolicy,
     /// The name is taken.
     #[error("Function already exist: {0}")]
     AlreadyExists(String),
@@ -191,14 +215,18 @@ impl ServiceError for Error {
             | Error::AliasNotFound(_)
             | Error::NoFunction
             | Error::NoEventConfig(_)
+            | Error::NoPolicy
+            | Error::NoStatement(_)
             | Error::OtherRegion { .. } => "ResourceNotFoundException",
             Error::OtherAccount { .. } | Error::OtherAccountRole => "AccessDeniedException",
             Error::AlreadyExists(_)
             | Error::AliasExists(_)
+            | Error::StatementExists(_)
             | Error::Referenced(_)
             | Error::UpdateInProgress(_)
             | Error::NotActive(_) => "ResourceConflictException",
-            Error::StaleRevision => "PreconditionFailedException",
+            Error::PolicyTooLong { .. } => "PolicyLengthExceededException",
+            Error::StaleRevision | Error::StalePolicy => "PreconditionFailedException",
             Error::CodeStorage { .. } => "CodeStorageExceededException",
             Error::ZipTooLarge { .. } => "RequestEntityTooLargeException",
             Error::PayloadTooLarge { .. } => "RequestTooLargeException",
@@ -224,20 +252,24 @@ impl ServiceError for Error {
             | Error::Runtime(_)
             | Error::Package(_)
             | Error::CodeStorage { .. }
+            | Error::PolicyTooLong { .. }
             | Error::PayloadNotJson(_)
             | Error::ClientContext => Fault::Invalid,
             Error::NotFound(_)
             | Error::AliasNotFound(_)
             | Error::NoFunction
             | Error::NoEventConfig(_)
+            | Error::NoPolicy
+            | Error::NoStatement(_)
             | Error::OtherRegion { .. } => Fault::NotFound,
             Error::OtherAccount { .. } | Error::OtherAccountRole => Fault::Denied,
             Error::AlreadyExists(_)
             | Error::AliasExists(_)
+            | Error::StatementExists(_)
             | Error::Referenced(_)
             | Error::UpdateInProgress(_)
             | Error::NotActive(_) => Fault::Conflict,
-            Error::StaleRevision => Fault::Precondition,
+            Error::StaleRevision | Error::StalePolicy => Fault::Precondition,
             Error::ZipTooLarge { .. } | Error::PayloadTooLarge { .. } => Fault::TooLarge,
             Error::Throttled(_) | Error::NodeFull { .. } | Error::BacklogFull { .. } => Fault::Throttled,
             Error::Launch(cause) => match **cause {

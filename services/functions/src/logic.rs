@@ -5,6 +5,7 @@ pub mod dispatch;
 pub mod environment;
 pub mod event_config;
 pub mod names;
+pub mod policy;
 pub mod retry;
 pub mod settings;
 pub mod states;

@@ -1,5 +1,6 @@
 //! What a function is: its identity, versions, configuration and life.
 
+use crate::data::QualifierConfig;
 use base::{
     AccountId, Arn, CodeSha256, FunctionName, FunctionSpec, LogSettings, MemoryMib, Region, RequestId,
     Seconds, Timestamp, Version, VersionKey,
@@ -281,19 +282,19 @@ pub struct FunctionRecord {
     pub reserved_concurrency: Option<u32>,
 }
 
-/// What the user set about the asynchronous invocations of a function, version or alias.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What the user set about the asynchronous invocations that name a certain function, version or alias.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct EventConfig {
-    /// Of which function.
-    pub id: FunctionId,
-    /// For invocations that name this one: `$LATEST`, a number or an alias.
-    pub qualifier: String,
     /// `LastModified`.
     pub modified: Timestamp,
     /// See [`EventPolicy::retries_max`].
     pub retries_max: Option<u32>,
     /// See [`EventPolicy::age_max`].
     pub age_max: Option<Seconds>,
+}
+
+impl QualifierConfig for EventConfig {
+    const KIND: &'static str = "event";
 }
 
 impl EventConfig {

@@ -8,6 +8,7 @@ mod delete;
 mod event_config;
 mod invoke;
 mod list;
+mod policy;
 mod publish;
 mod read;
 mod tags;

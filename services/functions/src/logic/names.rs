@@ -202,6 +202,17 @@ pub fn target(asker: Asker<'_>, text: &str, qualifier: Option<&str>, form: Form)
     Ok(Target { id, qualifier: word.map(Qualifier::of) })
 }
 
+/// The account that a reference names, if it names one.
+pub fn owner(text: &str) -> Option<AccountId> {
+    Reference::parse(text, Form::Namespaced)?.account?.parse().ok()
+}
+
+/// [`target`] for invocations, which may be of functions of other accounts.
+pub fn invoked(asker: Asker<'_>, text: &str, qualifier: Option<&str>) -> Result<Target, Error> {
+    let account = owner(text).unwrap_or(asker.account);
+    target(Asker { account, ..asker }, text, qualifier, Form::Namespaced)
+}
+
 /// [`target`] for operations on whole functions only.
 pub fn unqualified(asker: Asker<'_>, text: &str, form: Form) -> Result<FunctionId, Error> {
     let target = target(asker, text, None, form)?;

@@ -130,7 +130,7 @@ impl Functions {
                 data::function(tx, &id)?.ok_or_else(|| Error::NotFound(id.arn()))?;
                 // One that is not there is deleted already.
                 data::delete_alias(tx, &id, &input.name)?;
-                data::delete_event_config(tx, &id, &input.name)
+                data::delete_configs_of(tx, &id, Some(&input.name))
             })
             .await?;
         self.specs.invalidate(&changed);

@@ -38,7 +38,7 @@ impl Functions {
                 let version = found.ok_or_else(|| Error::NotFound(target.arn()))?;
                 refuse_referenced(tx, &version)?;
                 data::delete_version(tx, &target.id, version.version)?;
-                data::delete_event_config(tx, &target.id, &target.word())?;
+                data::delete_configs_of(tx, &target.id, Some(&target.word()))?;
                 release(tx, std::slice::from_ref(&version), now)?;
                 Ok((vec![version], 0))
             })
@@ -90,7 +90,7 @@ fn remove(tx: &mut Tx<'_>, id: &FunctionId, now: Timestamp) -> Result<(Vec<Versi
     let versions = data::versions_of(tx, id)?;
     data::delete_versions(tx, id)?;
     data::delete_aliases_of(tx, id)?;
-    data::delete_event_configs_of(tx, id)?;
+    data::delete_configs_of(tx, id, None)?;
     data::delete_function(tx, id)?;
     release(tx, &versions, now)?;
     Ok((versions, data::delete_events_of(tx, id)?))

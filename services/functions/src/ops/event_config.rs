@@ -48,7 +48,7 @@ impl Functions {
     ) -> Result<FunctionEventInvokeConfig, Error> {
         let target = named(context, action, &input.function_name, input.qualifier.as_deref())?;
         let wanted = event_config::wanted(&input)?;
-        let (id, now) = (target.id.clone(), self.now());
+        let (named, now) = (target.clone(), self.now());
         let config = self
             .db
             .write(move |tx| {
@@ -57,23 +57,17 @@ impl Functions {
                 }
                 let mut config = match merge {
                     true => existing(tx, &target)?,
-                    false => EventConfig {
-                        id: target.id.clone(),
-                        qualifier: target.word(),
-                        modified: now,
-                        retries_max: None,
-                        age_max: None,
-                    },
+                    false => EventConfig { modified: now, retries_max: None, age_max: None },
                 };
                 config.modified = now;
                 config.retries_max = wanted.retries_max.or(config.retries_max);
                 config.age_max = wanted.age_max.or(config.age_max);
-                data::put_event_config(tx, &config)?;
+                data::put_config(tx, &target.id, &target.word(), &config)?;
                 Ok(config)
             })
             .await?;
-        self.specs.invalidate(&id);
-        Ok(FunctionEventInvokeConfig::of(&config))
+        self.specs.invalidate(&named.id);
+        Ok(FunctionEventInvokeConfig::of(&named.id, &named.word(), &config))
     }
 
     pub(crate) async fn get_function_event_invoke_config(
@@ -83,8 +77,9 @@ impl Functions {
     ) -> Result<FunctionEventInvokeConfig, Error> {
         let action = "lambda:GetFunctionEventInvokeConfig";
         let target = named(context, action, &input.function_name, input.qualifier.as_deref())?;
-        let config = self.db.read(move |tx| existing(tx, &target)).await?;
-        Ok(FunctionEventInvokeConfig::of(&config))
+        let asked = target.clone();
+        let config = self.db.read(move |tx| existing(tx, &asked)).await?;
+        Ok(FunctionEventInvokeConfig::of(&target.id, &target.word(), &config))
     }
 
     pub(crate) async fn delete_function_event_invoke_config(
@@ -98,7 +93,7 @@ impl Functions {
         self.db
             .write(move |tx| {
                 existing(tx, &target)?;
-                data::delete_event_config(tx, &target.id, &target.word())
+                data::delete_config::<EventConfig>(tx, &target.id, &target.word())
             })
             .await?;
         self.specs.invalidate(&id);
@@ -120,18 +115,20 @@ impl Functions {
             return Err(Error::Constraints(violations.to_string()));
         }
         let (after, _) = read_marker(input.marker.as_deref())?;
+        let owner = id.clone();
         let mut found = self
             .db
             .read(move |tx| {
-                data::function(tx, &id)?.ok_or(Error::NoFunction)?;
-                data::list_event_configs(tx, &id, &after, size + 1)
+                data::function(tx, &owner)?.ok_or(Error::NoFunction)?;
+                data::list_configs(tx, &owner, &after, size + 1)
             })
             .await?;
         let size = usize::try_from(size).unwrap_or_default();
         let more = found.len() > size;
         found.truncate(size);
-        let next_marker = found.last().filter(|_| more).map(|config| write_marker(&config.qualifier, 0));
-        let configs = found.iter().map(FunctionEventInvokeConfig::of).collect();
+        let next_marker = found.last().filter(|_| more).map(|(qualifier, _)| write_marker(qualifier, 0));
+        let shown = |(qualifier, config): &(String, _)| FunctionEventInvokeConfig::of(&id, qualifier, config);
+        let configs = found.iter().map(shown).collect();
         Ok(ListEventConfigsResponse { function_event_invoke_configs: configs, next_marker })
     }
 }
@@ -147,6 +144,5 @@ fn named(
 
 fn existing(tx: &mut Tx<'_>, target: &Target) -> Result<EventConfig, Error> {
     let word = target.word();
-    data::event_config(tx, &target.id, &word)?
-        .ok_or_else(|| Error::NoEventConfig(target.id.qualified_arn(word)))
+    data::config(tx, &target.id, &word)?.ok_or_else(|| Error::NoEventConfig(target.id.qualified_arn(word)))
 }

@@ -10,7 +10,7 @@ use crate::{
     cache::Served,
     data,
     logic::{aliases::Route, states::state_word},
-    model::{Event, Qualifier, Target},
+    model::{Event, EventConfig, Qualifier, Target},
 };
 use base::{
     Answer, Chunk, ExecuteError, Executed, FunctionError, FunctionErrorKind, Invocation, LaunchError, Micros,
@@ -60,7 +60,7 @@ pub(crate) struct Outcome {
 impl Functions {
     pub(crate) async fn invoke(&self, context: &Context, request: RawRequest) -> Result<RawResponse, Error> {
         let wanted = read(context, request, &Kind::ALL)?;
-        let version = self.chosen(&wanted.target).await?;
+        let version = self.admitted(context, &wanted.target).await?;
         let served = self.served(&wanted.target, version).await?;
         match wanted.kind {
             Kind::DryRun => Ok(RawResponse::new(StatusCode::NO_CONTENT, Bytes::new())
@@ -75,6 +75,14 @@ impl Functions {
                 Ok(render(version, outcome))
             }
         }
+    }
+
+    /// The version for one invocation by a caller who may invoke the target.
+    async fn admitted(&self, context: &Context, target: &Target) -> Result<Version, Error> {
+        if target.id.account != context.account {
+            self.allowed_from_outside(context, target).await?;
+        }
+        self.chosen(target).await
     }
 
     /// The version for one invocation: that which is named, or one of those that an alias splits invocations among.
@@ -114,15 +122,17 @@ impl Functions {
         let ((function, record), configs) = self
             .db
             .read(move |tx| {
-                Ok::<_, Error>((find(tx, &named)?, data::list_event_configs(tx, &named.id, "", i64::MAX)?))
+                Ok::<_, Error>((
+                    find(tx, &named)?,
+                    data::list_configs::<EventConfig>(tx, &named.id, "", i64::MAX)?,
+                ))
             })
             .await?;
         let Some(serving) = record.serving() else {
             return Err(Error::NotActive(state_word(&record.condition)));
         };
         let spec = Arc::new(record.spec(serving, function.reserved_concurrency));
-        let policies =
-            configs.into_iter().map(|config| (config.qualifier.clone(), config.policy())).collect();
+        let policies = configs.into_iter().map(|(qualifier, config)| (qualifier, config.policy())).collect();
         let served = Arc::new(Served { spec, policies });
         self.specs.keep(record.id, version, Arc::clone(&served), epoch);
         Ok(served)

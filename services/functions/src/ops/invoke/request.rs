@@ -1,10 +1,6 @@
 //! An Invoke request taken apart and checked, cheapest first.
 
-use crate::{
-    Error, asking,
-    logic::names::{self, Form},
-    model::Target,
-};
+use crate::{Error, asking, logic::names, model::Target};
 use base::{RequestId, limits};
 use base64::Engine as _;
 use bytes::Bytes;
@@ -76,9 +72,8 @@ pub(super) fn read(context: &Context, mut request: RawRequest, kinds: &[Kind]) -
     }
     let text = request.label("FunctionName").unwrap_or_default();
     let qualifier = request.query("Qualifier");
-    let target = asking(context, "lambda:InvokeFunction", |asker| {
-        names::target(asker, text, qualifier.as_deref(), Form::Namespaced)
-    })?;
+    let target =
+        asking(context, "lambda:InvokeFunction", |asker| names::invoked(asker, text, qualifier.as_deref()))?;
     let client_context = request.header("x-amz-client-context").map(client_context).transpose()?;
     let trace = request.header("x-amzn-trace-id").map(str::to_owned);
     let payload = payload(std::mem::take(&mut request.body), kind)?;

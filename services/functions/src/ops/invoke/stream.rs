@@ -31,7 +31,7 @@ impl Functions {
         request: RawRequest,
     ) -> Result<RawResponse, Error> {
         let wanted = request::read(context, request, &Kind::STREAMED)?;
-        let version = self.chosen(&wanted.target).await?;
+        let version = self.admitted(context, &wanted.target).await?;
         let served = self.served(&wanted.target, version).await?;
         if wanted.kind == Kind::DryRun {
             return Ok(executed(version, RawResponse::new(StatusCode::NO_CONTENT, Bytes::new())));
