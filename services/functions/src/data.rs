@@ -129,9 +129,9 @@ pub static MIGRATIONS: &[Migration] = &[Migration::portable(
     CREATE UNIQUE INDEX qualifier_config_key ON qualifier_config (kind, key) WHERE key IS NOT NULL;
     INSERT INTO qualifier_config (account, region, name, kind, qualifier, document)
     SELECT account, region, name, 'event', qualifier,
-        '{"modified":' || CAST(modified_ms AS TEXT)
-        || ',"retries_max":' || COALESCE(CAST(retries_max AS TEXT), 'null')
-        || ',"age_max":' || COALESCE(CAST(age_max_s AS TEXT), 'null') || '}'
+        '{"modified":' || modified_ms
+        || ',"retries_max":' || COALESCE(retries_max || '', 'null')
+        || ',"age_max":' || COALESCE(age_max_s || '', 'null') || '}'
     FROM event_config;
     DROP TABLE event_config;"#,
 )];

@@ -402,9 +402,9 @@ async fn code_storage_is_bounded() {
 async fn what_lambda_has_and_neap_has_not_is_named() {
     let world = World::new();
     let (status, code, text) =
-        world.call("GET", "/2015-03-31/functions/hello/policy", Value::Null).await.error();
+        world.call("GET", "/2015-03-31/event-source-mappings", Value::Null).await.error();
     assert_eq!((status, code.as_str()), (404, "UnknownOperationException"));
-    assert!(text.contains("GetPolicy"), "{text}");
+    assert!(text.contains("ListEventSourceMappings"), "{text}");
 }
 
 #[tokio::test]
