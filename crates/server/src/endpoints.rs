@@ -12,10 +12,11 @@ use telemetry::{
     Metric, MetricKind, Telemetry,
     api::{logs::Logs, usage::Usage},
 };
-use wire::{Gateway, RawRequest, RawResponse};
+use wire::{Gateway, RawRequest, RawResponse, Verifier};
 
-/// Mounts the endpoints. They are not signed: they tell nothing of functions' code, variables or payloads, and the
-/// only one that changes anything exists in development mode alone, which is bound to loopback.
+/// Mounts the endpoints. They are not signed, function URLs apart, which look after themselves: they tell nothing of
+/// functions' code, variables or payloads, and the only one that changes anything exists in development mode alone, which
+/// is bound to loopback.
 pub(crate) fn mount(
     gateway: Gateway,
     mode: Mode,
@@ -23,6 +24,7 @@ pub(crate) fn mount(
     telemetry: &Telemetry,
     fleet: &Arc<Fleet>,
     runtimes: &Arc<Runtimes>,
+    verifier: Verifier,
 ) -> Gateway {
     let runtimes = runtimes.clone();
     let gateway = gateway.mount("/_neap/health", move |_: RawRequest| {
@@ -40,6 +42,14 @@ pub(crate) fn mount(
     let packages = functions.clone();
     let gateway = gateway
         .mount(functions::DOWNLOAD_PATH, move |request: RawRequest| packages.clone().download(request));
+    let (verifier, served) = (Arc::new(verifier), functions.clone());
+    let urls = move |request: RawRequest| served.clone().serve_url(verifier.clone(), request);
+    let body_max = base::limits::PAYLOAD_SYNC_MAX.0 as usize;
+    let gateway = gateway.mount_bounded(functions::URL_PATH, body_max, urls.clone()).mount_host(
+        "lambda-url",
+        body_max,
+        urls,
+    );
     if mode == Mode::Serve {
         return gateway;
     }

@@ -129,15 +129,17 @@ impl Prepared {
             functions_settings(&config),
         );
 
-        let gateway = wire::Gateway::new(
-            wire::Ports { credentials: identity.clone(), authorize: identity.clone(), clock, entropy },
-            wire::Settings::new(options.mode == Mode::Serve, config.node.region.clone()),
-        )
-        .service(functions.clone())
-        .service(identity.clone())
-        .service(telemetry.logs())
-        .service(telemetry.usage());
-        let gateway = endpoints::mount(gateway, options.mode, &functions, &telemetry, &fleet, &runtimes);
+        let ports =
+            wire::Ports { credentials: identity.clone(), authorize: identity.clone(), clock, entropy };
+        let settings = wire::Settings::new(options.mode == Mode::Serve, config.node.region.clone());
+        let verifier = wire::Verifier::new(&ports, &settings);
+        let gateway = wire::Gateway::new(ports, settings)
+            .service(functions.clone())
+            .service(identity.clone())
+            .service(telemetry.logs())
+            .service(telemetry.usage());
+        let gateway =
+            endpoints::mount(gateway, options.mode, &functions, &telemetry, &fleet, &runtimes, verifier);
         let gateway = Arc::new(gateway);
         own_gateway.set(gateway.clone());
 

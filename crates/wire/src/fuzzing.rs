@@ -183,6 +183,7 @@ pub fn binding(data: &[u8]) {
         labels: vec![("Name", path)],
         host,
         connection: Connection::default(),
+        request_id: base::RequestId::from_random([0; 16]),
     };
     let route = Service::api(&Toy).operations.first().and_then(|operation| operation.http.as_ref());
     let _: Result<Shape, Failure> = rest_json::read(route, &request, body.as_bytes());

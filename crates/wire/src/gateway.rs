@@ -99,6 +99,13 @@ where
     }
 }
 
+/// A handler of a path.
+struct Mounted {
+    path: String,
+    body_max: usize,
+    handler: Arc<dyn Handler>,
+}
+
 /// A handler of the resources of one service label.
 struct Hosted {
     service: &'static str,
@@ -115,7 +122,7 @@ pub struct Gateway {
     router: Router,
     services: Vec<Arc<dyn Service>>,
     /// Longest path first.
-    mounts: Vec<(String, Arc<dyn Handler>)>,
+    mounts: Vec<Mounted>,
     hosts: Vec<Hosted>,
     observer: Option<Arc<dyn Observe>>,
 }
@@ -145,9 +152,14 @@ impl Gateway {
 
     /// Mounts a handler at a path: exactly that path, or everything below it if it ends in `/`. Mounts go before
     /// services; the longest wins. Bodies are bound to 1 MiB.
-    pub fn mount(mut self, path: &str, handler: impl Handler) -> Gateway {
-        self.mounts.push((path.to_owned(), Arc::new(handler)));
-        self.mounts.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+    pub fn mount(self, path: &str, handler: impl Handler) -> Gateway {
+        self.mount_bounded(path, PLAIN_BODY_MAX, handler)
+    }
+
+    /// The same with another bound on bodies, in bytes.
+    pub fn mount_bounded(mut self, path: &str, body_max: usize, handler: impl Handler) -> Gateway {
+        self.mounts.push(Mounted { path: path.to_owned(), body_max, handler: Arc::new(handler) });
+        self.mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.path.len()));
         self
     }
 
@@ -219,7 +231,9 @@ impl Gateway {
         if let Some((handler, body_max)) = self.mounted(parts.uri.path(), &host) {
             let held =
                 self.reader.read(body, &parts.headers, Bound::plain(body_max, parts.uri.path())).await?;
-            return Ok(handler.handle(raw(parts, held.bytes, Vec::new(), host, connection)).await);
+            return Ok(handler
+                .handle(raw(parts, held.bytes, Vec::new(), host, connection, seen.request_id))
+                .await);
         }
 
         let claim = auth::claim(&parts);
@@ -292,8 +306,10 @@ impl Gateway {
             connection: connection.clone(),
             authorizer: Arc::clone(&self.ports.authorize),
         };
-        let call =
-            Call { context, request: raw(parts, std::mem::take(&mut held.bytes), labels, host, connection) };
+        let call = Call {
+            context,
+            request: raw(parts, std::mem::take(&mut held.bytes), labels, host, connection, seen.request_id),
+        };
         let called = service.call(operation, call).instrument(span);
         if entry.abandon {
             return called.await;
@@ -317,11 +333,11 @@ impl Gateway {
         {
             return Some((hosted.handler.as_ref(), hosted.body_max));
         }
-        let found = self.mounts.iter().find(|(mount, _)| match mount.ends_with('/') {
-            true => path.starts_with(mount.as_str()),
-            false => path == mount,
+        let found = self.mounts.iter().find(|mounted| match mounted.path.ends_with('/') {
+            true => path.starts_with(mounted.path.as_str()),
+            false => path == mounted.path,
         });
-        found.map(|(_, handler)| (handler.as_ref(), PLAIN_BODY_MAX))
+        found.map(|mounted| (mounted.handler.as_ref(), mounted.body_max))
     }
 
     fn by_form(&self, service: Option<usize>, body: &[u8], scope: Option<&str>) -> Result<Recognised, Error> {
@@ -427,7 +443,8 @@ fn raw(
     labels: Vec<(&'static str, String)>,
     host: HostRoute,
     connection: Connection,
+    request_id: RequestId,
 ) -> RawRequest {
     let Parts { method, uri, headers, .. } = parts;
-    RawRequest { method, uri, headers, body, labels, host, connection }
+    RawRequest { method, uri, headers, body, labels, host, connection, request_id }
 }

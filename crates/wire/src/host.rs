@@ -2,9 +2,9 @@
 
 use base::Region;
 
-/// Domains whose labels mean something. Local-development tools point clients at the first two; the last is what
+/// Domains whose labels mean something. Local-development tools point clients at the first two; the others are what
 /// clients ask for behind a resolver that sends AWS's names here.
-const DOMAINS: [&str; 3] = ["localhost.localstack.cloud", "localhost", "amazonaws.com"];
+const DOMAINS: [&str; 4] = ["localhost.localstack.cloud", "localhost", "amazonaws.com", "on.aws"];
 
 /// Labels that name a service, and its signing name. Source: endpoint prefixes of the published service models, and
 /// the resource domains `lambda-url`, `execute-api`, `s3-website`, `appsync-api`, `cloudfront`.
@@ -49,7 +49,7 @@ const SERVICES: [(&str, &str); 36] = [
 
 /// A parsed host name, e.g. of `bucket.s3.eu-west-1.localhost.localstack.cloud:4566`.
 ///
-/// Grammar, before one of the domains `localhost.localstack.cloud`, `localhost`, `amazonaws.com`:
+/// Grammar, before one of the domains `localhost.localstack.cloud`, `localhost`, `amazonaws.com`, `on.aws`:
 /// `[resource.][service.[region.]]` or `[resource.][region.]service.`. A name outside these domains (an IP address,
 /// another host) says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -149,6 +149,7 @@ mod route;
 mod serve;
 pub mod sign;
 mod sigv4;
+mod verifier;
 mod violations;
 
 pub use api::{Api, BODY_MAX_DEFAULT, Call, Missing, Operation, Route, Service, TooLarge};
@@ -160,6 +161,7 @@ pub use listing::{Listed, operations, operations_page};
 pub use request::{Input, RawRequest};
 pub use response::{Body, BoxError, Output, RawResponse, Reply};
 pub use serve::{Limits, serve, serve_connection};
+pub use verifier::{Caller, Verifier};
 pub use violations::Violations;
 
 /// For [`api!`].

@@ -1,6 +1,7 @@
 //! A request with its body read, and how operations take their input from it.
 
-use crate::{Connection, Context, Error, HostRoute, protocol};
+use crate::{Connection, Context, Error, HostRoute, auth, protocol};
+use base::RequestId;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 use serde::de::DeserializeOwned;
@@ -23,6 +24,8 @@ pub struct RawRequest {
     pub host: HostRoute,
     /// Where it came from.
     pub connection: Connection,
+    /// Sent back in `x-amzn-RequestId`.
+    pub request_id: RequestId,
 }
 
 impl RawRequest {
@@ -35,6 +38,11 @@ impl RawRequest {
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
         let query = self.uri.query()?;
         form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// `Host` (or `:authority`) as sent, with port.
+    pub fn authority(&self) -> &str {
+        auth::authority(&self.headers, &self.uri)
     }
 
     /// A header, if present and visible ASCII.
@@ -65,6 +73,7 @@ impl Input for RawRequest {
             labels: std::mem::take(&mut request.labels),
             host: request.host.clone(),
             connection: request.connection.clone(),
+            request_id: request.request_id,
         })
     }
 }

@@ -3,13 +3,15 @@
 use crate::{
     Functions,
     logic::{
+        cors::Cors,
         names,
         settings::{
             DeadLetterConfig, Environment, EphemeralStorage, Features, LoggingConfig, SnapStart,
             TracingConfig, VpcConfig, Wanted,
         },
+        url::{self, FunctionUrl},
     },
-    model::{Alias, EventConfig, FunctionId},
+    model::{Alias, EventConfig, FunctionId, Target},
 };
 use base64::Engine as _;
 use bytes::Bytes;
@@ -413,6 +415,40 @@ pub struct RemovePermissionRequest {
     pub revision_id: Option<String>,
 }
 
+/// CreateFunctionUrlConfig.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct CreateFunctionUrlConfigRequest {
+    pub function_name: String,
+    pub qualifier: Option<String>,
+    pub auth_type: String,
+    pub cors: Option<Cors>,
+    pub invoke_mode: Option<String>,
+}
+
+/// UpdateFunctionUrlConfig.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct UpdateFunctionUrlConfigRequest {
+    pub function_name: String,
+    pub qualifier: Option<String>,
+    pub auth_type: Option<String>,
+    pub cors: Option<Cors>,
+    pub invoke_mode: Option<String>,
+}
+
+/// ListFunctionUrlConfigs.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ListFunctionUrlConfigsRequest {
+    pub function_name: String,
+    pub marker: Option<String>,
+    pub max_items: Option<i64>,
+}
+
 /// TagResource.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -671,6 +707,45 @@ pub struct GetPolicyResponse {
     pub revision_id: String,
 }
 
+/// What operations on function URLs answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct FunctionUrlConfig {
+    pub function_url: String,
+    pub function_arn: String,
+    pub auth_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+    pub creation_time: String,
+    pub last_modified_time: String,
+    pub invoke_mode: &'static str,
+}
+
+impl FunctionUrlConfig {
+    pub(crate) fn of(context: &Context, target: &Target, url: FunctionUrl) -> FunctionUrlConfig {
+        FunctionUrlConfig {
+            function_url: url::address(&url.id, &target.id.region, &context.authority),
+            function_arn: target.arn(),
+            auth_type: url.auth.as_str(),
+            cors: url.cors,
+            creation_time: url::time(url.created),
+            last_modified_time: url::time(url.modified),
+            invoke_mode: url.mode.as_str(),
+        }
+    }
+}
+
+/// ListFunctionUrlConfigs' answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ListFunctionUrlConfigsResponse {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_marker: Option<String>,
+    pub function_url_configs: Vec<FunctionUrlConfig>,
+}
+
 /// ListTags' answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -740,6 +815,9 @@ names! {
     EventConfigRequest: function_name, qualifier;
     ListEventConfigsRequest: function_name;
     AddPermissionRequest: function_name, qualifier;
+    CreateFunctionUrlConfigRequest: function_name, qualifier;
+    UpdateFunctionUrlConfigRequest: function_name, qualifier;
+    ListFunctionUrlConfigsRequest: function_name;
     RemovePermissionRequest: function_name, qualifier;
     TagResourceRequest: resource;
     UntagResourceRequest: resource;
@@ -965,6 +1043,50 @@ wire::api! {
             allow: "lambda:GetPolicy" on resource,
             errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
         }
+        /// Gives a function or an alias an HTTP address.
+        CreateFunctionUrlConfig => create_function_url_config(CreateFunctionUrlConfigRequest) -> FunctionUrlConfig {
+            http: POST "/2021-10-31/functions/{FunctionName}/url" 201,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:CreateFunctionUrlConfig" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Tells it.
+        GetFunctionUrlConfig => get_function_url_config(QualifiedRequest) -> FunctionUrlConfig {
+            http: GET "/2021-10-31/functions/{FunctionName}/url" 200,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:GetFunctionUrlConfig" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Changes who may call it, the rules for other origins, or how answers leave.
+        UpdateFunctionUrlConfig => update_function_url_config(UpdateFunctionUrlConfigRequest) -> FunctionUrlConfig {
+            http: PUT "/2021-10-31/functions/{FunctionName}/url" 200,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:UpdateFunctionUrlConfig" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Takes it away.
+        DeleteFunctionUrlConfig => delete_function_url_config(QualifiedRequest) -> () {
+            http: DELETE "/2021-10-31/functions/{FunctionName}/url" 204,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:DeleteFunctionUrlConfig" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Lists those of a function and of its aliases, 50 a page.
+        ListFunctionUrlConfigs => list_function_url_configs(ListFunctionUrlConfigsRequest) -> ListFunctionUrlConfigsResponse {
+            http: GET "/2021-10-31/functions/{FunctionName}/urls" 200,
+            query: ["Marker" => Marker, "MaxItems" => MaxItems],
+            allow: "lambda:ListFunctionUrlConfigs" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
         /// Sets tags of a function.
         TagResource => tag_resource(TagResourceRequest) -> () {
             http: POST "/2017-03-31/tags/{Resource}" 204,
@@ -1054,12 +1176,10 @@ wire::api! {
         CreateCapacityProvider: POST "/2025-11-30/capacity-providers",
         CreateCodeSigningConfig: POST "/2020-04-22/code-signing-configs",
         CreateEventSourceMapping: POST "/2015-03-31/event-source-mappings",
-        CreateFunctionUrlConfig: POST "/2021-10-31/functions/{FunctionName}/url",
         DeleteCapacityProvider: DELETE "/2025-11-30/capacity-providers/{CapacityProviderName}",
         DeleteCodeSigningConfig: DELETE "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
         DeleteEventSourceMapping: DELETE "/2015-03-31/event-source-mappings/{UUID}",
         DeleteFunctionCodeSigningConfig: DELETE "/2020-06-30/functions/{FunctionName}/code-signing-config",
-        DeleteFunctionUrlConfig: DELETE "/2021-10-31/functions/{FunctionName}/url",
         DeleteLayerVersion: DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}",
         DeleteProvisionedConcurrencyConfig: DELETE "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         GetCapacityProvider: GET "/2025-11-30/capacity-providers/{CapacityProviderName}",
@@ -1071,7 +1191,6 @@ wire::api! {
         GetFunctionCodeSigningConfig: GET "/2020-06-30/functions/{FunctionName}/code-signing-config",
         GetFunctionRecursionConfig: GET "/2024-08-31/functions/{FunctionName}/recursion-config",
         GetFunctionScalingConfig: GET "/2025-11-30/functions/{FunctionName}/function-scaling-config",
-        GetFunctionUrlConfig: GET "/2021-10-31/functions/{FunctionName}/url",
         GetLayerVersion: GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}",
         GetLayerVersionByArn: GET "/2018-10-31/layers",
         GetLayerVersionPolicy: GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy",
@@ -1082,7 +1201,6 @@ wire::api! {
         ListCodeSigningConfigs: GET "/2020-04-22/code-signing-configs",
         ListDurableExecutionsByFunction: GET "/2025-12-01/functions/{FunctionName}/durable-executions",
         ListEventSourceMappings: GET "/2015-03-31/event-source-mappings",
-        ListFunctionUrlConfigs: GET "/2021-10-31/functions/{FunctionName}/urls",
         ListFunctionVersionsByCapacityProvider: GET "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions",
         ListFunctionsByCodeSigningConfig: GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions",
         ListLayerVersions: GET "/2018-10-31/layers/{LayerName}/versions",
@@ -1102,6 +1220,5 @@ wire::api! {
         UpdateCapacityProvider: PUT "/2025-11-30/capacity-providers/{CapacityProviderName}",
         UpdateCodeSigningConfig: PUT "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
         UpdateEventSourceMapping: PUT "/2015-03-31/event-source-mappings/{UUID}",
-        UpdateFunctionUrlConfig: PUT "/2021-10-31/functions/{FunctionName}/url",
     ];
 }

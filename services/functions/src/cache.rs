@@ -3,6 +3,7 @@
 use crate::{
     logic::aliases::Route,
     model::{EventPolicy, FunctionId},
+    url::ServedUrl,
 };
 use base::{FunctionSpec, Version};
 use std::{
@@ -32,6 +33,8 @@ struct Known {
 #[derive(Debug)]
 pub(crate) struct Specs {
     functions: RwLock<HashMap<FunctionId, Known>>,
+    /// Function URLs by id.
+    urls: RwLock<HashMap<String, Arc<ServedUrl>>>,
     /// Counts changes, so that what was read before a change is not kept after it.
     epoch: AtomicU64,
     functions_max: usize,
@@ -39,7 +42,12 @@ pub(crate) struct Specs {
 
 impl Specs {
     pub(crate) fn new(functions_max: usize) -> Specs {
-        Specs { functions: RwLock::default(), epoch: AtomicU64::new(0), functions_max }
+        Specs {
+            functions: RwLock::default(),
+            urls: RwLock::default(),
+            epoch: AtomicU64::new(0),
+            functions_max,
+        }
     }
 
     pub(crate) fn get(&self, id: &FunctionId, version: Version) -> Option<Arc<Served>> {
@@ -51,6 +59,10 @@ impl Specs {
     pub(crate) fn route(&self, id: &FunctionId, alias: &str) -> Option<Route> {
         let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
         functions.get(id)?.aliases.get(alias).copied()
+    }
+
+    pub(crate) fn url(&self, id: &str) -> Option<Arc<ServedUrl>> {
+        self.urls.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     /// To be taken before reading the store, for [`Specs::keep`].
@@ -72,6 +84,14 @@ impl Specs {
         });
     }
 
+    /// The same for a function URL.
+    pub(crate) fn keep_url(&self, id: String, url: Arc<ServedUrl>, epoch: u64) {
+        let mut urls = self.urls.write().unwrap_or_else(PoisonError::into_inner);
+        if self.epoch.load(Ordering::SeqCst) == epoch && urls.len() < self.functions_max {
+            urls.insert(id, url);
+        }
+    }
+
     fn keep_of(&self, id: FunctionId, epoch: u64, keep: impl FnOnce(&mut Known)) {
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
         if self.epoch.load(Ordering::SeqCst) != epoch {
@@ -90,6 +110,9 @@ impl Specs {
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
         self.epoch.fetch_add(1, Ordering::SeqCst);
         functions.remove(id);
+        drop(functions);
+        let mut urls = self.urls.write().unwrap_or_else(PoisonError::into_inner);
+        urls.retain(|_, url| url.target.id != *id);
     }
 }
 

@@ -70,9 +70,14 @@ pub enum Error {
     /// Nothing is configured.
     #[error("The function {0} doesn't have an EventInvokeConfig")]
     NoEventConfig(String),
-    /// No statement was ever added.
+    /// No statement was ever added, no URL made.
     #[error("The resource you requested does not exist.")]
-    NoPolicy,
+    NoResource,
+    /// The function or alias has a URL.
+    #[error(
+        "Failed to create function url config for [functionArn = {0}]. Error message:  FunctionUrlConfig exists for this Lambda function"
+    )]
+    UrlExists(String),
     /// No statement of this name.
     #[error("Statement {0} is not found in resource policy.")]
     NoStatement(String),
@@ -215,13 +220,14 @@ impl ServiceError for Error {
             | Error::AliasNotFound(_)
             | Error::NoFunction
             | Error::NoEventConfig(_)
-            | Error::NoPolicy
+            | Error::NoResource
             | Error::NoStatement(_)
             | Error::OtherRegion { .. } => "ResourceNotFoundException",
             Error::OtherAccount { .. } | Error::OtherAccountRole => "AccessDeniedException",
             Error::AlreadyExists(_)
             | Error::AliasExists(_)
             | Error::StatementExists(_)
+            | Error::UrlExists(_)
             | Error::Referenced(_)
             | Error::UpdateInProgress(_)
             | Error::NotActive(_) => "ResourceConflictException",
@@ -259,13 +265,14 @@ impl ServiceError for Error {
             | Error::AliasNotFound(_)
             | Error::NoFunction
             | Error::NoEventConfig(_)
-            | Error::NoPolicy
+            | Error::NoResource
             | Error::NoStatement(_)
             | Error::OtherRegion { .. } => Fault::NotFound,
             Error::OtherAccount { .. } | Error::OtherAccountRole => Fault::Denied,
             Error::AlreadyExists(_)
             | Error::AliasExists(_)
             | Error::StatementExists(_)
+            | Error::UrlExists(_)
             | Error::Referenced(_)
             | Error::UpdateInProgress(_)
             | Error::NotActive(_) => Fault::Conflict,

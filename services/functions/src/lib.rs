@@ -7,7 +7,8 @@
 //!
 //! # For the composition root
 //! - [`Functions::new`] opens nothing and starts nothing; the database must be open with [`MIGRATIONS`].
-//! - Register it with the gateway, mount [`Functions::download`] at [`DOWNLOAD_PATH`], and spawn [`Functions::run_events`]
+//! - Register it with the gateway, mount [`Functions::download`] at [`DOWNLOAD_PATH`] and [`Functions::serve_url`] at
+//!   [`URL_PATH`] and for the host label `lambda-url`, and spawn [`Functions::run_events`]
 //!   and [`Functions::run_upkeep`], each in one task of the node: both are safe to abort and to run on many nodes.
 //! - Whatever changes functions goes through this type: the invoke path reads them from memory.
 
@@ -23,10 +24,12 @@ pub mod model;
 mod ops;
 mod reservations;
 mod tasks;
+mod url;
 
 pub use data::MIGRATIONS;
 pub use download::DOWNLOAD_PATH;
 pub use error::Error;
+pub use logic::url::URL_PATH;
 pub use tasks::EventCounts;
 
 use base::{

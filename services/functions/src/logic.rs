@@ -1,11 +1,16 @@
-//! The rules, pure: what names mean, what a configuration may be, when and how events are retried.
+//! The rules, pure: what names mean, what a configuration may be, when and how events are retried, how HTTP and events
+//! become each other.
 
 pub mod aliases;
+pub mod cors;
 pub mod dispatch;
 pub mod environment;
 pub mod event_config;
+pub mod http_answer;
+pub mod http_event;
 pub mod names;
 pub mod policy;
 pub mod retry;
 pub mod settings;
 pub mod states;
+pub mod url;

@@ -13,6 +13,8 @@ mod publish;
 mod read;
 mod tags;
 mod upload;
+mod url;
 
-pub(crate) use invoke::{Call, run};
+pub(crate) use invoke::{Call, begin, collect, run, trace};
 pub(crate) use upload::settle_code;
+pub(crate) use url::of_word;

@@ -24,6 +24,8 @@ use request::{Kind, Wanted, read};
 use std::sync::Arc;
 use wire::{Context, RawRequest, RawResponse};
 
+pub(crate) use request::trace;
+
 /// One call of a version, synchronous or not.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -86,7 +88,7 @@ impl Functions {
     }
 
     /// The version for one invocation: that which is named, or one of those that an alias splits invocations among.
-    async fn chosen(&self, target: &Target) -> Result<Version, Error> {
+    pub(crate) async fn chosen(&self, target: &Target) -> Result<Version, Error> {
         let alias = match &target.qualifier {
             None => return Ok(Version::Latest),
             Some(Qualifier::Version(version)) => return Ok(*version),
@@ -194,7 +196,7 @@ pub(crate) async fn begin(functions: &Functions, served: &Served, call: Call) ->
 }
 
 /// Reads a streamed answer to its end.
-async fn collect(executed: Executed) -> Outcome {
+pub(crate) async fn collect(executed: Executed) -> Outcome {
     let (mut chunks, mut body) = match executed.answer {
         Answer::Buffered(body) => return Outcome { answer: Ok(body), tail: executed.tail },
         Answer::Failed(error) => return Outcome { answer: Err(error), tail: executed.tail },

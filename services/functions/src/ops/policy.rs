@@ -49,7 +49,7 @@ impl Functions {
         let (revision, changed) = (self.fresh_id(), target.id.clone());
         self.db
             .write(move |tx| {
-                let known = current(tx, &target, input.revision_id.as_deref())?.ok_or(Error::NoPolicy)?;
+                let known = current(tx, &target, input.revision_id.as_deref())?.ok_or(Error::NoResource)?;
                 match policy::remove(known, &input.statement_id, revision)? {
                     Some(policy) => data::put_config(tx, &target.id, &target.word(), &policy),
                     None => data::delete_config::<Policy>(tx, &target.id, &target.word()).map(drop),
@@ -67,7 +67,7 @@ impl Functions {
     ) -> Result<GetPolicyResponse, Error> {
         let (name, qualifier) = (input.function_name.as_str(), input.qualifier.as_deref());
         let target = named(context, "lambda:GetPolicy", name, qualifier)?;
-        let policy = self.db.read(move |tx| current(tx, &target, None)).await?.ok_or(Error::NoPolicy)?;
+        let policy = self.db.read(move |tx| current(tx, &target, None)).await?.ok_or(Error::NoResource)?;
         Ok(GetPolicyResponse { policy: policy.document(), revision_id: policy.revision.to_string() })
     }
 
