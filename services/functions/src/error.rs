@@ -67,6 +67,45 @@ pub enum Error {
     /// No such function, version or alias, where asynchronous invocations are configured.
     #[error("The function doesn't exist.")]
     NoFunction,
+    /// The layer's ARN is of another region.
+    #[error("Layers from '{named}' are not reachable in this region ('{here}')")]
+    LayerOtherRegion {
+        /// Region in the ARN.
+        named: String,
+        /// Region of the request.
+        here: String,
+    },
+    /// No such layer version.
+    #[error("The resource you requested does not exist.")]
+    NoResource,
+    /// No such layer version, where its policy is concerned.
+    #[error("Layer version {0} does not exist.")]
+    LayerVersionNotFound(String),
+    /// No such layer version, where a function is to have it.
+    #[error("Layer version {0} does not exist.")]
+    NoLayerVersion(String),
+    /// Nobody was permitted anything.
+    #[error("No policy is associated with the given resource.")]
+    NoPolicy,
+    /// The policy has no such statement.
+    #[error("Statement {0} is not found in resource policy.")]
+    NoStatement(String),
+    /// The policy has such a statement.
+    #[error(
+        "The statement id ({0}) provided already exists. Please provide a new statement id, or remove the existing statement."
+    )]
+    StatementExists(String),
+    /// The policy would be too long.
+    #[error("The final policy size is bigger than the limit ({max}).")]
+    PolicyTooLong {
+        /// Limit in bytes.
+        max: usize,
+    },
+    /// `RevisionId` is not the policy's latest.
+    #[error(
+        "The Revision Id provided does not match the latest Revision Id. Call the GetLayerPolicy API to retrieve the latest Revision Id"
+    )]
+    StalePolicy,
     /// Nothing is configured.
     #[error("The function {0} doesn't have an EventInvokeConfig")]
     NoEventConfig(String),
@@ -182,23 +221,31 @@ impl ServiceError for Error {
     fn code(&self) -> &str {
         match self {
             Error::Constraints(_) => "ValidationException",
-            Error::InvalidParameter(_) | Error::Unsupported { .. } | Error::Runtime(_) => {
-                "InvalidParameterValueException"
-            }
+            Error::InvalidParameter(_)
+            | Error::Unsupported { .. }
+            | Error::Runtime(_)
+            | Error::NoLayerVersion(_) => "InvalidParameterValueException",
             Error::Package(PackageError::Storage(_)) => "ServiceException",
             Error::Package(_) => "InvalidParameterValueException",
             Error::NotFound(_)
             | Error::AliasNotFound(_)
             | Error::NoFunction
             | Error::NoEventConfig(_)
+            | Error::LayerOtherRegion { .. }
+            | Error::NoResource
+            | Error::LayerVersionNotFound(_)
+            | Error::NoPolicy
+            | Error::NoStatement(_)
             | Error::OtherRegion { .. } => "ResourceNotFoundException",
             Error::OtherAccount { .. } | Error::OtherAccountRole => "AccessDeniedException",
             Error::AlreadyExists(_)
             | Error::AliasExists(_)
             | Error::Referenced(_)
+            | Error::StatementExists(_)
             | Error::UpdateInProgress(_)
             | Error::NotActive(_) => "ResourceConflictException",
-            Error::StaleRevision => "PreconditionFailedException",
+            Error::PolicyTooLong { .. } => "PolicyLengthExceededException",
+            Error::StaleRevision | Error::StalePolicy => "PreconditionFailedException",
             Error::CodeStorage { .. } => "CodeStorageExceededException",
             Error::ZipTooLarge { .. } => "RequestEntityTooLargeException",
             Error::PayloadTooLarge { .. } => "RequestTooLargeException",
@@ -223,6 +270,8 @@ impl ServiceError for Error {
             | Error::Unsupported { .. }
             | Error::Runtime(_)
             | Error::Package(_)
+            | Error::NoLayerVersion(_)
+            | Error::PolicyTooLong { .. }
             | Error::CodeStorage { .. }
             | Error::PayloadNotJson(_)
             | Error::ClientContext => Fault::Invalid,
@@ -230,14 +279,20 @@ impl ServiceError for Error {
             | Error::AliasNotFound(_)
             | Error::NoFunction
             | Error::NoEventConfig(_)
+            | Error::LayerOtherRegion { .. }
+            | Error::NoResource
+            | Error::LayerVersionNotFound(_)
+            | Error::NoPolicy
+            | Error::NoStatement(_)
             | Error::OtherRegion { .. } => Fault::NotFound,
             Error::OtherAccount { .. } | Error::OtherAccountRole => Fault::Denied,
             Error::AlreadyExists(_)
             | Error::AliasExists(_)
             | Error::Referenced(_)
+            | Error::StatementExists(_)
             | Error::UpdateInProgress(_)
             | Error::NotActive(_) => Fault::Conflict,
-            Error::StaleRevision => Fault::Precondition,
+            Error::StaleRevision | Error::StalePolicy => Fault::Precondition,
             Error::ZipTooLarge { .. } | Error::PayloadTooLarge { .. } => Fault::TooLarge,
             Error::Throttled(_) | Error::NodeFull { .. } | Error::BacklogFull { .. } => Fault::Throttled,
             Error::Launch(cause) => match **cause {

@@ -4,6 +4,7 @@ pub mod aliases;
 pub mod dispatch;
 pub mod environment;
 pub mod event_config;
+pub mod layers;
 pub mod names;
 pub mod retry;
 pub mod settings;
