@@ -90,7 +90,6 @@ def test_refusals_have_the_codes_of_lambda(deploy, lam):
     "setting, named",
     [
         ({"Code": {"S3Bucket": "b", "S3Key": "k"}}, "S3"),
-        ({"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:x:1"]}, "ayers"),
         ({"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}, "VpcConfig"),
         ({"DeadLetterConfig": {"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"}}, "DeadLetterConfig"),
         ({"TracingConfig": {"Mode": "Active"}}, "TracingConfig"),

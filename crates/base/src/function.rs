@@ -33,6 +33,10 @@ pub struct FunctionSpec {
     pub handler: String,
     /// Unpacked by [`crate::Packages`].
     pub code: CodeSha256,
+    /// Packages that are shown together at `/opt`, each over those before it; at most
+    /// [`crate::limits::LAYERS_MAX`], unpacked by [`crate::Packages`].
+    #[serde(default)]
+    pub layers: Vec<CodeSha256>,
     /// Within [`crate::limits::MEMORY`].
     pub memory: MemoryMib,
     /// Within [`crate::limits::TIMEOUT`].

@@ -15,6 +15,8 @@ pub const ENVIRONMENT_MAX: ByteCount = ByteCount(4 * 1024);
 pub const PACKAGE_ZIPPED_MAX: ByteCount = ByteCount(50 * 1024 * 1024);
 /// A package unpacked.
 pub const PACKAGE_UNPACKED_MAX: ByteCount = ByteCount(250 * 1024 * 1024);
+/// Layers of one function. Their sizes unpacked and its own together are bounded by [`PACKAGE_UNPACKED_MAX`].
+pub const LAYERS_MAX: usize = 5;
 /// Files and folders in one package; Neap's own bound against archives of empty entries.
 pub const PACKAGE_ENTRIES_MAX: usize = 100_000;
 /// All code of one account and region.

@@ -1,6 +1,6 @@
 //! The ports by which code and runtimes are checked before a function is accepted.
 
-use crate::{ByteCount, CodeSha256, Future};
+use crate::{ByteCount, CodeSha256, Future, Millis};
 use bytes::Bytes;
 
 /// Unpacks deployment packages onto this node.
@@ -12,6 +12,11 @@ pub trait Packages: Send + Sync {
     fn has(&self, code: &CodeSha256) -> bool;
     /// Removes the unpacked folder; a missing one is fine.
     fn remove(&self, code: &CodeSha256) -> Future<'_, ()>;
+    /// Size of the files of a package that is unpacked here.
+    fn size(&self, code: &CodeSha256) -> Future<'_, Result<ByteCount, PackageError>>;
+    /// Removes what was made of layers for starts ([`crate::FunctionSpec::layers`]), except of those in `used` and of
+    /// those that something was started with within `grace`.
+    fn retain_layers(&self, used: Vec<Vec<CodeSha256>>, grace: Millis) -> Future<'_, ()>;
 }
 
 /// A package on this node.

@@ -493,6 +493,7 @@ mod tests {
             architecture: "x86_64".into(),
             handler: "app.handler".into(),
             code: CodeSha256([0; 32]),
+            layers: Vec::new(),
             memory: MemoryMib(128),
             timeout: Seconds(3),
             scratch: MemoryMib(512),

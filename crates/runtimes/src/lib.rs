@@ -12,6 +12,7 @@ mod families;
 mod frames;
 mod host;
 mod journal;
+mod layers;
 mod libraries;
 mod link;
 mod output;
@@ -26,9 +27,9 @@ pub use settings::Settings;
 pub use variables::RESERVED as RESERVED_VARIABLES;
 
 use base::{
-    Clock, CodeSha256, Entropy, Environment, FunctionSpec, Future, Initialization, Launch, LaunchError,
-    LogSink, Meter, Micros, PackageError, Packages, RuntimeCatalog, RuntimeRefused, RuntimeSupport, Sessions,
-    Unpacked,
+    ByteCount, Clock, CodeSha256, Entropy, Environment, FunctionSpec, Future, Initialization, Launch,
+    LaunchError, LogSink, Meter, Micros, Millis, PackageError, Packages, RuntimeCatalog, RuntimeRefused,
+    RuntimeSupport, Sessions, Unpacked,
 };
 use bytes::Bytes;
 use families::{Family, Files, Plan};
@@ -79,6 +80,7 @@ pub struct Runtimes {
     sandboxes: Sandboxes,
     ports: Ports,
     store: Arc<packages::Store>,
+    layers: Arc<layers::Layers>,
     families: Arc<Found>,
     libraries: Arc<Libraries>,
     roots: Arc<root::Roots>,
@@ -128,7 +130,8 @@ impl Runtimes {
     /// Prepares the folders, removes what an earlier run left half-done, begins to look for interpreters. Blocks for some
     /// milliseconds.
     pub fn new(settings: Settings, sandboxes: Sandboxes, ports: Ports) -> io::Result<Arc<Runtimes>> {
-        let store = packages::Store::open(settings.code.clone())?;
+        let store = Arc::new(packages::Store::open(settings.code.clone())?);
+        let layers = layers::Layers::open(settings.code.join("layers"), store.clone())?;
         let folder = settings.runtimes.clone();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         for inner in ["boot", "empty"] {
@@ -149,7 +152,8 @@ impl Runtimes {
             settings: Arc::new(settings),
             sandboxes,
             ports,
-            store: Arc::new(store),
+            store,
+            layers: Arc::new(layers),
             families,
             libraries: Arc::new(libraries),
             roots: Arc::new(root::Roots::open(folder.join("roots"))?),
@@ -308,12 +312,17 @@ impl Launch for Runtimes {
             let code = self.store.path(&spec.code).ok_or(LaunchError::CodeMissing(spec.code))?;
             let prepared = self.prepare(&spec.runtime, &spec.architecture).await?;
             self.compile_once(&spec.code, &code, &prepared);
+            let layers = self.layers.ensure(&spec.layers).await?;
+            if let Some(layers) = &layers {
+                self.compile_once(&layers.code, &layers.folder, &prepared);
+            }
             let recipe = process::Recipe {
                 spec,
                 how,
                 plan: prepared.plan,
                 template: prepared.template,
                 code,
+                layers: layers.map(|layers| layers.folder),
                 sandboxes: self.sandboxes.clone(),
                 ports: self.ports.clone(),
                 settings: self.settings.clone(),
@@ -350,6 +359,18 @@ impl Packages for Runtimes {
                 Err(error) => tracing::error!(%error, %code, "package could not be removed"),
             }
         })
+    }
+
+    fn size(&self, code: &CodeSha256) -> Future<'_, Result<ByteCount, PackageError>> {
+        let (store, code) = (self.store.clone(), *code);
+        Box::pin(async move {
+            let work = tokio::task::spawn_blocking(move || store.size(&code));
+            work.await.unwrap_or_else(|error| Err(PackageError::Storage(io::Error::other(error))))
+        })
+    }
+
+    fn retain_layers(&self, used: Vec<Vec<CodeSha256>>, grace: Millis) -> Future<'_, ()> {
+        Box::pin(self.layers.retain(used, grace))
     }
 }
 

@@ -61,19 +61,44 @@ impl Store {
         if let Some(path) = self.path(&code) {
             return Ok(Unpacked { code, zipped, unpacked: size(&path)? });
         }
+        let mut unpacked = ByteCount(0);
+        self.make(&code, |half| {
+            unpacked = unpack_into(Cursor::new(&zip[..]), half, &self.limits)?;
+            Ok(())
+        })?;
+        Ok(Unpacked { code, zipped, unpacked })
+    }
+
+    /// Lets `fill` write a new folder and makes it that of `code`; nothing is left of it on an error. Blocks.
+    pub(crate) fn make(
+        &self,
+        code: &CodeSha256,
+        fill: impl FnOnce(&Path) -> Result<(), PackageError>,
+    ) -> Result<PathBuf, PackageError> {
         let half = self.half();
         fs::DirBuilder::new().mode(0o755).create(&half)?;
         // The umask may have narrowed it.
         fs::set_permissions(&half, fs::Permissions::from_mode(0o755))?;
-        let done = unpack_into(Cursor::new(&zip[..]), &half, &self.limits).and_then(|unpacked| {
-            self.publish(&half, &code)?;
-            Ok(Unpacked { code, zipped, unpacked })
-        });
+        let done = fill(&half).and_then(|()| Ok(self.publish(&half, code)?));
         if done.is_err() {
             // What cannot be removed now is removed at the next start.
             let _ = fs::remove_dir_all(&half);
         }
-        done
+        done.map(|()| self.folder.join(code.to_string()))
+    }
+
+    /// Everything that is here.
+    pub(crate) fn all(&self) -> io::Result<Vec<CodeSha256>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            found.extend(entry?.file_name().to_str().and_then(|name| name.parse::<CodeSha256>().ok()));
+        }
+        Ok(found)
+    }
+
+    /// See [`base::Packages::size`]. Blocks.
+    pub(crate) fn size(&self, code: &CodeSha256) -> Result<ByteCount, PackageError> {
+        Ok(size(&self.folder.join(code.to_string()))?)
     }
 
     /// Makes a complete folder visible under its name, durably.

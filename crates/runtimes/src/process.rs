@@ -11,14 +11,21 @@ use crate::{
     variables::{self, Start},
 };
 use base::{FunctionSpec, Initialization, LaunchError, MemoryMib, Micros, Phases};
-use sandbox::{CpuQuota, CpuWeight, Sandbox, Sandboxes, Spec, Template};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use sandbox::{Attachment, CpuQuota, CpuWeight, Sandbox, Sandboxes, Spec, Template};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     net::TcpListener,
     task::AbortHandle,
     time::{Instant, timeout, timeout_at},
 };
 
+/// Where layers are inside.
+const LAYERS: &str = "/opt";
 /// How long a process may take to end after it has closed its channel.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long what a process said before its end may take to arrive.
@@ -32,6 +39,8 @@ pub(crate) struct Recipe {
     pub(crate) template: Template,
     /// The unpacked package.
     pub(crate) code: PathBuf,
+    /// What is shown at `/opt`.
+    pub(crate) layers: Option<PathBuf>,
     pub(crate) sandboxes: Sandboxes,
     pub(crate) ports: Ports,
     pub(crate) settings: Arc<Settings>,
@@ -225,6 +234,11 @@ impl Recipe {
         let api = (frames.is_none() || wrapper.is_some()).then(|| api::ApiLink::new(RESPONSE_MAX));
 
         let mut argv = self.plan.argv.clone();
+        if !self.plan.managed
+            && let Some(program) = self.bootstrap_of_layers()
+        {
+            argv = vec![program];
+        }
         if let Some(argument) = self.plan.memory_argument {
             argv.insert(1, argument(spec.memory));
         }
@@ -234,6 +248,7 @@ impl Recipe {
         }
         let mut wanted = Spec::new(self.template.clone(), argv);
         wanted.task = Some(self.code.clone());
+        wanted.attachments.extend(self.layers.iter().map(|folder| Attachment::new(folder, LAYERS)));
         wanted.scratch = spec.scratch;
         wanted.memory = MemoryMib(spec.memory.0);
         wanted.processes = base::limits::PROCESSES_MAX;
@@ -287,6 +302,13 @@ impl Recipe {
         Ok(process)
     }
 
+    /// The program of a function whose own package brings none. Source: Lambda's guide, custom runtimes.
+    fn bootstrap_of_layers(&self) -> Option<OsString> {
+        const NAME: &str = "bootstrap";
+        let beside = !self.code.join(NAME).exists() && self.layers.as_ref()?.join(NAME).exists();
+        beside.then(|| Path::new(LAYERS).join(NAME).into())
+    }
+
     /// An error of spawning: the package's fault when its own program could not be executed.
     fn refused(&self, error: sandbox::Error) -> NotReady {
         let own = !self.plan.managed || self.spec.variables.contains_key("AWS_LAMBDA_EXEC_WRAPPER");
@@ -294,7 +316,10 @@ impl Recipe {
             sandbox::Error::Step { step, source } if own && step.starts_with("exec") => {
                 let program = match self.spec.variables.get("AWS_LAMBDA_EXEC_WRAPPER") {
                     Some(wrapper) if self.plan.managed => wrapper.clone(),
-                    Some(_) | None => "/var/task/bootstrap".to_owned(),
+                    Some(_) | None => match self.bootstrap_of_layers() {
+                        Some(program) => program.to_string_lossy().into_owned(),
+                        None => "/var/task/bootstrap".to_owned(),
+                    },
                 };
                 let reason = match source.raw_os_error() {
                     Some(2) if !self.plan.managed => {

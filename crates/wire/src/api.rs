@@ -81,7 +81,8 @@ pub struct Missing {
 pub struct Route {
     /// Request method.
     pub method: Method,
-    /// Path with labels: `/2015-03-31/functions/{FunctionName}`, `/tags/{Resource+}` (greedy, last).
+    /// Path with labels: `/2015-03-31/functions/{FunctionName}`, `/tags/{Resource+}` (greedy, last). May end with a query
+    /// parameter that tells the operation from others of the path: `/2018-10-31/layers?find=LayerVersion`.
     pub path: &'static str,
     /// Status of success.
     pub status: u16,

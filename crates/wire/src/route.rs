@@ -58,6 +58,8 @@ struct Pattern {
     segments: Vec<Segment>,
     greedy: bool,
     literals: usize,
+    /// A query parameter that the request must have: `find=LayerVersion`.
+    query: Option<(&'static str, &'static str)>,
     /// Index into operations, or into missing.
     hit: Result<usize, usize>,
 }
@@ -117,7 +119,7 @@ impl Router {
         }
         // What is signed for a service that is not ours is not for any other, whatever its path.
         if head.scope.is_none() {
-            let segments = Segments::of(head.path);
+            let segments = Segments::of(head.path, head.query);
             let mut services = self.services.iter().enumerate();
             if let Some(hit) = services.find_map(|(index, s)| s.by_path(index, head.method, &segments)) {
                 return hit;
@@ -140,7 +142,9 @@ impl Router {
     fn within(&self, index: usize, service: &Prepared, head: &Head<'_>) -> Recognised {
         for protocol in service.api.protocols {
             let hit = match protocol {
-                Protocol::RestJson => service.by_path(index, head.method, &Segments::of(head.path)),
+                Protocol::RestJson => {
+                    service.by_path(index, head.method, &Segments::of(head.path, head.query))
+                }
                 Protocol::Query { .. } => self.by_action(Some(index), head),
                 Protocol::Json10 { .. } | Protocol::Json11 { .. } => None,
             };
@@ -252,8 +256,11 @@ impl Prepared {
 impl Pattern {
     fn new(route: &'static Route, hit: Result<usize, usize>) -> Pattern {
         let mut greedy = false;
-        let segments: Vec<Segment> = route
-            .path
+        let (path, query) = match route.path.split_once('?') {
+            Some((path, query)) => (path, query.split_once('=')),
+            None => (route.path, None),
+        };
+        let segments: Vec<Segment> = path
             .split('/')
             .filter(|segment| !segment.is_empty())
             .map(|segment| match segment.strip_prefix('{').and_then(|label| label.strip_suffix('}')) {
@@ -264,8 +271,9 @@ impl Pattern {
                 }
             })
             .collect();
-        let literals = segments.iter().filter(|segment| matches!(segment, Segment::Literal(_))).count();
-        Pattern { method: &route.method, segments, greedy, literals, hit }
+        let literals = segments.iter().filter(|segment| matches!(segment, Segment::Literal(_))).count()
+            + usize::from(query.is_some());
+        Pattern { method: &route.method, segments, greedy, literals, query, hit }
     }
 
     fn matches(&self, path: &Segments<'_>) -> bool {
@@ -274,11 +282,15 @@ impl Pattern {
             false => path.count == self.segments.len() && !path.cut,
         };
         let last = self.segments.len().saturating_sub(1);
-        fits && self.segments.iter().zip(path.all()).enumerate().all(|(at, (segment, given))| match segment {
-            Segment::Literal(literal) => literal == given,
-            Segment::Label(_) if self.greedy && at == last => !path.from(at).is_empty(),
-            Segment::Label(_) => !given.is_empty(),
-        })
+        let asked = |(name, value)| {
+            form_urlencoded::parse(path.query.as_bytes()).any(|(key, given)| key == name && given == value)
+        };
+        fits && self.query.is_none_or(asked)
+            && self.segments.iter().zip(path.all()).enumerate().all(|(at, (segment, given))| match segment {
+                Segment::Literal(literal) => literal == given,
+                Segment::Label(_) if self.greedy && at == last => !path.from(at).is_empty(),
+                Segment::Label(_) => !given.is_empty(),
+            })
     }
 
     fn labels(&self, path: &Segments<'_>) -> Vec<(&'static str, String)> {
@@ -305,12 +317,14 @@ struct Segments<'a> {
     count: usize,
     /// There are more.
     cut: bool,
+    /// What follows the path.
+    query: &'a str,
 }
 
 impl<'a> Segments<'a> {
-    fn of(path: &'a str) -> Segments<'a> {
+    fn of(path: &'a str, query: &'a str) -> Segments<'a> {
         let path = path.strip_prefix('/').unwrap_or(path);
-        let mut segments = Segments { path, parts: [""; SEGMENTS_MAX], count: 0, cut: false };
+        let mut segments = Segments { path, parts: [""; SEGMENTS_MAX], count: 0, cut: false, query };
         let trimmed = path.trim_end_matches('/');
         if trimmed.is_empty() {
             return segments;

@@ -1,5 +1,7 @@
 //! The wire surface: requests, answers and the table of operations. Shapes follow the Lambda API model 2015-03-31.
 
+pub mod layers;
+
 use crate::{
     Functions,
     logic::{
@@ -15,6 +17,12 @@ use crate::{
 };
 use base64::Engine as _;
 use bytes::Bytes;
+use layers::{
+    AddLayerVersionPermissionRequest, AddLayerVersionPermissionResponse, GetLayerVersionPolicyResponse,
+    LayerVersionByArnRequest, LayerVersionRequest, LayerVersionResponse, ListLayerVersionsRequest,
+    ListLayerVersionsResponse, ListLayersRequest, ListLayersResponse, PublishLayerVersionRequest,
+    RemoveLayerVersionPermissionRequest,
+};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::{collections::BTreeMap, fmt};
 use wire::{Context, RawRequest, RawResponse};
@@ -120,13 +128,13 @@ impl CreateFunctionRequest {
             architectures: self.architectures.take(),
             environment: self.environment.take(),
             logging: self.logging_config.take(),
+            layers: self.layers.take(),
             features: Features {
                 package_type: self.package_type.take(),
                 vpc: self.vpc_config.take(),
                 dead_letter: self.dead_letter_config.take(),
                 kms_key: self.kms_key_arn.take(),
                 tracing: self.tracing_config.take(),
-                layers: self.layers.take(),
                 file_systems: self.file_system_configs.take(),
                 image: self.image_config.take(),
                 code_signing: self.code_signing_config_arn.take(),
@@ -183,13 +191,13 @@ impl UpdateFunctionConfigurationRequest {
             architectures: None,
             environment: self.environment.take(),
             logging: self.logging_config.take(),
+            layers: self.layers.take(),
             features: Features {
                 package_type: None,
                 vpc: self.vpc_config.take(),
                 dead_letter: self.dead_letter_config.take(),
                 kms_key: self.kms_key_arn.take(),
                 tracing: self.tracing_config.take(),
-                layers: self.layers.take(),
                 file_systems: self.file_system_configs.take(),
                 image: self.image_config.take(),
                 code_signing: None,
@@ -527,6 +535,8 @@ pub struct FunctionConfiguration {
     pub ephemeral_storage: EphemeralStorage,
     pub snap_start: SnapStartResponse,
     pub logging_config: LoggingConfig,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<layers::LayerReference>,
 }
 
 /// `EnvironmentResponse`.
@@ -1087,6 +1097,82 @@ wire::api! {
             allow: "lambda:ListFunctionUrlConfigs" on resource,
             errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
         }
+        /// Publishes the next version of a layer from a zip package in the request.
+        PublishLayerVersion => publish_layer_version(PublishLayerVersionRequest) -> LayerVersionResponse {
+            http: POST "/2018-10-31/layers/{LayerName}/versions" 201,
+            body_max: CODE_REQUEST_MAX,
+            too_large: RequestEntityTooLargeException of "PublishLayerVersion",
+            allow: "lambda:PublishLayerVersion" on layer_resource,
+            errors: [
+                InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException,
+                CodeStorageExceededException,
+            ],
+        }
+        /// Tells what a layer version is and where its package can be downloaded for 10 minutes.
+        GetLayerVersion => get_layer_version(LayerVersionRequest) -> LayerVersionResponse {
+            http: GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}" 200,
+            allow: "lambda:GetLayerVersion" on layer_resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// The same by ARN.
+        GetLayerVersionByArn => get_layer_version_by_arn(LayerVersionByArnRequest) -> LayerVersionResponse {
+            http: GET "/2018-10-31/layers?find=LayerVersion" 200,
+            query: ["Arn" => Arn],
+            allow: "lambda:GetLayerVersion" on layer_resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Lists layers with the newest version of each, perhaps only versions for a runtime or architecture, 50 a page.
+        ListLayers => list_layers(ListLayersRequest) -> ListLayersResponse {
+            http: GET "/2018-10-31/layers" 200,
+            query: [
+                "CompatibleArchitecture" => CompatibleArchitecture, "CompatibleRuntime" => CompatibleRuntime,
+                "Marker" => Marker, "MaxItems" => MaxItems,
+            ],
+            allow: "lambda:ListLayers" on "*",
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException],
+        }
+        /// Lists the versions of a layer, newest first, 50 a page.
+        ListLayerVersions => list_layer_versions(ListLayerVersionsRequest) -> ListLayerVersionsResponse {
+            http: GET "/2018-10-31/layers/{LayerName}/versions" 200,
+            query: [
+                "CompatibleArchitecture" => CompatibleArchitecture, "CompatibleRuntime" => CompatibleRuntime,
+                "Marker" => Marker, "MaxItems" => MaxItems,
+            ],
+            allow: "lambda:ListLayerVersions" on layer_resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Deletes a layer version, if it is there; functions that have it keep it.
+        DeleteLayerVersion => delete_layer_version(LayerVersionRequest) -> () {
+            http: DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}" 204,
+            allow: "lambda:DeleteLayerVersion" on layer_resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Lets functions of another account, or of all, have a layer version; those of its own account always may.
+        AddLayerVersionPermission => add_layer_version_permission(AddLayerVersionPermissionRequest) -> AddLayerVersionPermissionResponse {
+            http: POST "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy" 201,
+            query: ["RevisionId" => RevisionId],
+            allow: "lambda:AddLayerVersionPermission" on layer_resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                PolicyLengthExceededException, ResourceNotFoundException, PreconditionFailedException,
+            ],
+        }
+        /// Takes a permission back; functions that have the layer version keep it.
+        RemoveLayerVersionPermission => remove_layer_version_permission(RemoveLayerVersionPermissionRequest) -> () {
+            http: DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}" 204,
+            query: ["RevisionId" => RevisionId],
+            allow: "lambda:RemoveLayerVersionPermission" on layer_resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException, PreconditionFailedException,
+            ],
+        }
+        /// Tells the permissions of a layer version.
+        GetLayerVersionPolicy => get_layer_version_policy(LayerVersionRequest) -> GetLayerVersionPolicyResponse {
+            http: GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy" 200,
+            allow: "lambda:GetLayerVersionPolicy" on layer_resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
         /// Sets tags of a function.
         TagResource => tag_resource(TagResourceRequest) -> () {
             http: POST "/2017-03-31/tags/{Resource}" 204,
@@ -1171,7 +1257,6 @@ wire::api! {
         }
     }
     missing: [
-        AddLayerVersionPermission: POST "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy",
         CheckpointDurableExecution: POST "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint",
         CreateCapacityProvider: POST "/2025-11-30/capacity-providers",
         CreateCodeSigningConfig: POST "/2020-04-22/code-signing-configs",
@@ -1180,7 +1265,6 @@ wire::api! {
         DeleteCodeSigningConfig: DELETE "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
         DeleteEventSourceMapping: DELETE "/2015-03-31/event-source-mappings/{UUID}",
         DeleteFunctionCodeSigningConfig: DELETE "/2020-06-30/functions/{FunctionName}/code-signing-config",
-        DeleteLayerVersion: DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}",
         DeleteProvisionedConcurrencyConfig: DELETE "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         GetCapacityProvider: GET "/2025-11-30/capacity-providers/{CapacityProviderName}",
         GetCodeSigningConfig: GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
@@ -1191,9 +1275,6 @@ wire::api! {
         GetFunctionCodeSigningConfig: GET "/2020-06-30/functions/{FunctionName}/code-signing-config",
         GetFunctionRecursionConfig: GET "/2024-08-31/functions/{FunctionName}/recursion-config",
         GetFunctionScalingConfig: GET "/2025-11-30/functions/{FunctionName}/function-scaling-config",
-        GetLayerVersion: GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}",
-        GetLayerVersionByArn: GET "/2018-10-31/layers",
-        GetLayerVersionPolicy: GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy",
         GetProvisionedConcurrencyConfig: GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         GetRuntimeManagementConfig: GET "/2021-07-20/functions/{FunctionName}/runtime-management-config",
         InvokeAsync: POST "/2014-11-13/functions/{FunctionName}/invoke-async",
@@ -1203,16 +1284,12 @@ wire::api! {
         ListEventSourceMappings: GET "/2015-03-31/event-source-mappings",
         ListFunctionVersionsByCapacityProvider: GET "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions",
         ListFunctionsByCodeSigningConfig: GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions",
-        ListLayerVersions: GET "/2018-10-31/layers/{LayerName}/versions",
-        ListLayers: GET "/2018-10-31/layers",
         ListProvisionedConcurrencyConfigs: GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
-        PublishLayerVersion: POST "/2018-10-31/layers/{LayerName}/versions",
         PutFunctionCodeSigningConfig: PUT "/2020-06-30/functions/{FunctionName}/code-signing-config",
         PutFunctionRecursionConfig: PUT "/2024-08-31/functions/{FunctionName}/recursion-config",
         PutFunctionScalingConfig: PUT "/2025-11-30/functions/{FunctionName}/function-scaling-config",
         PutProvisionedConcurrencyConfig: PUT "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         PutRuntimeManagementConfig: PUT "/2021-07-20/functions/{FunctionName}/runtime-management-config",
-        RemoveLayerVersionPermission: DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}",
         SendDurableExecutionCallbackFailure: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/fail",
         SendDurableExecutionCallbackHeartbeat: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/heartbeat",
         SendDurableExecutionCallbackSuccess: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/succeed",

@@ -3,7 +3,7 @@
 //! Everything that adds or removes one package on this node holds that package's lock, so that removal never overtakes
 //! an upload of the same bytes.
 
-use base::{CodeSha256, PackageError, Packages};
+use base::{ByteCount, CodeSha256, FunctionSpec, Millis, PackageError, Packages, Unpacked};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::{
@@ -68,12 +68,16 @@ impl Code {
     }
 
     /// Begins to unpack; goes on, holding the lock, when the caller no longer waits.
-    pub(crate) fn unpack(&self, zip: Bytes, hold: Hold) -> tokio::task::JoinHandle<Result<(), PackageError>> {
+    pub(crate) fn unpack(
+        &self,
+        zip: Bytes,
+        hold: Hold,
+    ) -> tokio::task::JoinHandle<Result<Unpacked, PackageError>> {
         let packages = Arc::clone(&self.packages);
         tokio::spawn(async move {
             let unpacked = packages.unpack(zip).await;
             drop(hold);
-            unpacked.map(|_| ())
+            unpacked
         })
     }
 
@@ -90,6 +94,24 @@ impl Code {
         let unpacked = self.unpack(zip, hold).await;
         unpacked.map_err(|error| PackageError::Storage(std::io::Error::other(error)))??;
         Ok(())
+    }
+
+    /// [`Code::ensure`] for everything that a function is started from.
+    pub(crate) async fn ensure_all(&self, spec: &FunctionSpec) -> Result<(), Missing> {
+        for code in std::iter::once(&spec.code).chain(&spec.layers) {
+            self.ensure(*code).await?;
+        }
+        Ok(())
+    }
+
+    /// Size of the files of a package on this node.
+    pub(crate) async fn size(&self, code: CodeSha256) -> Result<ByteCount, PackageError> {
+        self.packages.size(&code).await
+    }
+
+    /// Lets go of what was made of layers that functions no longer have.
+    pub(crate) async fn retain_layers(&self, used: Vec<Vec<CodeSha256>>, grace: Millis) {
+        self.packages.retain_layers(used, grace).await;
     }
 
     /// Removes the package from this node and its blob; the caller has checked that nobody references it.

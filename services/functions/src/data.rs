@@ -1,8 +1,13 @@
 //! All SQL of the service, one function a statement.
 
 mod configs;
+mod layers;
 
 pub(crate) use configs::*;
+pub(crate) use layers::{
+    delete_layer_version, delete_layers, layer_sets, layer_version, list_layer_versions, list_layers,
+    put_layer_version, take_layer_number,
+};
 
 use crate::{
     Error,
@@ -134,7 +139,7 @@ pub static MIGRATIONS: &[Migration] = &[Migration::portable(
         || ',"age_max":' || COALESCE(age_max_s || '', 'null') || '}'
     FROM event_config;
     DROP TABLE event_config;"#,
-)];
+), layers::MIGRATION];
 
 const VERSION_COLUMNS: &str = "account, region, name, version, revision, modified_ms, deployment, code, code_size, configuration, condition, note, origin";
 
@@ -325,13 +330,17 @@ pub(crate) fn put_version(tx: &mut Tx<'_>, record: &VersionRecord) -> Result<(),
             record.origin.as_str()
         ],
     )?;
-    Ok(())
+    layers::put_layer_uses(tx, record)
 }
 
 /// Removes one version.
 pub(crate) fn delete_version(tx: &mut Tx<'_>, id: &FunctionId, version: Version) -> Result<(), Error> {
     tx.execute(
         "DELETE FROM version WHERE account = ?1 AND region = ?2 AND name = ?3 AND version = ?4",
+        params![id.account.as_str(), id.region.as_str(), id.name.as_str(), number(version)],
+    )?;
+    tx.execute(
+        "DELETE FROM layer_use WHERE account = ?1 AND region = ?2 AND name = ?3 AND version = ?4",
         params![id.account.as_str(), id.region.as_str(), id.name.as_str(), number(version)],
     )?;
     Ok(())
@@ -341,6 +350,10 @@ pub(crate) fn delete_version(tx: &mut Tx<'_>, id: &FunctionId, version: Version)
 pub(crate) fn delete_versions(tx: &mut Tx<'_>, id: &FunctionId) -> Result<(), Error> {
     tx.execute(
         "DELETE FROM version WHERE account = ?1 AND region = ?2 AND name = ?3",
+        params![id.account.as_str(), id.region.as_str(), id.name.as_str()],
+    )?;
+    tx.execute(
+        "DELETE FROM layer_use WHERE account = ?1 AND region = ?2 AND name = ?3",
         params![id.account.as_str(), id.region.as_str(), id.name.as_str()],
     )?;
     Ok(())
@@ -399,14 +412,15 @@ pub(crate) fn list_versions(
     )?)
 }
 
-/// Bytes of code of an account and region: each version counts.
+/// Bytes of code of an account and region: each version of a function and of a layer counts.
 pub(crate) fn code_bytes(tx: &mut Tx<'_>, account: &str, region: &str) -> Result<u64, Error> {
     let sum = tx.query_opt(
         "SELECT CAST(COALESCE(SUM(code_size), 0) AS INTEGER) FROM version WHERE account = ?1 AND region = ?2",
         params![account, region],
         |row| row.get::<i64>(0),
     )?;
-    Ok(u64::try_from(sum.unwrap_or_default()).unwrap_or_default())
+    let functions = u64::try_from(sum.unwrap_or_default()).unwrap_or_default();
+    Ok(functions.saturating_add(layers::layer_bytes(tx, account, region)?))
 }
 
 /// Functions of an account and region, and the concurrency reserved for them.
@@ -437,11 +451,13 @@ pub(crate) fn unsettled(tx: &mut Tx<'_>, code: CodeSha256) -> Result<Vec<Version
     )?)
 }
 
-/// Packages that any version references, in order, after `after`.
+/// Packages that any version or layer references, in order, after `after`.
 pub(crate) fn referenced_codes(tx: &mut Tx<'_>, after: &str, limit: i64) -> Result<Vec<CodeSha256>, Error> {
     Ok(tx.query(
         "SELECT code FROM version WHERE code > ?1
          UNION SELECT serving_code FROM version WHERE serving_code > ?1
+         UNION SELECT code FROM layer_version WHERE code > ?1
+         UNION SELECT code FROM layer_use WHERE code > ?1
          ORDER BY 1 LIMIT ?2",
         params![after, limit],
         |row| parse("code", row, 0),
@@ -472,6 +488,8 @@ pub(crate) fn unreferenced(tx: &mut Tx<'_>, before: Timestamp, limit: i64) -> Re
         "SELECT code FROM package WHERE touched_ms < ?1
              AND NOT EXISTS (SELECT 1 FROM version WHERE version.code = package.code)
              AND NOT EXISTS (SELECT 1 FROM version WHERE version.serving_code = package.code)
+             AND NOT EXISTS (SELECT 1 FROM layer_version WHERE layer_version.code = package.code)
+             AND NOT EXISTS (SELECT 1 FROM layer_use WHERE layer_use.code = package.code)
          LIMIT ?2",
         params![before.0, limit],
         |row| parse("code", row, 0),
@@ -483,7 +501,9 @@ pub(crate) fn forget_package(tx: &mut Tx<'_>, code: CodeSha256, before: Timestam
     let deleted = tx.execute(
         "DELETE FROM package WHERE code = ?1 AND touched_ms < ?2
              AND NOT EXISTS (SELECT 1 FROM version WHERE version.code = package.code)
-             AND NOT EXISTS (SELECT 1 FROM version WHERE version.serving_code = package.code)",
+             AND NOT EXISTS (SELECT 1 FROM version WHERE version.serving_code = package.code)
+             AND NOT EXISTS (SELECT 1 FROM layer_version WHERE layer_version.code = package.code)
+             AND NOT EXISTS (SELECT 1 FROM layer_use WHERE layer_use.code = package.code)",
         params![code.to_string(), before.0],
     )?;
     Ok(deleted == 1)

@@ -67,12 +67,29 @@ pub enum Error {
     /// No such function, version or alias, where asynchronous invocations are configured.
     #[error("The function doesn't exist.")]
     NoFunction,
+    /// The layer's ARN is of another region.
+    #[error("Layers from '{named}' are not reachable in this region ('{here}')")]
+    LayerOtherRegion {
+        /// Region in the ARN.
+        named: String,
+        /// Region of the request.
+        here: String,
+    },
+    /// No such layer version, no policy, no URL.
+    #[error("The resource you requested does not exist.")]
+    NoResource,
+    /// No such layer version, where its policy is concerned.
+    #[error("Layer version {0} does not exist.")]
+    LayerVersionNotFound(String),
+    /// No such layer version, where a function is to have it.
+    #[error("Layer version {0} does not exist.")]
+    NoLayerVersion(String),
+    /// Nobody was permitted anything.
+    #[error("No policy is associated with the given resource.")]
+    NoPolicy,
     /// Nothing is configured.
     #[error("The function {0} doesn't have an EventInvokeConfig")]
     NoEventConfig(String),
-    /// No statement was ever added, no URL made.
-    #[error("The resource you requested does not exist.")]
-    NoResource,
     /// The function or alias has a URL.
     #[error(
         "Failed to create function url config for [functionArn = {0}]. Error message:  FunctionUrlConfig exists for this Lambda function"
@@ -94,11 +111,11 @@ pub enum Error {
         /// Limit.
         max: usize,
     },
-    /// `RevisionId` is not the latest of the policy.
+    /// `RevisionId` is not the latest of the policy, which this operation tells.
     #[error(
-        "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest Revision Id"
+        "The Revision Id provided does not match the latest Revision Id. Call the {0} API to retrieve the latest Revision Id"
     )]
-    StalePolicy,
+    StalePolicy(&'static str),
     /// The name is taken.
     #[error("Function already exist: {0}")]
     AlreadyExists(String),
@@ -211,16 +228,20 @@ impl ServiceError for Error {
     fn code(&self) -> &str {
         match self {
             Error::Constraints(_) => "ValidationException",
-            Error::InvalidParameter(_) | Error::Unsupported { .. } | Error::Runtime(_) => {
-                "InvalidParameterValueException"
-            }
+            Error::InvalidParameter(_)
+            | Error::Unsupported { .. }
+            | Error::Runtime(_)
+            | Error::NoLayerVersion(_) => "InvalidParameterValueException",
             Error::Package(PackageError::Storage(_)) => "ServiceException",
             Error::Package(_) => "InvalidParameterValueException",
             Error::NotFound(_)
             | Error::AliasNotFound(_)
             | Error::NoFunction
             | Error::NoEventConfig(_)
+            | Error::LayerOtherRegion { .. }
             | Error::NoResource
+            | Error::LayerVersionNotFound(_)
+            | Error::NoPolicy
             | Error::NoStatement(_)
             | Error::OtherRegion { .. } => "ResourceNotFoundException",
             Error::OtherAccount { .. } | Error::OtherAccountRole => "AccessDeniedException",
@@ -232,7 +253,7 @@ impl ServiceError for Error {
             | Error::UpdateInProgress(_)
             | Error::NotActive(_) => "ResourceConflictException",
             Error::PolicyTooLong { .. } => "PolicyLengthExceededException",
-            Error::StaleRevision | Error::StalePolicy => "PreconditionFailedException",
+            Error::StaleRevision | Error::StalePolicy(_) => "PreconditionFailedException",
             Error::CodeStorage { .. } => "CodeStorageExceededException",
             Error::ZipTooLarge { .. } => "RequestEntityTooLargeException",
             Error::PayloadTooLarge { .. } => "RequestTooLargeException",
@@ -257,15 +278,19 @@ impl ServiceError for Error {
             | Error::Unsupported { .. }
             | Error::Runtime(_)
             | Error::Package(_)
-            | Error::CodeStorage { .. }
+            | Error::NoLayerVersion(_)
             | Error::PolicyTooLong { .. }
+            | Error::CodeStorage { .. }
             | Error::PayloadNotJson(_)
             | Error::ClientContext => Fault::Invalid,
             Error::NotFound(_)
             | Error::AliasNotFound(_)
             | Error::NoFunction
             | Error::NoEventConfig(_)
+            | Error::LayerOtherRegion { .. }
             | Error::NoResource
+            | Error::LayerVersionNotFound(_)
+            | Error::NoPolicy
             | Error::NoStatement(_)
             | Error::OtherRegion { .. } => Fault::NotFound,
             Error::OtherAccount { .. } | Error::OtherAccountRole => Fault::Denied,
@@ -276,7 +301,7 @@ impl ServiceError for Error {
             | Error::Referenced(_)
             | Error::UpdateInProgress(_)
             | Error::NotActive(_) => Fault::Conflict,
-            Error::StaleRevision | Error::StalePolicy => Fault::Precondition,
+            Error::StaleRevision | Error::StalePolicy(_) => Fault::Precondition,
             Error::ZipTooLarge { .. } | Error::PayloadTooLarge { .. } => Fault::TooLarge,
             Error::Throttled(_) | Error::NodeFull { .. } | Error::BacklogFull { .. } => Fault::Throttled,
             Error::Launch(cause) => match **cause {

@@ -8,6 +8,7 @@ pub mod environment;
 pub mod event_config;
 pub mod http_answer;
 pub mod http_event;
+pub mod layers;
 pub mod names;
 pub mod policy;
 pub mod retry;

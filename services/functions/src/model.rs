@@ -1,5 +1,9 @@
 //! What a function is: its identity, versions, configuration and life.
 
+mod layers;
+
+pub use layers::{Grantee, Label, LayerId, LayerUse, LayerVersion, Permission, Policy};
+
 use crate::data::QualifierConfig;
 use base::{
     AccountId, Arn, CodeSha256, FunctionName, FunctionSpec, LogSettings, MemoryMib, Region, RequestId,
@@ -115,6 +119,9 @@ pub struct Configuration {
     pub variables: Option<BTreeMap<String, String>>,
     /// Default: text to `/aws/lambda/NAME`.
     pub logs: LogSettings,
+    /// Shown together at `/opt`, each over those before it. At most [`base::limits::LAYERS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<LayerUse>,
 }
 
 impl Configuration {
@@ -258,6 +265,7 @@ impl VersionRecord {
             architecture: configuration.architecture.clone(),
             handler: configuration.handler.clone(),
             code: deployment.code,
+            layers: configuration.layers.iter().map(|layer| layer.code).collect(),
             memory: configuration.memory,
             timeout: configuration.timeout,
             scratch: configuration.scratch,

@@ -81,6 +81,7 @@ pub(crate) fn spec(name: &str) -> Arc<FunctionSpec> {
         architecture: "x86_64".to_owned(),
         handler: "app.handler".to_owned(),
         code: CodeSha256([0; 32]),
+        layers: Vec::new(),
         memory: MemoryMib(128),
         timeout: Seconds(3),
         scratch: MemoryMib(512),

@@ -282,6 +282,7 @@ pub(crate) fn spec(runtime: &str, code: CodeSha256) -> FunctionSpec {
         architecture: if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }.into(),
         handler: "app.handler".into(),
         code,
+        layers: Vec::new(),
         memory: MemoryMib(128),
         timeout: Seconds(10),
         scratch: MemoryMib(512),

@@ -109,14 +109,14 @@ fn name_and_qualifier<'a>(parts: &[&'a str], form: Form) -> Option<Reference<'a>
     fits.then_some(Reference { name, qualifier, ..Reference::default() })
 }
 
-fn is_partition(text: &str) -> bool {
+pub(super) fn is_partition(text: &str) -> bool {
     text.is_empty()
         || text
             .strip_prefix("aws")
             .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-'))
 }
 
-fn is_region(text: &str) -> bool {
+pub(super) fn is_region(text: &str) -> bool {
     let mut words = text.split('-').collect::<Vec<_>>();
     let Some(number) = words.pop() else { return false };
     let lower = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
@@ -133,8 +133,13 @@ fn is_region(text: &str) -> bool {
     middle && number.len() == 1 && number.bytes().all(|b| b.is_ascii_digit())
 }
 
-fn is_account(text: &str) -> bool {
+pub(super) fn is_account(text: &str) -> bool {
     text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Letters, digits, hyphens and underscores, at least one.
+pub(super) fn is_layer_name(text: &str) -> bool {
+    is_name(text, Form::Plain)
 }
 
 fn is_name(text: &str, form: Form) -> bool {

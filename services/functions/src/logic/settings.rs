@@ -1,6 +1,11 @@
 //! From what a request wants to a configuration: constraints, defaults, and refusals of what Neap does not carry out.
 
-use crate::{Error, api::FunctionCode, logic::environment, model::Configuration};
+use crate::{
+    Error,
+    api::FunctionCode,
+    logic::{environment, layers},
+    model::Configuration,
+};
 use base::{
     AccountId, ApplicationLogLevel, FunctionName, LogFormat, LogSettings, MemoryMib, PackageError, Seconds,
     SystemLogLevel, limits,
@@ -40,6 +45,8 @@ pub struct Wanted {
     pub environment: Option<Environment>,
     /// `LoggingConfig`.
     pub logging: Option<LoggingConfig>,
+    /// `Layers`, by ARN; what they are is the store's to tell.
+    pub layers: Option<Vec<String>>,
     /// Everything that Neap carries out only in its "off" form.
     pub features: Features,
 }
@@ -97,8 +104,6 @@ pub struct Features {
     pub kms_key: Option<String>,
     /// `TracingConfig`: `PassThrough`.
     pub tracing: Option<TracingConfig>,
-    /// `Layers`: none.
-    pub layers: Option<Vec<String>>,
     /// `FileSystemConfigs`: none.
     pub file_systems: Option<Vec<serde_json::Value>>,
     /// `ImageConfig`: empty.
@@ -178,6 +183,7 @@ pub fn create(wanted: &Wanted, name: &FunctionName, account: AccountId) -> Resul
         architecture: ARCHITECTURES[0].to_owned(),
         variables: None,
         logs: LogSettings { group: format!("/aws/lambda/{name}"), format: LogFormat::Text },
+        layers: Vec::new(),
     };
     apply(fresh, wanted, account)
 }
@@ -301,6 +307,9 @@ fn constraints(wanted: &Wanted, violations: &mut Violations) {
     if let Some(logging) = &wanted.logging {
         check_logging(logging, violations);
     }
+    if let Some(layers) = &wanted.layers {
+        layers::check_arns(layers, violations);
+    }
     let features = &wanted.features;
     words(violations, "packageType", features.package_type.as_deref(), &["Zip", "Image"]);
     words(
@@ -416,7 +425,6 @@ fn supported(features: &Features) -> Result<(), Error> {
     )?;
     refuse(some_text(&features.kms_key), "KMSKeyArn", "leave it out")?;
     refuse(tracing == Some("Active"), "TracingConfig Active", "use PassThrough")?;
-    refuse(some_ids(&features.layers), "Layers", "put their content into the package")?;
     refuse(
         features.file_systems.as_ref().is_some_and(|f| !f.is_empty()),
         "FileSystemConfigs",
@@ -656,7 +664,6 @@ mod tests {
         };
         for (change, member) in [
             ((|f| f.package_type = Some("Image".into())) as fn(&mut Features), "PackageType Image"),
-            (|f| f.layers = Some(vec!["arn".into()]), "Layers"),
             (
                 |f| f.vpc = Some(VpcConfig { subnet_ids: Some(vec!["s".into()]), ..VpcConfig::default() }),
                 "VpcConfig",
@@ -686,7 +693,6 @@ mod tests {
                 dead_letter: Some(DeadLetterConfig { target_arn: Some(String::new()) }),
                 kms_key: Some(String::new()),
                 tracing: Some(TracingConfig { mode: Some("PassThrough".into()) }),
-                layers: Some(vec![]),
                 snap_start: Some(SnapStart { apply_on: Some("None".into()) }),
                 ..Features::default()
             };

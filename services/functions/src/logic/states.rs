@@ -1,7 +1,10 @@
 //! How versions look on the wire, and what publishing compares.
 
 use crate::{
-    api::{EnvironmentResponse, FunctionConfiguration, SnapStartResponse, TracingConfigResponse},
+    api::{
+        EnvironmentResponse, FunctionConfiguration, SnapStartResponse, TracingConfigResponse,
+        layers::LayerReference,
+    },
     logic::settings::{EphemeralStorage, shown_logs},
     model::{Condition, Deployment, FailureCode, VersionRecord},
 };
@@ -54,6 +57,7 @@ pub fn configuration(record: &VersionRecord, arn: String, shown: Shown) -> Funct
         ephemeral_storage: EphemeralStorage { size: Some(i64::from(configuration.scratch.0)) },
         snap_start: SnapStartResponse { apply_on: "None", optimization_status: "Off" },
         logging_config: shown_logs(&configuration.logs),
+        layers: configuration.layers.iter().map(LayerReference::of).collect(),
     }
 }
 

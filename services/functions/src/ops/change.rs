@@ -9,6 +9,7 @@ use crate::{
     api::{FunctionConfiguration, UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest},
     asking, data,
     logic::{
+        layers,
         names::{self, Form},
         settings,
         states::{Shown, configuration, state_word},
@@ -46,6 +47,9 @@ impl Functions {
         )?;
 
         let uploaded = self.upload(zip).await?;
+        if let Some(size) = uploaded.unpacked {
+            layers::check_size(size, &configured.layers)?;
+        }
         let (revision, deployment, now) = (self.fresh_id(), self.fresh_id(), self.now());
         let change = move |latest: &mut VersionRecord| {
             let mut next = latest.deployment.clone();
@@ -73,6 +77,10 @@ impl Functions {
                 change(&mut latest);
                 data::delete_version(tx, &id, latest.version)?;
                 charge(tx, &latest, code_max)?;
+                if let Some(size) = uploaded.unpacked {
+                    // They may have changed since.
+                    layers::check_size(size, &latest.deployment.configuration.layers)?;
+                }
                 data::put_version(tx, &latest)?;
                 data::touch_package(tx, before.deployment.code, now)?;
                 let retired = retired(&before, &latest);
@@ -102,7 +110,12 @@ impl Functions {
         let wanted = input.wanted();
         let (record, retired) = loop {
             let before = self.latest_to_change(&id, input.revision_id.as_deref()).await?;
-            let configured = settings::update(&before.deployment.configuration, &wanted, id.account)?;
+            let mut configured = settings::update(&before.deployment.configuration, &wanted, id.account)?;
+            let action = "lambda:UpdateFunctionConfiguration";
+            if let Some(layers) = self.wanted_layers(context, action, wanted.layers.as_deref()).await? {
+                self.check_size(before.deployment.code, &layers).await?;
+                configured.layers = layers;
+            }
             let support =
                 self.catalog.check(&configured.runtime, &configured.architecture, &configured.handler)?;
             if let Some(changed) = self.reconfigure(before, configured, support.warning).await? {
@@ -138,6 +151,10 @@ impl Functions {
                     return Ok::<_, Error>(None);
                 }
                 data::put_version(tx, &after)?;
+                for layer in &before.deployment.configuration.layers {
+                    // Invocations that have it may still run.
+                    data::touch_package(tx, layer.code, after.modified)?;
+                }
                 Ok(Some(after.clone()))
             })
             .await?;

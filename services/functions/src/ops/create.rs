@@ -6,12 +6,12 @@ use crate::{
     api::{CreateFunctionRequest, FunctionConfiguration},
     asking, data,
     logic::{
-        names, settings,
+        layers, names, settings,
         states::{Shown, configuration},
     },
     model::{Condition, Deployment, FunctionId, FunctionRecord, VersionRecord},
 };
-use base::Version;
+use base::{AccountId, Region, Version};
 use std::collections::BTreeMap;
 use store::Tx;
 use wire::Context;
@@ -26,14 +26,19 @@ impl Functions {
             names::new_function(asker, &input.function_name)
         })?;
         let wanted = input.wanted();
-        let configured = settings::create(&wanted, &id.name, id.account)?;
+        let mut configured = settings::create(&wanted, &id.name, id.account)?;
         let tags = settings::tags(&BTreeMap::new(), &input.tags.unwrap_or_default())?;
         let zip = settings::source(input.code)?;
         let support =
             self.catalog.check(&configured.runtime, &configured.architecture, &configured.handler)?;
         self.refuse_taken(&id).await?;
+        let layers = self.wanted_layers(context, "lambda:CreateFunction", wanted.layers.as_deref()).await?;
+        configured.layers = layers.unwrap_or_default();
 
         let uploaded = self.upload(zip).await?;
+        if let Some(size) = uploaded.unpacked {
+            layers::check_size(size, &configured.layers)?;
+        }
         let latest = VersionRecord {
             id: id.clone(),
             version: Version::Latest,
@@ -87,8 +92,19 @@ impl Functions {
 
 /// Refuses a version whose code would not fit the account's storage beside what is there.
 pub(crate) fn charge(tx: &mut Tx<'_>, added: &VersionRecord, max: base::ByteCount) -> Result<(), Error> {
-    let present = data::code_bytes(tx, added.id.account.as_str(), added.id.region.as_str())?;
-    match present.saturating_add(added.deployment.code_size) > max.0 {
+    charge_bytes(tx, added.id.account, &added.id.region, added.deployment.code_size, max)
+}
+
+/// The same for any code of an account and region.
+pub(crate) fn charge_bytes(
+    tx: &mut Tx<'_>,
+    account: AccountId,
+    region: &Region,
+    added: u64,
+    max: base::ByteCount,
+) -> Result<(), Error> {
+    let present = data::code_bytes(tx, account.as_str(), region.as_str())?;
+    match present.saturating_add(added) > max.0 {
         true => Err(Error::CodeStorage { max }),
         false => Ok(()),
     }

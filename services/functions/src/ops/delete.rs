@@ -48,7 +48,7 @@ impl Functions {
         Ok(())
     }
 
-    /// Deletes every function of every account, with its versions and waiting events. For `neap dev`: nobody is asked.
+    /// Deletes every function of every account, with its versions and waiting events, and every layer. For `neap dev`: nobody is asked.
     ///
     /// # Errors
     /// Those of the store; what was deleted before stays deleted.
@@ -58,6 +58,7 @@ impl Functions {
             let (deleted, events) = self.db.write(move |tx| remove(tx, &gone, now)).await?;
             self.forget(&id, &deleted, events);
         }
+        self.db.write(data::delete_layers).await?;
         self.reservations_changed().await;
         Ok(())
     }
@@ -102,7 +103,10 @@ fn release(tx: &mut Tx<'_>, versions: &[VersionRecord], now: Timestamp) -> Resul
         .iter()
         .flat_map(|record| [Some(&record.deployment), record.condition.serving()])
         .flatten()
-        .map(|deployment| deployment.code)
+        .flat_map(|deployment| {
+            let layers = deployment.configuration.layers.iter().map(|layer| layer.code);
+            std::iter::once(deployment.code).chain(layers)
+        })
         .collect();
     codes.sort_unstable();
     codes.dedup();

@@ -185,7 +185,7 @@ pub(crate) async fn begin(functions: &Functions, served: &Served, call: Call) ->
     let first = functions.execute.execute(Arc::clone(&served.spec), invocation.clone()).await;
     match first {
         Err(ExecuteError::Launch(cause)) if matches!(*cause, LaunchError::CodeMissing(_)) => {
-            if let Err(error) = functions.code.ensure(served.spec.code).await {
+            if let Err(error) = functions.code.ensure_all(&served.spec).await {
                 tracing::error!(code = %served.spec.code, %error, "a package is missing on this node");
                 return Err(Error::Launch(cause));
             }

@@ -100,5 +100,5 @@ fn current(tx: &mut Tx<'_>, target: &Target, revision: Option<&str>) -> Result<O
     data::version_named(tx, target)?.ok_or_else(|| Error::NotFound(target.arn()))?;
     let policy: Option<Policy> = data::config(tx, &target.id, &target.word())?;
     let stale = |wanted: &str| policy.as_ref().is_none_or(|policy| policy.revision.to_string() != wanted);
-    if revision.is_some_and(stale) { Err(Error::StalePolicy) } else { Ok(policy) }
+    if revision.is_some_and(stale) { Err(Error::StalePolicy("GetPolicy")) } else { Ok(policy) }
 }

@@ -4,11 +4,12 @@ use crate::{
     Error, Functions,
     code::{Code, Missing},
     data,
-    logic::states,
-    model::Condition,
+    logic::{layers, states},
+    model::{Condition, Configuration},
 };
-use base::{CodeSha256, PackageError};
+use base::{ByteCount, CodeSha256, Millis, PackageError};
 use bytes::Bytes;
+use std::sync::Arc;
 
 /// A package that is stored durably.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct Uploaded {
     pub(crate) size: u64,
     /// Whether it is unpacked already; else the upkeep finishes it.
     pub(crate) ready: bool,
+    /// Size of its files, if it is unpacked.
+    pub(crate) unpacked: Option<u64>,
 }
 
 impl Functions {
@@ -24,34 +27,45 @@ impl Functions {
     /// [`crate::Settings::unpack_wait`].
     /// Cancel-safe: a package that ends up unreferenced is removed by the upkeep.
     pub(crate) async fn upload(&self, zip: Bytes) -> Result<Uploaded, Error> {
+        self.upload_within(zip, Some(self.settings.unpack_wait)).await
+    }
+
+    /// [`Functions::upload`] that waits as long as `wait` for the unpacking, or to its end.
+    pub(crate) async fn upload_within(&self, zip: Bytes, wait: Option<Millis>) -> Result<Uploaded, Error> {
         let size = zip.len() as u64;
         let code = Code::hash(zip.clone()).await;
         let hold = self.code.hold(code).await;
         let now = self.now();
         self.db.write(move |tx| data::touch_package(tx, code, now)).await?;
         let unpacking = self.code.unpack(zip.clone(), hold.clone());
-        let limited = tokio::time::timeout(self.settings.unpack_wait.duration(), unpacking);
+        let limited = async {
+            match wait {
+                Some(wait) => tokio::time::timeout(wait.duration(), unpacking).await.ok(),
+                None => Some(unpacking.await),
+            }
+        };
         let (stored, unpacked) = tokio::join!(self.code.put(code, zip, hold), limited);
-        let ready = match unpacked {
-            Err(_still_at_it) => false,
-            Ok(Ok(Ok(()))) => true,
-            Ok(Ok(Err(refused))) => return Err(refused.into()),
-            Ok(Err(panicked)) => return Err(PackageError::Storage(std::io::Error::other(panicked)).into()),
+        let unpacked = match unpacked {
+            // Still at it.
+            None => None,
+            Some(Ok(Ok(unpacked))) => Some(unpacked.unpacked.0),
+            Some(Ok(Err(refused))) => return Err(refused.into()),
+            Some(Err(panicked)) => return Err(PackageError::Storage(std::io::Error::other(panicked)).into()),
         };
         stored?;
-        Ok(Uploaded { code, size, ready })
+        Ok(Uploaded { code, size, ready: unpacked.is_some(), unpacked })
     }
 }
 
 /// Unpacks a package that versions wait for, if need be, and ends their waiting. An error means that it is still open.
 pub(crate) async fn settle_code(functions: &Functions, code: CodeSha256) -> Result<(), Error> {
     let outcome = match functions.code.ensure(code).await {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(functions.code.size(code).await?),
         Err(Missing::Blob(error)) => return Err(error.into()),
         Err(Missing::Package(error @ PackageError::Storage(_))) => return Err(error.into()),
         Err(Missing::Package(error)) => {
             tracing::warn!(%code, %error, "a package cannot be unpacked");
-            Err(std::sync::Arc::new(error))
+            Err(Arc::new(error))
         }
     };
     let settled = functions
@@ -60,13 +74,18 @@ pub(crate) async fn settle_code(functions: &Functions, code: CodeSha256) -> Resu
             let mut settled = Vec::new();
             for mut record in data::unsettled(tx, code)? {
                 let replaced = match &record.condition {
-                    Condition::Updating { serving } if outcome.is_ok() => Some(record.key(serving)),
+                    Condition::Updating { serving } => Some((record.key(serving), serving.id)),
                     _ => None,
                 };
-                record.condition =
-                    states::settle(record.condition, outcome.as_ref().copied().map_err(|e| &**e));
+                let refused = match &outcome {
+                    Ok(size) => fits(*size, &record.deployment.configuration).err(),
+                    Err(error) => Some(Arc::clone(error)),
+                };
+                record.condition = states::settle(record.condition, refused.as_deref().map_or(Ok(()), Err));
                 data::put_version(tx, &record)?;
-                settled.push((record.id, replaced));
+                let replaced =
+                    replaced.filter(|(_, id)| record.serving().is_none_or(|serving| serving.id != *id));
+                settled.push((record.id, replaced.map(|(key, _)| key)));
             }
             Ok::<_, Error>(settled)
         })
@@ -78,4 +97,10 @@ pub(crate) async fn settle_code(functions: &Functions, code: CodeSha256) -> Resu
         }
     }
     Ok(())
+}
+
+/// Whether a package of `size` may be of a function with these layers.
+fn fits(size: ByteCount, configuration: &Configuration) -> Result<(), Arc<PackageError>> {
+    layers::check_size(size.0, &configuration.layers)
+        .map_err(|_| Arc::new(PackageError::TooLarge { max: base::limits::PACKAGE_UNPACKED_MAX }))
 }

@@ -19,6 +19,7 @@ pub(super) async fn run(functions: Arc<Functions>, stop: impl Future<Output = ()
             logged("reservations", functions.tell_reservations().await);
             logged("pending versions", settle(&functions).await);
             logged("unreferenced packages", sweep(&functions).await);
+            logged("unused sets of layers", sweep_layers(&functions).await);
             let timer = tokio::time::sleep(functions.settings.upkeep_every.duration());
             tokio::select! {
                 () = functions.upkeep.notified() => {}
@@ -80,6 +81,13 @@ async fn sweep(functions: &Functions) -> Result<(), Error> {
             return Ok(());
         }
     }
+}
+
+/// Removes what was made of layers that no function has together any more.
+async fn sweep_layers(functions: &Functions) -> Result<(), Error> {
+    let used = functions.db.read(data::layer_sets).await?;
+    functions.code.retain_layers(used, functions.settings.package_grace).await;
+    Ok(())
 }
 
 /// After a start: removes blobs that no row knows, leftovers of a removal that was interrupted.

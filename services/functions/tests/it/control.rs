@@ -136,7 +136,7 @@ async fn bad_requests_get_lambdas_texts() {
         (
             json!({ "Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:x:1"] }),
             "InvalidParameterValueException",
-            "Layers is not supported by Neap",
+            "Layer version arn:aws:lambda:us-east-1:000000000000:layer:x:1 does not exist.",
         ),
         (
             json!({ "Environment": { "Variables": { "AWS_REGION": "x" } } }),

@@ -7,6 +7,7 @@ mod control;
 mod events;
 mod growth;
 mod invoke;
+mod layers;
 mod packages;
 mod support;
 mod versions;

@@ -62,6 +62,8 @@ impl Credentials for Everyone {
 pub(crate) struct FakePackages {
     pub(crate) unpacked: Mutex<HashSet<CodeSha256>>,
     pub(crate) unpackings: AtomicU64,
+    /// Sets of layers that functions had when the service last said so.
+    pub(crate) retained: Mutex<Vec<Vec<CodeSha256>>>,
     open: watch::Sender<bool>,
 }
 
@@ -92,6 +94,15 @@ impl Packages for FakePackages {
     }
     fn remove(&self, code: &CodeSha256) -> Future<'_, ()> {
         self.unpacked.lock().unwrap().remove(code);
+        Box::pin(async {})
+    }
+    fn size(&self, code: &CodeSha256) -> Future<'_, Result<base::ByteCount, PackageError>> {
+        // Every package is of one size: that of none is known here.
+        let _ = code;
+        Box::pin(async { Ok(base::ByteCount(1)) })
+    }
+    fn retain_layers(&self, used: Vec<Vec<CodeSha256>>, _: base::Millis) -> Future<'_, ()> {
+        *self.retained.lock().unwrap() = used;
         Box::pin(async {})
     }
 }
@@ -219,6 +230,7 @@ impl World {
         let packages = Arc::new(FakePackages {
             unpacked: Mutex::default(),
             unpackings: AtomicU64::new(0),
+            retained: Mutex::default(),
             open: watch::Sender::new(true),
         });
         let entropy = Arc::new(Counting(AtomicU64::new(0)));
