@@ -38,6 +38,7 @@
 
 mod cgroup;
 pub mod doctor;
+mod egress;
 mod error;
 mod handle;
 mod landlock;
@@ -54,6 +55,7 @@ mod sys;
 mod users;
 
 pub use doctor::{Check, Report, Status, doctor};
+pub use egress::{Network, Ranges};
 pub use error::Error;
 pub use handle::{Exit, Exited, Sandbox, Timing};
 pub use sandboxes::Sandboxes;
