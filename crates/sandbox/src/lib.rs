@@ -54,6 +54,13 @@ mod streams;
 mod sys;
 mod users;
 
+// What the tests of `tests/` share, for tests that see more than they do.
+#[cfg(test)]
+extern crate self as sandbox;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 pub use doctor::{Check, Report, Status, doctor};
 pub use egress::{Network, Ranges};
 pub use error::Error;
