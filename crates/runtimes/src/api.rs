@@ -48,6 +48,8 @@ struct State {
     waiting: Option<(Response<Full<Bytes>>, String)>,
     /// Where the runtime is.
     at: At,
+    /// How often it has asked for an event.
+    asked: u64,
 }
 
 /// Life of the conversation: `Starting → Idle ⇄ Running → Answered → Idle`.
@@ -69,7 +71,7 @@ pub(crate) struct ApiLink {
 impl ApiLink {
     pub(crate) fn new(response_max: usize) -> ApiLink {
         let (sender, said) = mpsc::channel(WAITING_MAX);
-        let state = Mutex::new(State { waiting: None, at: At::Starting });
+        let state = Mutex::new(State { waiting: None, at: At::Starting, asked: 0 });
         ApiLink { api: Arc::new(Api { state, event: Notify::new(), said: sender, response_max }), said }
     }
 
@@ -87,7 +89,7 @@ impl ApiLink {
     pub(crate) fn send(&self, event: &Event<'_>) {
         let response = event_response(event);
         self.api.lock().waiting = Some((response, event.request_id.to_owned()));
-        self.api.event.notify_one();
+        self.api.event.notify_waiters();
     }
 
     /// The next thing said. Cancel-safe.
@@ -149,15 +151,18 @@ impl Api {
     }
 
     async fn next(&self) -> Response<Full<Bytes>> {
-        let first = {
+        let (first, asked) = {
             let mut state = self.lock();
+            state.asked += 1;
             let first = state.at == At::Starting;
             // A runtime that asks again without having answered gets nothing new before the invocation's end.
             if !matches!(state.at, At::Running(_)) {
                 state.at = At::Idle;
             }
-            first
+            (first, state.asked)
         };
+        // Whoever asked before has gone, or will not be heard: a runtime takes one event at a time.
+        self.event.notify_waiters();
         if first && self.said.send(Said::Ready).await.is_err() {
             return gone();
         }
@@ -165,6 +170,13 @@ impl Api {
             let notified = self.event.notified();
             {
                 let mut state = self.lock();
+                if state.asked != asked {
+                    return refusal(
+                        StatusCode::FORBIDDEN,
+                        "InvalidStateTransition",
+                        "a later request for the next invocation has taken the place of this one",
+                    );
+                }
                 if let Some((response, id)) = state.waiting.take() {
                     state.at = At::Running(id);
                     return response;

@@ -1,9 +1,9 @@
 //! What this host gives to sandboxes, what is missing and what that costs.
 
 use crate::{
-    Settings, Weakness,
+    Ranges, Settings, Weakness,
     cgroup::{Layout, Role, Version},
-    scratch, seccomp, sys, users,
+    egress, scratch, seccomp, sys, users,
 };
 
 /// Everything that was looked at.
@@ -68,7 +68,7 @@ pub fn doctor() -> Report {
     ] {
         checks.push(cgroup(&layout, name, role, weakness));
     }
-    checks.extend([swap(&layout), filter(), landlock(), scratch()]);
+    checks.extend([swap(&layout), filter(), landlock(), egress(), scratch()]);
     Report { checks }
 }
 
@@ -210,6 +210,29 @@ fn landlock() -> Check {
             format!("rights that came with later versions, up to {LANDLOCK_BEST}, are not restricted by it"),
         ),
         abi => ok("landlock", format!("version {abi}")),
+    }
+}
+
+/// Whether functions can reach the internet, by trying it in a namespace that is thrown away.
+fn egress() -> Check {
+    let tried = || egress::probe(&Ranges::default()).map(drop);
+    let result = if rustix::process::geteuid().is_root() {
+        std::thread::scope(|scope| scope.spawn(tried).join())
+            .unwrap_or_else(|_| Err(std::io::Error::other("trying it panicked")))
+    } else if users::holds_in_user_namespace(|| egress::probe(&Ranges::default()).is_ok()) {
+        Ok(())
+    } else {
+        Err(std::io::Error::other("not to be had in a user namespace of this host"))
+    };
+    match result {
+        Ok(()) => ok("egress", "functions can reach the internet, without any change to this host's network"),
+        Err(error) => missing(
+            "egress",
+            format!(
+                "{error}; the kernel needs network namespaces, nf_tables with tproxy and reject, nfnetlink_queue"
+            ),
+            "a node does not start unless `network.egress` is \"platform-only\" or \"none\"",
+        ),
     }
 }
 

@@ -26,6 +26,14 @@ pub enum Error {
         /// The kernel's answer.
         source: std::io::Error,
     },
+    /// This host cannot connect sandboxes with the internet, and the settings want it.
+    #[error(
+        "functions cannot reach the internet on this host, as `network.egress` wants: {source}; set it to \"platform-only\" or \"none\", or fix the host"
+    )]
+    NoEgress {
+        /// What is missing.
+        source: std::io::Error,
+    },
     /// A setting is out of its range.
     #[error("setting {name}: {reason}")]
     Setting {

@@ -2,6 +2,7 @@
 
 use crate::{
     CpuQuota, CpuWeight, Error,
+    egress::Relay,
     sandboxes::{Node, next_report},
     slots::Slot,
     spawner::protocol::Report,
@@ -92,25 +93,31 @@ impl Sandbox {
             slot: Mutex::new(Some(slot)),
         });
         // From here on `Shared`'s drop cleans up.
+        let context = shared.node.egress.as_ref();
         let watched = shared.with_slot(|slot| {
+            let relay = match (&slot.network.doors, context) {
+                (Some(doors), Some(context)) => Some(Relay::start(doors, &slot.network.namespace, context)?),
+                (None, _) | (_, None) => None,
+            };
             let watched = Watched {
                 ended: status.map(Exit::of),
                 control,
                 process: sys::wait_readable(shared.process.try_clone()?)?,
                 oom: slot.group.oom_event()?.map(sys::wait_readable).transpose()?,
             };
-            Ok((watched, slot.network.runtime_api.try_clone()?, slot.network.platform.try_clone()?))
+            let platform = slot.network.platform.as_ref().map(TcpListener::try_clone).transpose()?;
+            Ok((watched, slot.network.runtime_api.try_clone()?, platform, relay))
         });
-        let (watched, runtime_api, platform) = watched?;
+        let (watched, runtime_api, platform, relay) = watched?;
         let (told, life) = watch::channel(Life::Running);
-        tokio::spawn(watched.until_gone(Arc::clone(&shared), told));
+        tokio::spawn(watched.until_gone(Arc::clone(&shared), relay, told));
         Ok(Sandbox {
             shared,
             life,
             stdout: Some(stdout),
             stderr: Some(stderr),
             runtime_api: Some(runtime_api),
-            platform: Some(platform),
+            platform,
             timing,
         })
     }
@@ -147,7 +154,8 @@ impl Sandbox {
         self.runtime_api.take()
     }
 
-    /// Listener at [`crate::PLATFORM`] inside, non-blocking. As [`Sandbox::take_runtime_api`].
+    /// Listener at [`crate::PLATFORM`] inside, non-blocking. As [`Sandbox::take_runtime_api`]. `None` too where sandboxes
+    /// reach nothing ([`crate::Network::Nothing`]).
     pub fn take_platform(&mut self) -> Option<TcpListener> {
         self.platform.take()
     }
@@ -313,7 +321,7 @@ struct Watched {
 }
 
 impl Watched {
-    async fn until_gone(self, shared: Arc<Shared>, told: watch::Sender<Life>) {
+    async fn until_gone(self, shared: Arc<Shared>, relay: Option<Relay>, told: watch::Sender<Life>) {
         let (exit, told_oom) = self.until_exit().await;
         if told_oom {
             shared.kill_now();
@@ -324,6 +332,9 @@ impl Watched {
         // Whoever is left in the sandbox is ended by the kernel with the init, which ends after its report.
         let _ = self.process.readable().await;
         shared.settle();
+        if let Some(relay) = relay {
+            relay.end().await;
+        }
         if let Some(slot) = shared.slot().take() {
             shared.node.slots.put_back(slot, None);
         }

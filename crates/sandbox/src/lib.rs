@@ -38,6 +38,7 @@
 
 mod cgroup;
 pub mod doctor;
+mod egress;
 mod error;
 mod handle;
 mod landlock;
@@ -53,7 +54,15 @@ mod streams;
 mod sys;
 mod users;
 
+// What the tests of `tests/` share, for tests that see more than they do.
+#[cfg(test)]
+extern crate self as sandbox;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 pub use doctor::{Check, Report, Status, doctor};
+pub use egress::{Network, Ranges};
 pub use error::Error;
 pub use handle::{Exit, Exited, Sandbox, Timing};
 pub use sandboxes::Sandboxes;

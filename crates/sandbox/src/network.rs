@@ -1,20 +1,35 @@
-//! Network namespaces: a loopback interface, the daemon's listeners, nothing else.
+//! Network namespaces: a loopback interface, the daemon's listeners, and what `egress` puts behind it.
 
-use crate::{PLATFORM, RUNTIME_API, sys};
+use crate::{
+    PLATFORM, RUNTIME_API,
+    egress::{Context, Doors},
+    sys,
+};
 use rustix::{
     fd::AsFd,
     fs::{Mode, OFlags},
     net::{AddressFamily, SocketType},
     thread::LinkNameSpaceType,
 };
-use std::{io, net::TcpListener, os::fd::OwnedFd};
+use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc};
 
 /// A network namespace with the listeners bound inside. Vanishes with its last process, socket and descriptor.
 #[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) namespace: OwnedFd,
     pub(crate) runtime_api: TcpListener,
-    pub(crate) platform: TcpListener,
+    /// Unless sandboxes reach nothing at all.
+    pub(crate) platform: Option<TcpListener>,
+    /// Where they reach the internet.
+    pub(crate) doors: Option<Doors>,
+}
+
+/// What every namespace of a node has besides the Runtime API.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Internet(Arc<Context>),
+    PlatformOnly,
+    Nothing,
 }
 
 /// The network namespace of the calling thread.
@@ -46,32 +61,35 @@ impl Nursery {
 
 impl Network {
     /// Makes one and leaves the calling thread in it: for a thread that does nothing else.
-    pub(crate) fn make(nursery: &Nursery) -> io::Result<Network> {
+    pub(crate) fn make(nursery: &Nursery, kind: &Kind) -> io::Result<Network> {
         enter(&nursery.0)?;
         sys::unshare(libc::CLONE_NEWNET)?;
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
-        sys::loopback_up(socket.as_fd())?;
+        raise_loopback()?;
         let listen = |address| {
             let listener = TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
             Ok::<_, io::Error>(listener)
         };
-        Ok(Network { namespace: current()?, runtime_api: listen(RUNTIME_API)?, platform: listen(PLATFORM)? })
+        let (platform, doors) = match kind {
+            Kind::Internet(context) => (Some(listen(PLATFORM)?), Some(Doors::make(&context.plan)?)),
+            Kind::PlatformOnly => (Some(listen(PLATFORM)?), None),
+            Kind::Nothing => (None, None),
+        };
+        Ok(Network { namespace: current()?, runtime_api: listen(RUNTIME_API)?, platform, doors })
     }
 
-    /// Whether nothing of an earlier sandbox is left in it, so that the next one can have it: no socket but the two
-    /// listeners, no connection waiting on them. Moves the calling thread into it.
-    pub(crate) fn is_clean(&self) -> io::Result<bool> {
-        for listener in [&self.runtime_api, &self.platform] {
-            loop {
-                match listener.accept() {
-                    Ok(_) => continue,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error),
-                }
-            }
+    /// Whether nothing of an earlier sandbox is left in it, so that the next one can have it: no socket but the daemon's
+    /// own, nothing waiting on them. Moves the calling thread into it.
+    pub(crate) fn is_clean(&mut self) -> io::Result<bool> {
+        for listener in [Some(&self.runtime_api), self.platform.as_ref()].into_iter().flatten() {
+            refuse_waiting(listener)?;
         }
         enter(&self.namespace)?;
+        let mut own = 1 + usize::from(self.platform.is_some());
+        if let Some(doors) = &mut self.doors {
+            doors.clear()?;
+            own += Doors::SOCKETS;
+        }
         let mut sockets = 0;
         for table in ["tcp", "tcp6", "udp", "udp6", "udplite", "udplite6", "raw", "raw6", "packet", "unix"] {
             let text = match std::fs::read_to_string(format!("/proc/thread-self/net/{table}")) {
@@ -81,7 +99,24 @@ impl Network {
             };
             sockets += text.lines().skip(1).filter(|line| table != "tcp" || !is_time_wait(line)).count();
         }
-        Ok(sockets == 2)
+        Ok(sockets == own)
+    }
+}
+
+/// Brings the loopback interface of the calling thread's namespace up.
+pub(crate) fn raise_loopback() -> io::Result<()> {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    sys::loopback_up(socket.as_fd())
+}
+
+/// Closes the connections that wait to be accepted.
+pub(crate) fn refuse_waiting(listener: &TcpListener) -> io::Result<()> {
+    loop {
+        match listener.accept() {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -5,7 +5,9 @@ mod start;
 pub(crate) use start::next_report;
 
 use crate::{
-    Error, Sandbox, Scratch, Settings, Spec, Template, TemplateFile, TemplateSpec, Weakness, cgroup,
+    Error, Network, Sandbox, Scratch, Settings, Spec, Template, TemplateFile, TemplateSpec, Weakness, cgroup,
+    egress::{self, Context},
+    network::Kind,
     scratch::Scratches,
     seccomp,
     slots::Slots,
@@ -37,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) scratches: Scratches,
     spawner: Spawner,
     run: Run,
+    /// Where sandboxes reach the internet.
+    pub(crate) egress: Option<Arc<Context>>,
     uids: std::ops::Range<u32>,
     live_max: usize,
 }
@@ -69,8 +73,10 @@ impl Sandboxes {
         let run = Run::begin(layout, &settings.instance, settings.daemon_cpu_weight)
             .map_err(Error::step("making cgroups"))?;
         let spawner = Spawner::start(common, &run).map_err(Error::step("forking the spawner"))?;
-        let slots =
-            Slots::start(&settings, run.clone(), shared_uid).map_err(Error::step("preparing sandboxes"))?;
+        // Threads come after the spawner.
+        let (kind, egress) = carry(&settings.network)?;
+        let slots = Slots::start(&settings, run.clone(), shared_uid, kind)
+            .map_err(Error::step("preparing sandboxes"))?;
         let scratches = match &settings.scratch {
             Scratch::Memory => Scratches::in_memory(),
             Scratch::Disk(folder) => {
@@ -79,7 +85,8 @@ impl Sandboxes {
                     .map_err(Error::step(format!("preparing {}", folder.display())))?
             }
         };
-        let node = Node { slots, scratches, spawner, run, uids: settings.uids, live_max: settings.live_max };
+        let node =
+            Node { slots, scratches, spawner, run, egress, uids: settings.uids, live_max: settings.live_max };
         Ok(Sandboxes { node: Arc::new(node) })
     }
 
@@ -228,7 +235,13 @@ impl Node {
             file("/etc/group", group),
             file("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n".into()),
             file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".into()),
-            file("/etc/resolv.conf", "# no name service inside\n".into()),
+            file(
+                "/etc/resolv.conf",
+                match &self.egress {
+                    Some(_) => format!("nameserver {}\n", egress::NAMESERVER),
+                    None => "# no name service inside\n".into(),
+                },
+            ),
         ]
     }
 }
@@ -330,6 +343,21 @@ fn accept(settings: &Settings, layout: &Layout) -> Result<Common, Error> {
         masked: spawner::masked(),
         shared_uid,
     })
+}
+
+/// What every namespace gets; an error when this host cannot give it.
+fn carry(network: &Network) -> Result<(Kind, Option<Arc<Context>>), Error> {
+    let ranges = match network {
+        Network::Internet(ranges) => ranges.clone(),
+        Network::PlatformOnly => return Ok((Kind::PlatformOnly, None)),
+        Network::Nothing => return Ok((Kind::Nothing, None)),
+    };
+    let tried = std::thread::scope(|scope| scope.spawn(|| egress::probe(&ranges)).join());
+    let plan = tried
+        .unwrap_or_else(|_| Err(io::Error::other("trying it panicked")))
+        .map_err(|source| Error::NoEgress { source })?;
+    let context = Context::start(ranges, plan).map_err(Error::step("preparing the way to the internet"))?;
+    Ok((Kind::Internet(Arc::clone(&context)), Some(context)))
 }
 
 /// Each sandbox takes about a dozen descriptors of the daemon.

@@ -230,6 +230,8 @@ fn answer(value: u32) -> sock_filter {
 }
 
 #[cfg(test)]
+mod inside;
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;

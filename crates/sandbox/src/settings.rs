@@ -1,5 +1,6 @@
 //! What a node's operator decides about sandboxes.
 
+use crate::egress::Network;
 use std::{ops::Range, path::PathBuf};
 
 /// Configuration of [`crate::Sandboxes`].
@@ -21,6 +22,8 @@ pub struct Settings {
     pub daemon_cpu_weight: Option<u16>,
     /// Where `/tmp` of sandboxes is. Default: [`Scratch::Memory`].
     pub scratch: Scratch,
+    /// What sandboxes reach. Default: [`Network::PlatformOnly`].
+    pub network: Network,
     /// Isolation that may be missing. Default: none.
     pub allow_weaker: Vec<Weakness>,
 }
@@ -36,6 +39,7 @@ impl Settings {
             prepared_max: 128,
             daemon_cpu_weight: Some(10_000),
             scratch: Scratch::Memory,
+            network: Network::PlatformOnly,
             allow_weaker: Vec::new(),
         }
     }

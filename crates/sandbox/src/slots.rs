@@ -3,7 +3,7 @@
 
 use crate::{Error, Settings, cgroup, network, scratch::Scratch, streams::Streams};
 use cgroup::{Group, Run};
-use network::{Network, Nursery};
+use network::{Kind, Network, Nursery};
 use rustix::{
     event::{EventfdFlags, PollFd, PollFlags, Timespec},
     fd::AsFd,
@@ -76,7 +76,7 @@ const QUIET: Duration = Duration::from_millis(20);
 
 impl Slots {
     /// Starts the thread and begins to prepare.
-    pub(crate) fn start(settings: &Settings, run: Run, shared_uid: bool) -> io::Result<Slots> {
+    pub(crate) fn start(settings: &Settings, run: Run, shared_uid: bool, kind: Kind) -> io::Result<Slots> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             wake: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -90,7 +90,7 @@ impl Slots {
             let shared = Arc::clone(&shared);
             move || {
                 let nursery = Nursery::make();
-                Keeper { shared, run, nursery, pending: Vec::new() }.work();
+                Keeper { shared, run, kind, nursery, pending: Vec::new() }.work();
             }
         })?;
         Ok(Slots { shared, thread: Mutex::new(Some(thread)) })
@@ -164,6 +164,7 @@ impl Shared {
 struct Keeper {
     shared: Arc<Shared>,
     run: Run,
+    kind: Kind,
     nursery: io::Result<Nursery>,
     pending: Vec<Returned>,
 }
@@ -263,7 +264,7 @@ impl Keeper {
 
     fn network(&self) -> io::Result<Network> {
         match &self.nursery {
-            Ok(nursery) => Network::make(nursery),
+            Ok(nursery) => Network::make(nursery, &self.kind),
             Err(error) => Err(error.kind().into()),
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     ffi::CStr,
     io,
+    net::SocketAddrV4,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd},
     ptr,
     sync::atomic::{AtomicI32, Ordering},
@@ -458,4 +459,97 @@ pub(crate) fn schedule_ordinarily() -> io::Result<()> {
     checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &parameters) }.into())?;
     rustix::process::setpriority_process(None, 0)?;
     Ok(())
+}
+
+/// Switches an option of internet sockets on (`IPPROTO_IP`).
+pub(crate) fn enable_ip_option(socket: BorrowedFd<'_>, option: libc::c_int) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let size = libc::socklen_t::try_from(size_of_val(&on)).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the kernel reads `size` bytes of a live local.
+    let set = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, option, ptr::from_ref(&on).cast(), size)
+    };
+    checked(set.into()).map(drop)
+}
+
+/// A datagram: its length, who sent it, and whom it was for. Longer ones are cut off.
+pub(crate) struct Datagram {
+    pub(crate) length: usize,
+    pub(crate) from: SocketAddrV4,
+    pub(crate) to: SocketAddrV4,
+}
+
+/// Receives a datagram from a socket that has the option `IP_RECVORIGDSTADDR`, without waiting. `None`: the kernel did not
+/// say whom it was for.
+pub(crate) fn receive_datagram(socket: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<Option<Datagram>> {
+    const CONTROL_MAX: usize = 8; // in words
+    let mut control = [0_u64; CONTROL_MAX];
+    // SAFETY: all-zero is a valid value of this plain structure.
+    let mut from: libc::sockaddr_in = unsafe { std::mem::zeroed() };
+    let mut piece = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    // SAFETY: all-zero is a valid value of this plain structure: null pointers with lengths of 0.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_name = ptr::from_mut(&mut from).cast();
+    message.msg_namelen = size_of_val(&from) as libc::socklen_t;
+    message.msg_iov = &mut piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: name, piece and control are live locals or the caller's buffer, with their true lengths.
+    let received = unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, libc::MSG_DONTWAIT) };
+    let length = usize::try_from(checked(received as libc::c_long)?).unwrap_or(0);
+    // SAFETY: the kernel has filled in the message's control part and its length.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(&message) };
+    while !header.is_null() {
+        // SAFETY: a non-null header lies within the control buffer.
+        let head = unsafe { ptr::read_unaligned(header) };
+        let needed = size_of::<libc::cmsghdr>() + size_of::<libc::sockaddr_in>();
+        if (head.cmsg_level, head.cmsg_type) == (libc::IPPROTO_IP, libc::IP_ORIGDSTADDR)
+            && head.cmsg_len as usize >= needed
+        {
+            // SAFETY: a header is followed by its data.
+            let data = unsafe { libc::CMSG_DATA(header) };
+            // SAFETY: the length says that a whole address is there.
+            let to = unsafe { ptr::read_unaligned(data.cast::<libc::sockaddr_in>()) };
+            return Ok(Some(Datagram { length, from: internet_address(&from), to: internet_address(&to) }));
+        }
+        // SAFETY: both are of the same, kernel-filled message.
+        header = unsafe { libc::CMSG_NXTHDR(&message, header) };
+    }
+    Ok(None)
+}
+
+fn internet_address(address: &libc::sockaddr_in) -> SocketAddrV4 {
+    SocketAddrV4::new(u32::from_be(address.sin_addr.s_addr).into(), u16::from_be(address.sin_port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        net::{SocketAddr, UdpSocket},
+        os::fd::AsFd,
+    };
+
+    #[test]
+    fn a_datagram_comes_with_both_its_addresses() {
+        let (here, there) =
+            (UdpSocket::bind("127.0.0.1:0").unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+        enable_ip_option(here.as_fd(), libc::IP_RECVORIGDSTADDR).unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(
+            receive_datagram(here.as_fd(), &mut buffer).err().map(|error| error.kind()),
+            Some(io::ErrorKind::WouldBlock)
+        );
+        there.send_to(b"hello, all of you", here.local_addr().unwrap()).unwrap();
+        let datagram = receive_datagram(here.as_fd(), &mut buffer).unwrap().unwrap();
+        assert_eq!((datagram.length, &buffer), (8, b"hello, a"));
+        assert_eq!(SocketAddr::V4(datagram.from), there.local_addr().unwrap());
+        assert_eq!(SocketAddr::V4(datagram.to), here.local_addr().unwrap());
+        there.send_to(b"x", here.local_addr().unwrap()).unwrap();
+        // Without the option nobody says whom it was for.
+        let plain = UdpSocket::bind("127.0.0.1:0").unwrap();
+        there.send_to(b"x", plain.local_addr().unwrap()).unwrap();
+        assert!(receive_datagram(plain.as_fd(), &mut buffer).unwrap().is_none());
+    }
 }

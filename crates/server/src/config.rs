@@ -43,6 +43,8 @@ pub struct Config {
     pub blobs: Blobs,
     /// Isolation.
     pub sandbox: Sandbox,
+    /// What functions reach.
+    pub network: Network,
     /// Managed runtimes.
     pub runtimes: Runtimes,
     /// Scaling.
@@ -139,6 +141,49 @@ pub struct Sandbox {
     pub hard_cpu_quota: bool,
 }
 
+/// `[network]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// What functions reach. Default `internet`.
+    pub egress: Egress,
+    /// Private ranges that they may reach besides, e.g. `10.20.0.0/16`: parts of 10.0.0.0/8, 100.64.0.0/10,
+    /// 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16, 198.18.0.0/15. With `internet` only. Default none.
+    pub allow: Vec<String>,
+    /// Ranges that they may not reach; these win over `allow`. With `internet` only. Default none.
+    pub refuse: Vec<String>,
+}
+
+/// `egress`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Egress {
+    /// Neap and every public IPv4 address, names included; never the host, private ranges or other environments.
+    #[default]
+    Internet,
+    /// Neap's own API only.
+    PlatformOnly,
+    /// Nothing but the Runtime API.
+    None,
+}
+
+impl Network {
+    /// For the sandboxes. A range that cannot be meant, or that would have no effect, is an error that names it.
+    pub fn parse(&self) -> Result<sandbox::Network, Error> {
+        let unused = |name| Err(Error::WithoutInternet { name, egress: self.egress });
+        match self.egress {
+            Egress::Internet => {
+                let ranges = sandbox::Ranges::new(&self.allow, &self.refuse).map_err(Error::Ranges)?;
+                Ok(sandbox::Network::Internet(ranges))
+            }
+            Egress::PlatformOnly | Egress::None if !self.allow.is_empty() => unused("allow"),
+            Egress::PlatformOnly | Egress::None if !self.refuse.is_empty() => unused("refuse"),
+            Egress::PlatformOnly => Ok(sandbox::Network::PlatformOnly),
+            Egress::None => Ok(sandbox::Network::Nothing),
+        }
+    }
+}
+
 /// `[runtimes]`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -202,6 +247,17 @@ pub enum Error {
         /// Why.
         source: Box<toml::de::Error>,
     },
+    /// Ranges of addresses that cannot be what is meant.
+    #[error("configuration: {0}")]
+    Ranges(#[source] sandbox::Error),
+    /// Ranges where they would have no effect.
+    #[error("configuration: network.{name} needs network.egress = \"internet\", not {egress:?}")]
+    WithoutInternet {
+        /// The key.
+        name: &'static str,
+        /// What is configured.
+        egress: Egress,
+    },
     /// `neap dev` outside of loopback would let anybody run code.
     #[error(
         "neap dev takes any credentials and therefore listens on loopback only, not on {0}; use neap serve"
@@ -225,6 +281,7 @@ impl Config {
         if options.mode == Mode::Dev && !config.node.listen.ip().is_loopback() {
             return Err(Error::DevBeyondLoopback(config.node.listen));
         }
+        config.network.parse()?;
         Ok(config)
     }
 
@@ -274,6 +331,22 @@ mod tests {
     fn unknown_keys_are_errors_that_name_them() {
         let error = toml::from_str::<Config>("[node]\nlisten_on = 1\n").unwrap_err();
         assert!(error.to_string().contains("listen_on"), "{error}");
+    }
+
+    #[test]
+    fn ranges_of_addresses_have_an_effect_or_are_refused() {
+        let parse =
+            |text: &str| toml::from_str::<Config>(text).map(|config| config.network.parse().map(drop));
+        assert!(parse("[network]\nallow = [\"10.0.0.0/8\"]").unwrap().is_ok());
+        let refused = parse("[network]\nallow = [\"127.0.0.1\"]").unwrap().unwrap_err().to_string();
+        assert!(refused.contains("network.allow") && refused.contains("127.0.0.1"), "{refused}");
+        for egress in ["platform-only", "none"] {
+            let text = format!("[network]\negress = \"{egress}\"\nrefuse = [\"8.8.8.8\"]");
+            let refused = parse(&text).unwrap().unwrap_err().to_string();
+            assert!(refused.contains("network.refuse needs network.egress = \"internet\""), "{refused}");
+            assert!(parse(&format!("[network]\negress = \"{egress}\"")).unwrap().is_ok());
+        }
+        assert!(parse("[network]\negress = \"everything\"").unwrap_err().to_string().contains("egress"));
     }
 
     #[test]

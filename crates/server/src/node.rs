@@ -66,6 +66,7 @@ fn sandbox_settings(data: &Path, config: &Config) -> Result<sandbox::Settings, E
     // With more it would interrupt them at each answer, and both would spend their time on switches.
     settings.daemon_cpu_weight = Some(500);
     settings.scratch = sandbox::Scratch::Disk(data.join("scratch"));
+    settings.network = config.network.parse()?;
     let weaker = config.sandbox.allow_weaker.iter().map(|name| name.parse());
     settings.allow_weaker = weaker.collect::<Result<_, String>>().map_err(Error::Weakness)?;
     Ok(settings)
