@@ -136,6 +136,7 @@ impl Prepared {
         .service(functions.clone())
         .service(identity.clone())
         .service(telemetry.logs())
+        .service(telemetry.monitoring())
         .service(telemetry.usage());
         let gateway = endpoints::mount(gateway, options.mode, &functions, &telemetry, &fleet, &runtimes);
         let gateway = Arc::new(gateway);

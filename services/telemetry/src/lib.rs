@@ -27,6 +27,7 @@
 pub mod api;
 mod buffer;
 mod chunk;
+mod cloudwatch;
 mod data;
 mod error;
 mod logic;
@@ -42,7 +43,7 @@ mod tasks;
 pub use error::Error;
 pub use metrics::{Metric, MetricKind};
 
-use api::{logs::Logs, usage::Usage};
+use api::{logs::Logs, monitoring::Monitoring, usage::Usage};
 use base::{
     AccountId, Clock, Entropy, InvocationRecord, LogEvent, LogSink, Meter, Region, RequestId, VersionKey,
 };
@@ -64,6 +65,8 @@ pub struct Settings {
     pub usage_flush: Duration,
     /// Invocations kept for display. Default 1,000.
     pub records: usize,
+    /// Metrics of an account and region; a new one beyond it is refused. Default 100,000.
+    pub metrics_max: i64,
 }
 
 impl Default for Settings {
@@ -73,6 +76,7 @@ impl Default for Settings {
             log_flush: Duration::from_millis(200),
             usage_flush: Duration::from_millis(500),
             records: 1_000,
+            metrics_max: 100_000,
         }
     }
 }
@@ -131,6 +135,11 @@ impl Telemetry {
         Arc::new(Logs(Arc::clone(&self.inner)))
     }
 
+    /// CloudWatch, for the gateway.
+    pub fn monitoring(&self) -> Arc<Monitoring> {
+        Arc::new(Monitoring(Arc::clone(&self.inner)))
+    }
+
     /// Neap's own usage API, for the gateway.
     pub fn usage(&self) -> Arc<Usage> {
         Arc::new(Usage(Arc::clone(&self.inner)))
@@ -158,6 +167,7 @@ impl Telemetry {
     /// Those of the store; what is left is done next time.
     pub async fn clear(&self) -> Result<(), store::Error> {
         self.inner.clear().await?;
+        self.inner.age_metrics().await?;
         self.inner.merge().await
     }
 

@@ -161,6 +161,9 @@ impl Inner {
             if let Err(error) = self.clear().await {
                 tracing::warn!(%error, "clearing expired logs failed, tried again later");
             }
+            if let Err(error) = self.age_metrics().await {
+                tracing::warn!(%error, "merging old points of metrics failed, tried again later");
+            }
             if round % FRAGMENTED_EVERY == 0
                 && let Err(error) = self.merge().await
             {
