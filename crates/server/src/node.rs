@@ -117,7 +117,7 @@ impl Prepared {
             },
         )
         .map_err(Error::Runtimes)?;
-        let fleet = Arc::new(Fleet::new(fleet_settings(&config), runtimes.clone(), meter));
+        let fleet = Arc::new(Fleet::new(fleet_settings(&config), runtimes.clone(), meter.clone()));
         let functions = Functions::new(
             functions_data?,
             blobs.clone(),
@@ -128,6 +128,7 @@ impl Prepared {
             entropy.clone(),
             functions_settings(&config),
         );
+        functions.meter_events(meter);
 
         let gateway = wire::Gateway::new(
             wire::Ports { credentials: identity.clone(), authorize: identity.clone(), clock, entropy },

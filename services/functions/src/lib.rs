@@ -29,10 +29,11 @@ pub use error::Error;
 pub use tasks::EventCounts;
 
 use base::{
-    ByteCount, Clock, Entropy, Execute, Millis, Packages, RequestId, RuntimeCatalog, Timestamp, limits,
+    ByteCount, Clock, Entropy, Execute, Meter, Millis, Packages, QueueStep, QueuedEvent, RequestId,
+    RuntimeCatalog, Timestamp, limits,
 };
 use logic::{dispatch::Bounds, names::Asker, retry::Waits};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use store::{Blobs, Database};
 use tokio::sync::Notify;
 
@@ -113,6 +114,7 @@ pub struct Functions {
     /// Wakes the upkeep: a version waits for its package.
     pub(crate) upkeep: Notify,
     pub(crate) links: download::Links,
+    meter: OnceLock<Arc<dyn Meter>>,
 }
 
 impl Functions {
@@ -138,10 +140,24 @@ impl Functions {
             events: tasks::Events::new(RequestId::new(&*entropy).to_string()),
             upkeep: Notify::new(),
             links: download::Links::new(&*entropy),
+            meter: OnceLock::new(),
             clock,
             entropy,
             settings,
         })
+    }
+
+    /// Tells `meter` what becomes of asynchronous invocations. Set once, before anything is invoked; nobody is told otherwise.
+    pub fn meter_events(&self, meter: Arc<dyn Meter>) {
+        // A second call would change nothing.
+        let _ = self.meter.set(meter);
+    }
+
+    pub(crate) fn meter(&self, id: &model::FunctionId, invoked_arn: &str, step: QueueStep) {
+        if let Some(meter) = self.meter.get() {
+            let model::FunctionId { account, region, name, .. } = id;
+            meter.queued(QueuedEvent { account: *account, region, name, invoked_arn }, step);
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -12,8 +12,10 @@
 
 pub(crate) mod data;
 pub(crate) mod distribution;
+pub(crate) mod embedded;
 pub(crate) mod error;
 pub(crate) mod expression;
+pub(crate) mod gathering;
 pub(crate) mod logic;
 pub(crate) mod model;
 mod ops;

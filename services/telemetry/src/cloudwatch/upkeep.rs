@@ -4,7 +4,8 @@ use super::{
     data,
     model::{Point, Slot},
 };
-use crate::Inner;
+use crate::{Inner, tasks::FORGET_INSTANCES_MS};
+use std::sync::Arc;
 use store::{Commit, Error, Tx};
 
 /// Points moved in one transaction, so that nobody waits long behind it.
@@ -21,9 +22,41 @@ const TIERS: [(i64, i64, Option<i64>); 4] = [
 pub(crate) const KEPT_S: i64 = 455 * 86_400;
 
 impl Inner {
-    /// Stores what functions have measured so far.
+    /// Stores what has been gathered before the call, durably and exactly once.
+    ///
+    /// Cancel-safe: a batch whose outcome is unknown is kept and stored again, and its number tells whether it has been.
     pub(crate) async fn flush_metrics(&self) -> Result<(), Error> {
+        let mut kept = self.metrics_kept.lock().await;
+        // A batch left over from a failed attempt first, then what has come since; but not what comes meanwhile.
+        for left_over in [true, false] {
+            let batch = if left_over { kept.clone() } else { self.gathering.take() };
+            let Some(batch) = batch else { continue };
+            *kept = Some(Arc::clone(&batch));
+            let (now, max, writing) = (self.clock.now(), self.settings.metrics_max, Arc::clone(&batch));
+            let store =
+                move |tx: &mut Tx<'_>| match data::flush_note(tx, writing.instance, writing.sequence, now)? {
+                    true => data::points_add(tx, &writing.points, max),
+                    false => Ok(0),
+                };
+            let left_out = self.db.write(store).await? as u64 + batch.left_out;
+            if left_out > 0 {
+                self.metrics.metric_points_dropped.inc_by(left_out);
+                tracing::warn!(
+                    left_out,
+                    max,
+                    "points of metrics left out: too many at once, or too many metrics"
+                );
+            }
+            *kept = None;
+        }
         Ok(())
+    }
+
+    /// Notes how many invocations run, once a minute.
+    pub(crate) fn observe_concurrency(&self) {
+        if self.gathering.observe(self.clock.now()) {
+            self.metrics_wait.notify_one();
+        }
     }
 
     /// Idempotent; each step is a transaction that moves points, so that they count once whatever happens.
@@ -33,6 +66,9 @@ impl Inner {
             let before = now - kept;
             while self.db.write_at(Commit::Written, move |tx| age(tx, period, before, into)).await? {}
         }
+        let own = self.counting.instance();
+        let forgotten = self.clock.now().plus_ms(-FORGET_INSTANCES_MS);
+        self.db.write_at(Commit::Written, move |tx| data::flushes_forget(tx, own, forgotten)).await?;
         let before = now - KEPT_S;
         let expire =
             move |tx: &mut Tx<'_>| Ok::<_, Error>(data::series_expire(tx, before, ROWS)? == ROWS as u64);
