@@ -42,6 +42,10 @@ pub enum Retry {
 pub trait ServiceError: std::error::Error + Send + Sync + 'static {
     /// The wire name, e.g. `ResourceNotFoundException`.
     fn code(&self) -> &str;
+    /// The wire name under the query protocol, where a service had other names before it spoke JSON.
+    fn query_code(&self) -> &str {
+        self.code()
+    }
     /// Whose fault.
     fn fault(&self) -> Fault;
     /// Whether to retry.

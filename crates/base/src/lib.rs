@@ -39,7 +39,7 @@ pub use launch::{
     Initialization, Invocation, Launch, LaunchError, Phases, Release,
 };
 pub use logs::{LogEvent, LogSink};
-pub use meter::{InvocationRecord, Meter, Outcome};
+pub use meter::{InvocationRecord, Meter, Outcome, QueueStep, QueuedEvent};
 pub use packages::{PackageError, Packages, RuntimeCatalog, RuntimeRefused, RuntimeSupport, Unpacked};
 pub use units::{ByteCount, MemoryMib, Micros, Millis, Seconds};
 

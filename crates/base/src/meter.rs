@@ -1,13 +1,52 @@
 //! The port by which invocations are metered.
 
-use crate::{MemoryMib, Micros, Millis, Phases, RequestId, Timestamp, VersionKey};
+use crate::{
+    AccountId, FunctionName, MemoryMib, Micros, Millis, Phases, Region, RequestId, Timestamp, VersionKey,
+};
 
 /// Counts invocations. Never blocks the caller.
 pub trait Meter: Send + Sync {
     /// Called once for each invocation that was started; a throttled one by [`Meter::throttled`] instead.
     fn record(&self, record: InvocationRecord);
-    /// An invocation refused by a concurrency bound: metered as a metric, never charged.
-    fn throttled(&self, key: &VersionKey);
+    /// An invocation refused by a concurrency bound: metered as a metric, never charged. `invoked_arn` is the function as the
+    /// caller named it.
+    fn throttled(&self, key: &VersionKey, invoked_arn: &str);
+    /// One more invocation runs on an environment; `reserved`: the function has concurrency of its own.
+    fn began(&self, key: &VersionKey, reserved: bool) {
+        let _ = (key, reserved);
+    }
+    /// One invocation fewer; called once for each [`Meter::began`].
+    fn ended(&self, key: &VersionKey, reserved: bool) {
+        let _ = (key, reserved);
+    }
+    /// Something has happened to an asynchronous invocation.
+    fn queued(&self, event: QueuedEvent<'_>, what: QueueStep) {
+        let _ = (event, what);
+    }
+}
+
+/// An asynchronous invocation on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct QueuedEvent<'a> {
+    /// Owner of the function.
+    pub account: AccountId,
+    /// Where.
+    pub region: &'a Region,
+    /// Function.
+    pub name: &'a FunctionName,
+    /// The function as the caller named it.
+    pub invoked_arn: &'a str,
+}
+
+/// What happens to an asynchronous invocation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueStep {
+    /// It is on disk.
+    Received,
+    /// An attempt begins, so long after it was received.
+    Attempted(Millis),
+    /// It is given up.
+    Dropped,
 }
 
 /// What one invocation used.
@@ -15,6 +54,8 @@ pub trait Meter: Send + Sync {
 pub struct InvocationRecord {
     /// Which version ran.
     pub key: VersionKey,
+    /// The function as the caller named it, with its qualifier.
+    pub invoked_arn: String,
     /// Which call.
     pub request_id: RequestId,
     /// `x86_64` or `arm64`: priced apart.

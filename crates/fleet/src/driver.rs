@@ -188,7 +188,7 @@ impl Execute for Fleet {
                 Admitted::Run(grant) => grant,
                 Admitted::Refused(error) => {
                     if let ExecuteError::Throttled(_) = error {
-                        shared.meter.throttled(&spec.key);
+                        shared.meter.throttled(&spec.key, &call.invoked_arn);
                     }
                     return Err(error);
                 }
@@ -199,8 +199,9 @@ impl Execute for Fleet {
                     answer.unwrap_or(Err(ExecuteError::ShuttingDown))?
                 }
             };
+            let running = Running::begin(Arc::clone(&shared.meter), spec);
             drop(shared);
-            Ok(grant.run(call).await)
+            Ok(grant.run(call, running).await)
         })
     }
 
@@ -427,11 +428,12 @@ impl Drop for Shared {
 
 impl Grant {
     /// Runs `call`; from the first poll on, dropping this does not stop it.
-    async fn run(mut self, mut call: Invocation) -> Executed {
+    async fn run(mut self, mut call: Invocation, running: Running) -> Executed {
         call.waited = self.waited;
         call.cold = self.first;
         let (shared, environment) = (Arc::clone(&self.shared), self.environment);
         let release = Release::new(move |after| {
+            drop(running);
             let reusable = match after {
                 After::Reusable => true,
                 After::Gone(exit) => {
@@ -444,6 +446,25 @@ impl Grant {
         let Some(handle) = self.handle.take() else { unreachable!("a grant is used once") };
         drop(self);
         handle.invoke(call, release).await
+    }
+}
+
+/// Metered as running for as long as it exists.
+struct Running {
+    meter: Arc<dyn Meter>,
+    spec: Arc<FunctionSpec>,
+}
+
+impl Running {
+    fn begin(meter: Arc<dyn Meter>, spec: Arc<FunctionSpec>) -> Running {
+        meter.began(&spec.key, spec.reserved_concurrency.is_some());
+        Running { meter, spec }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.meter.ended(&self.spec.key, self.spec.reserved_concurrency.is_some());
     }
 }
 

@@ -94,8 +94,9 @@ async fn refused_calls_are_metered_and_named() {
         second,
         Err(ExecuteError::Throttled(ThrottleReason::ConcurrentInvocationLimitExceeded))
     ));
-    assert_eq!(world.throttled(), 1);
+    assert_eq!((world.throttled(), world.running()), (1, 1));
     first.await.unwrap().unwrap();
+    assert_eq!(world.running(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -476,6 +476,7 @@ impl Room {
         })));
         self.recipe.ports.meter.record(InvocationRecord {
             key: spec.key.clone(),
+            invoked_arn: turn.call.invoked_arn.clone(),
             request_id: id,
             architecture: spec.architecture.clone(),
             at,

@@ -10,7 +10,7 @@ use runtimes::Runtimes;
 use std::sync::Arc;
 use telemetry::{
     Metric, MetricKind, Telemetry,
-    api::{logs::Logs, usage::Usage},
+    api::{logs::Logs, monitoring::Monitoring, usage::Usage},
 };
 use wire::{Gateway, RawRequest, RawResponse, Verifier};
 
@@ -181,5 +181,5 @@ fn gauge(name: &'static str, help: &'static str, value: u64) -> Metric {
 
 /// The list of operations that work, as Markdown: the content of `docs/operations.md`.
 pub fn operations() -> String {
-    wire::operations_page([Functions::API, Identity::API, Logs::API, Usage::API])
+    wire::operations_page([Functions::API, Identity::API, Logs::API, Monitoring::API, Usage::API])
 }

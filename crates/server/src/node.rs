@@ -118,7 +118,7 @@ impl Prepared {
             },
         )
         .map_err(Error::Runtimes)?;
-        let fleet = Arc::new(Fleet::new(fleet_settings(&config), runtimes.clone(), meter));
+        let fleet = Arc::new(Fleet::new(fleet_settings(&config), runtimes.clone(), meter.clone()));
         let functions = Functions::new(
             functions_data?,
             blobs.clone(),
@@ -129,6 +129,7 @@ impl Prepared {
             entropy.clone(),
             functions_settings(&config),
         );
+        functions.meter_events(meter);
 
         let ports =
             wire::Ports { credentials: identity.clone(), authorize: identity.clone(), clock, entropy };
@@ -138,6 +139,7 @@ impl Prepared {
             .service(functions.clone())
             .service(identity.clone())
             .service(telemetry.logs())
+            .service(telemetry.monitoring())
             .service(telemetry.usage());
         let gateway =
             endpoints::mount(gateway, options.mode, &functions, &telemetry, &fleet, &runtimes, verifier);

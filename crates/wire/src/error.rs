@@ -222,8 +222,9 @@ pub(crate) struct Rendered<'a> {
 
 /// Renders a service's error.
 pub(crate) fn render_service(context: &Context, error: &dyn ServiceError) -> RawResponse {
+    let query = |protocol: &Protocol| matches!(protocol, Protocol::Query { .. });
     let rendered = Rendered {
-        code: error.code(),
+        code: if query(context.protocol) { error.query_code() } else { error.code() },
         message: error.to_string(),
         status: status(error.fault(), context.protocol),
         members: error.members(),
@@ -232,7 +233,13 @@ pub(crate) fn render_service(context: &Context, error: &dyn ServiceError) -> Raw
         ours: matches!(error.fault(), Fault::Us | Fault::Dependency | Fault::Unavailable),
         retry_after: error.fault() == Fault::Throttled && error.retry() == Retry::Later,
     };
-    protocol::render_error(context.protocol, &rendered, context.request_id)
+    let response = protocol::render_error(context.protocol, &rendered, context.request_id);
+    // Clients of a service that once spoke query only know its errors by those names.
+    if matches!(context.protocol, Protocol::Json10 { .. }) && context.api.protocols.iter().any(query) {
+        let side = if rendered.ours { "Receiver" } else { "Sender" };
+        return response.header("x-amzn-query-error", format!("{};{side}", error.query_code()));
+    }
+    response
 }
 
 /// Renders the wire's own refusal.

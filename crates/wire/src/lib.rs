@@ -96,7 +96,8 @@
 //!   order of precedence, all under the member's name. A repeated query parameter fills a list. Under query the
 //!   flattened `A.member.1.B` (or `A.1.B`, `A.entry.1.key`) fill lists, structures and maps.
 //! - Unknown members are ignored, as AWS does; a wrong type is `SerializationException`; a missing required member is a
-//!   violation. Timestamps are the service's: [`base::Timestamp::epoch_seconds`] is the JSON form.
+//!   violation. Timestamps are the service's: [`base::Timestamp::epoch_seconds`] is the JSON form, [`Time`] the one of each
+//!   protocol for a service that has several.
 //! - `allow:` cannot be left out. Further permissions: [`Context::authorize`]; its `Denied` becomes a service error of
 //!   the service's own enum.
 //! - The future of each method must be `Send`, and the method's error may be any type that implements
@@ -149,6 +150,7 @@ mod route;
 mod serve;
 pub mod sign;
 mod sigv4;
+mod time;
 mod verifier;
 mod violations;
 
@@ -161,6 +163,7 @@ pub use listing::{Listed, operations, operations_page};
 pub use request::{Input, RawRequest};
 pub use response::{Body, BoxError, Output, RawResponse, Reply};
 pub use serve::{Limits, serve, serve_connection};
+pub use time::Time;
 pub use verifier::{Caller, Verifier};
 pub use violations::Violations;
 

@@ -33,11 +33,12 @@ pub use logic::url::URL_PATH;
 pub use tasks::EventCounts;
 
 use base::{
-    ByteCount, Clock, Entropy, Execute, Millis, Packages, RequestId, RuntimeCatalog, Timestamp, limits,
+    ByteCount, Clock, Entropy, Execute, Meter, Millis, Packages, QueueStep, QueuedEvent, RequestId,
+    RuntimeCatalog, Timestamp, limits,
 };
 use logic::{dispatch::Bounds, names::Asker, retry::Waits};
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 use store::{Blobs, Database};
@@ -122,6 +123,7 @@ pub struct Functions {
     pub(crate) links: download::Links,
     /// Streamed answers whose reader left before the end.
     pub(crate) abandoned_streams: Arc<AtomicU64>,
+    meter: OnceLock<Arc<dyn Meter>>,
 }
 
 impl Functions {
@@ -148,6 +150,7 @@ impl Functions {
             upkeep: Notify::new(),
             links: download::Links::new(&*entropy),
             abandoned_streams: Arc::default(),
+            meter: OnceLock::new(),
             clock,
             entropy,
             settings,
@@ -157,6 +160,19 @@ impl Functions {
     /// Streamed answers whose reader left before the end; their functions run on.
     pub fn abandoned_streams(&self) -> u64 {
         self.abandoned_streams.load(Ordering::Relaxed)
+    }
+
+    /// Tells `meter` what becomes of asynchronous invocations. Set once, before anything is invoked; nobody is told otherwise.
+    pub fn meter_events(&self, meter: Arc<dyn Meter>) {
+        // A second call would change nothing.
+        let _ = self.meter.set(meter);
+    }
+
+    pub(crate) fn meter(&self, id: &model::FunctionId, invoked_arn: &str, step: QueueStep) {
+        if let Some(meter) = self.meter.get() {
+            let model::FunctionId { account, region, name, .. } = id;
+            meter.queued(QueuedEvent { account: *account, region, name, invoked_arn }, step);
+        }
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -1,4 +1,5 @@
-//! The operations: CloudWatch Logs, and Neap's own usage API.
+//! The operations: CloudWatch Logs, CloudWatch, and Neap's own usage API.
 
 pub mod logs;
+pub mod monitoring;
 pub mod usage;

@@ -1,6 +1,7 @@
 //! All SQL of telemetry, one function for each statement.
 
 use crate::{
+    cloudwatch::data as metrics,
     logic::Direction,
     meter::{Batch, Usage, UsageKey},
     model::{ChunkHead, Group, NewChunk, Stream},
@@ -11,7 +12,12 @@ use std::collections::BTreeMap;
 use store::{Error, Migration, Row, Tx, params};
 
 /// The schema.
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration::portable(
+pub(crate) const MIGRATIONS: &[Migration] = &[LOGS_AND_USAGE, METRICS];
+
+/// Their statements are in [`metrics`].
+const METRICS: Migration = Migration::portable(2, "metrics", metrics::SCHEMA);
+
+const LOGS_AND_USAGE: Migration = Migration::portable(
     1,
     "logs and usage",
     "
@@ -60,7 +66,7 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration::portable(
         instance TEXT PRIMARY KEY, sequence INTEGER NOT NULL, flushed_ms INTEGER NOT NULL
     );
     ",
-)];
+);
 
 /// Empties all tables but the record of usage batches, which keeps a repeated batch from being counted twice.
 pub(crate) fn delete_everything(tx: &mut Tx<'_>) -> Result<(), Error> {
@@ -72,6 +78,9 @@ pub(crate) fn delete_everything(tx: &mut Tx<'_>) -> Result<(), Error> {
         "DELETE FROM log_trash",
         "DELETE FROM usage",
     ] {
+        tx.execute(statement, params![])?;
+    }
+    for statement in metrics::DELETE_ALL {
         tx.execute(statement, params![])?;
     }
     Ok(())

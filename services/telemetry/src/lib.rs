@@ -1,7 +1,7 @@
 //! Logs, metering, prices and metrics.
 //!
-//! Owns: the ports [`base::LogSink`] and [`base::Meter`]; the operations of CloudWatch Logs ([`Telemetry::logs`]); Neap's own
-//! usage API ([`Telemetry::usage`]); price books ([`prices`]); filter patterns ([`pattern`]); Prometheus text
+//! Owns: the ports [`base::LogSink`] and [`base::Meter`]; the operations of CloudWatch Logs ([`Telemetry::logs`])
+//! and CloudWatch ([`Telemetry::monitoring`]); Neap's own usage API ([`Telemetry::usage`]); price books ([`prices`]); filter patterns ([`pattern`]); Prometheus text
 //! ([`Telemetry::prometheus`]).
 //! Must never know: functions, environments, how requests are signed.
 //!
@@ -11,6 +11,8 @@
 //! | log events of functions | all but the last [`Settings::log_flush`] (200 ms) | the last seconds may be lost |
 //! | `PutLogEvents`, groups, streams, tags, retention | everything answered | everything answered |
 //! | usage (what is charged) | all but the last [`Settings::usage_flush`] (500 ms) and a commit | the same |
+//! | `PutMetricData` | everything answered | everything answered |
+//! | metrics of functions: AWS/Lambda, embedded in logs | all but the last [`Settings::metrics_flush`] (2 s) and a commit | the same |
 //! | the last invocations, Prometheus metrics | nothing: memory only | nothing |
 //!
 //! Functions' log events wait in a bounded buffer, so that logging never waits for the disk; whatever reads logs flushes it
@@ -18,7 +20,8 @@
 //! told in the stream itself. They are stored as compressed chunks, found by their time range.
 //!
 //! Usage is summed in memory by function version, memory size, processor and day, and added to the stored sums in one
-//! transaction, which also notes the batch's number: a batch whose outcome was unknown is added once, never twice.
+//! transaction, which also notes the batch's number: a batch whose outcome was unknown is added once, never twice. Metrics of
+//! functions are stored in the same way; whatever reads metrics flushes them first.
 //!
 //! # Where to look
 //! `api` lists the operations, `logs.rs` does them, `search.rs` reads events page by page, `logic.rs` and `chunk.rs` have the rules
@@ -27,6 +30,7 @@
 pub mod api;
 mod buffer;
 mod chunk;
+mod cloudwatch;
 mod data;
 mod error;
 mod logic;
@@ -42,9 +46,10 @@ mod tasks;
 pub use error::Error;
 pub use metrics::{Metric, MetricKind};
 
-use api::{logs::Logs, usage::Usage};
+use api::{logs::Logs, monitoring::Monitoring, usage::Usage};
 use base::{
-    AccountId, Clock, Entropy, InvocationRecord, LogEvent, LogSink, Meter, Region, RequestId, VersionKey,
+    AccountId, Clock, Entropy, InvocationRecord, LogEvent, LogSink, Meter, QueueStep, QueuedEvent, Region,
+    RequestId, VersionKey,
 };
 use std::{sync::Arc, time::Duration};
 use store::{Database, Migration};
@@ -62,8 +67,12 @@ pub struct Settings {
     pub log_flush: Duration,
     /// Longest wait of an invocation before it is counted in the store. Default 500 ms.
     pub usage_flush: Duration,
+    /// Longest wait of what functions did before it is in the store as metrics. Default 2 s.
+    pub metrics_flush: Duration,
     /// Invocations kept for display. Default 1,000.
     pub records: usize,
+    /// Metrics of an account and region; a new one beyond it is refused. Default 100,000.
+    pub metrics_max: i64,
 }
 
 impl Default for Settings {
@@ -72,7 +81,9 @@ impl Default for Settings {
             log_buffer_bytes: 64 * 1024 * 1024,
             log_flush: Duration::from_millis(200),
             usage_flush: Duration::from_millis(500),
+            metrics_flush: Duration::from_secs(2),
             records: 1_000,
+            metrics_max: 100_000,
         }
     }
 }
@@ -90,14 +101,17 @@ pub(crate) struct Inner {
     settings: Settings,
     buffer: buffer::Buffer,
     counting: meter::Counting,
+    gathering: cloudwatch::gathering::Gathering,
     metrics: metrics::Metrics,
     /// A batch whose commit is not known to have succeeded.
     logs_kept: Mutex<Option<tasks::LogBatch>>,
     usage_kept: Mutex<Option<Arc<meter::Batch>>>,
+    metrics_kept: Mutex<Option<Arc<cloudwatch::gathering::Batch>>>,
     /// Something waits to be flushed.
     logs_wait: Notify,
     logs_urgent: Notify,
     usage_wait: Notify,
+    metrics_wait: Notify,
 }
 
 impl Telemetry {
@@ -110,15 +124,19 @@ impl Telemetry {
     ) -> Telemetry {
         let mut tag = [0];
         entropy.fill(&mut tag);
+        let instance = RequestId::new(&*entropy);
         let inner = Inner {
             buffer: buffer::Buffer::new(&settings, tag[0]),
-            counting: meter::Counting::new(RequestId::new(&*entropy), settings.records),
+            counting: meter::Counting::new(instance, settings.records),
+            gathering: cloudwatch::gathering::Gathering::new(instance),
             metrics: metrics::Metrics::new(),
             logs_kept: Mutex::new(None),
             usage_kept: Mutex::new(None),
+            metrics_kept: Mutex::new(None),
             logs_wait: Notify::new(),
             logs_urgent: Notify::new(),
             usage_wait: Notify::new(),
+            metrics_wait: Notify::new(),
             db,
             clock,
             settings,
@@ -129,6 +147,11 @@ impl Telemetry {
     /// CloudWatch Logs, for the gateway.
     pub fn logs(&self) -> Arc<Logs> {
         Arc::new(Logs(Arc::clone(&self.inner)))
+    }
+
+    /// CloudWatch, for the gateway.
+    pub fn monitoring(&self) -> Arc<Monitoring> {
+        Arc::new(Monitoring(Arc::clone(&self.inner)))
     }
 
     /// Neap's own usage API, for the gateway.
@@ -148,7 +171,8 @@ impl Telemetry {
     /// Those of the store; what could not be stored is kept for the next flush.
     pub async fn flush(&self) -> Result<(), store::Error> {
         self.inner.flush_logs().await?;
-        self.inner.flush_usage().await
+        self.inner.flush_usage().await?;
+        self.inner.flush_metrics().await
     }
 
     /// Removes expired and deleted log events now instead of within a minute, and merges small chunks now instead of within
@@ -158,6 +182,7 @@ impl Telemetry {
     /// Those of the store; what is left is done next time.
     pub async fn clear(&self) -> Result<(), store::Error> {
         self.inner.clear().await?;
+        self.inner.age_metrics().await?;
         self.inner.merge().await
     }
 
@@ -193,13 +218,21 @@ impl LogSink for Telemetry {
         if events.is_empty() {
             return;
         }
+        let now = clock.now();
+        let place = cloudwatch::logic::Place { account, region: region.clone() };
+        for event in &events {
+            if let Some(points) = cloudwatch::embedded::points(&place, &event.message, now) {
+                self.inner.gathering.add(points);
+                self.inner.metrics_wait.notify_one();
+            }
+        }
         let key = model::StreamKey {
             account,
             region: region.clone(),
             group: group.to_owned(),
             stream: stream.to_owned(),
         };
-        let appended = buffer.append(key, events, clock.now());
+        let appended = buffer.append(key, events, now);
         metrics.log_events.inc_by(appended.events);
         metrics.log_bytes.inc_by(appended.bytes);
         metrics.log_dropped.inc_by(appended.dropped.events);
@@ -215,12 +248,30 @@ impl LogSink for Telemetry {
 impl Meter for Telemetry {
     fn record(&self, record: InvocationRecord) {
         self.inner.metrics.record(&record);
+        self.inner.gathering.record(&record);
+        self.inner.metrics_wait.notify_one();
         if self.inner.counting.record(record) {
             self.inner.usage_wait.notify_one();
         }
     }
 
-    fn throttled(&self, key: &VersionKey) {
+    fn throttled(&self, key: &VersionKey, invoked_arn: &str) {
         self.inner.metrics.throttled(key.account, &key.region, &key.name);
+        self.inner.gathering.throttled(key, invoked_arn, self.inner.clock.now());
+        self.inner.metrics_wait.notify_one();
+    }
+
+    fn began(&self, key: &VersionKey, reserved: bool) {
+        self.inner.gathering.began(key, reserved, self.inner.clock.now());
+    }
+
+    fn ended(&self, key: &VersionKey, reserved: bool) {
+        self.inner.gathering.ended(key, reserved, self.inner.clock.now());
+        self.inner.metrics_wait.notify_one();
+    }
+
+    fn queued(&self, event: QueuedEvent<'_>, step: QueueStep) {
+        self.inner.gathering.queued(event, step, self.inner.clock.now());
+        self.inner.metrics_wait.notify_one();
     }
 }

@@ -4,6 +4,11 @@ use crate::{
     Error,
     api::logs::*,
     chunk,
+    cloudwatch::{
+        self, embedded,
+        logic::Place,
+        model::{Points, gather},
+    },
     data::{self, Scope},
     logic::{self, Direction, Range, Token},
     model::{Event, Group, Position, Stream},
@@ -303,17 +308,29 @@ impl Logs {
             .take(accepted.len())
             .map(|((at, message), seq)| Event { position: Position { at, seq }, ingested: now.0, message })
             .collect();
+        let place = Place { account, region: region.clone() };
+        let mut points = Points::new();
+        for found in accepted.iter().filter_map(|event| embedded::points(&place, &event.message, now)) {
+            for (key, slots) in found {
+                slots.into_iter().for_each(|(slot, one)| gather(&mut points, key.clone(), slot, one));
+            }
+        }
+        let metrics_max = self.0.settings.metrics_max;
         let chunks = chunk::pack(&accepted).map_err(|error| store::Error::decode("log events", error))?;
-        self.0
+        let left_out = self
+            .0
             .db
             .write(move |tx| {
                 let group = find(tx, account, &region, &group)?;
                 let stream = data::stream_id(tx, group.id, &stream)?.ok_or(Error::NoSuchStream)?;
                 chunks
                     .iter()
-                    .try_for_each(|chunk| Ok::<_, Error>(data::chunk_insert(tx, group.id, stream, chunk)?))
+                    .try_for_each(|chunk| Ok::<_, Error>(data::chunk_insert(tx, group.id, stream, chunk)?))?;
+                // Embedded metrics are as durable as the events that they are part of.
+                Ok::<_, Error>(cloudwatch::data::points_add(tx, &points, metrics_max)?)
             })
             .await?;
+        self.0.metrics.metric_points_dropped.inc_by(left_out as u64);
         let refused = rejected != logic::Rejected::default();
         Ok(PutLogEventsResponse {
             next_sequence_token: SEQUENCE_TOKEN,

@@ -129,6 +129,7 @@ pub(crate) struct Metrics {
     pub(crate) log_bytes: Counter,
     pub(crate) log_dropped: Counter,
     pub(crate) flush_failures: Counter,
+    pub(crate) metric_points_dropped: Counter,
 }
 
 impl Metrics {
@@ -149,6 +150,7 @@ impl Metrics {
             log_bytes: Counter::default(),
             log_dropped: Counter::default(),
             flush_failures: Counter::default(),
+            metric_points_dropped: Counter::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("neap_invocations", "Invocations started", metrics.invocations.clone());
@@ -187,8 +189,13 @@ impl Metrics {
         );
         registry.register(
             "neap_telemetry_flush_failures",
-            "Flushes of logs or usage that failed and were kept for another attempt",
+            "Flushes of logs, usage or metrics that failed and were kept for another attempt",
             metrics.flush_failures.clone(),
+        );
+        registry.register(
+            "neap_metric_points_dropped",
+            "Points of functions' metrics left out: too many at once, or too many metrics",
+            metrics.metric_points_dropped.clone(),
         );
         metrics
     }

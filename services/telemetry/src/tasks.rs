@@ -32,7 +32,7 @@ const FRAGMENTED_MAX: i64 = 500;
 /// Rounds of clearing between searches for fragmented streams: the first at start, then every half hour.
 const FRAGMENTED_EVERY: u64 = 30;
 /// An instance that has not flushed for so long has no batch on its way.
-const FORGET_INSTANCES_MS: i64 = 30 * DAY_MS;
+pub(crate) const FORGET_INSTANCES_MS: i64 = 30 * DAY_MS;
 /// A batch up to this size is compressed where it is, in about a millisecond.
 const PACK_INLINE_BYTES: usize = 128 * 1024;
 /// Flushes tried at shutdown.
@@ -55,6 +55,7 @@ pub(crate) type Packed = Vec<(StreamKey, Vec<NewChunk>)>;
 enum Kind {
     Logs,
     Usage,
+    Metrics,
 }
 
 impl Inner {
@@ -64,13 +65,16 @@ impl Inner {
             () = stop => {}
             () = self.flush_logs_when_woken() => {}
             () = self.flush_usage_when_woken() => {}
+            () = self.flush_metrics_when_woken() => {}
             () = self.clear_forever() => {}
         }
         for attempt in 1..=LAST_ATTEMPTS {
             let (logs, usage) = (self.flush_logs().await, self.flush_usage().await);
-            match logs.and(usage) {
+            match logs.and(usage).and(self.flush_metrics().await) {
                 Ok(()) => return,
-                Err(error) => tracing::error!(%error, attempt, "final flush of logs and usage failed"),
+                Err(error) => {
+                    tracing::error!(%error, attempt, "final flush of logs, usage and metrics failed")
+                }
             }
         }
     }
@@ -94,12 +98,21 @@ impl Inner {
         }
     }
 
+    async fn flush_metrics_when_woken(&self) {
+        loop {
+            self.metrics_wait.notified().await;
+            time::sleep(self.settings.metrics_flush).await;
+            self.until_done(Kind::Metrics).await;
+        }
+    }
+
     async fn until_done(&self, what: Kind) {
         let mut wait = RETRY_FIRST;
         loop {
             let flushed = match what {
                 Kind::Logs => self.flush_logs().await,
                 Kind::Usage => self.flush_usage().await,
+                Kind::Metrics => self.flush_metrics().await,
             };
             let Err(error) = flushed else { return };
             self.metrics.flush_failures.inc();
@@ -160,6 +173,10 @@ impl Inner {
         for round in 0.. {
             if let Err(error) = self.clear().await {
                 tracing::warn!(%error, "clearing expired logs failed, tried again later");
+            }
+            self.observe_concurrency();
+            if let Err(error) = self.age_metrics().await {
+                tracing::warn!(%error, "merging old points of metrics failed, tried again later");
             }
             if round % FRAGMENTED_EVERY == 0
                 && let Err(error) = self.merge().await

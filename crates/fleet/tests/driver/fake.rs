@@ -56,6 +56,7 @@ pub(crate) struct World {
     stopped: AtomicUsize,
     finished: AtomicUsize,
     throttled: AtomicUsize,
+    running: AtomicUsize,
     most_at_once: AtomicUsize,
     calls: Mutex<Vec<Called>>,
     crash: watch::Sender<Option<Exit>>,
@@ -115,6 +116,7 @@ impl World {
             stopped: AtomicUsize::new(0),
             finished: AtomicUsize::new(0),
             throttled: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
             most_at_once: AtomicUsize::new(0),
             calls: Mutex::new(Vec::new()),
             crash: watch::Sender::new(None),
@@ -136,6 +138,11 @@ impl World {
 
     pub(crate) fn throttled(&self) -> usize {
         self.throttled.load(SeqCst)
+    }
+
+    /// Invocations metered as running now.
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(SeqCst)
     }
 
     pub(crate) fn most_at_once_in_one(&self) -> usize {
@@ -237,7 +244,15 @@ impl Environment for Echo {
 impl Meter for World {
     fn record(&self, _: InvocationRecord) {}
 
-    fn throttled(&self, _: &VersionKey) {
+    fn throttled(&self, _: &VersionKey, _: &str) {
         self.throttled.fetch_add(1, SeqCst);
+    }
+
+    fn began(&self, _: &VersionKey, _: bool) {
+        self.running.fetch_add(1, SeqCst);
+    }
+
+    fn ended(&self, _: &VersionKey, _: bool) {
+        self.running.fetch_sub(1, SeqCst);
     }
 }

@@ -49,7 +49,7 @@ impl Meter for World {
     fn record(&self, record: InvocationRecord) {
         self.records.lock().unwrap().push(record);
     }
-    fn throttled(&self, _: &VersionKey) {}
+    fn throttled(&self, _: &VersionKey, _: &str) {}
 }
 
 impl Clock for World {

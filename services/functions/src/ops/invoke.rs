@@ -14,7 +14,7 @@ use crate::{
 };
 use base::{
     Answer, Chunk, ExecuteError, Executed, FunctionError, FunctionErrorKind, Invocation, LaunchError, Micros,
-    RequestId, Version, limits,
+    QueueStep, RequestId, Version, limits,
 };
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
@@ -159,7 +159,9 @@ impl Functions {
             failures: 0,
             refusals: 0,
         };
+        let invoked_arn = event.invoked_arn.clone();
         self.db.write(move |tx| data::insert_event(tx, &event)).await?;
+        self.meter(&target.id, &invoked_arn, QueueStep::Received);
         self.events.accepted(target.id, accepted);
         Ok(())
     }

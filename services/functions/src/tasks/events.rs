@@ -14,7 +14,7 @@ use crate::{
     model::{Event, EventPolicy, FunctionId, Qualifier, Target},
     ops::{Call, run as run_call},
 };
-use base::{RequestId, Timestamp};
+use base::{Millis, QueueStep, RequestId, Timestamp};
 use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 use store::Commit;
 use tokio::{
@@ -247,7 +247,7 @@ async fn lease(
 
 /// One attempt at one event, from claim to its row's end or next time.
 async fn attempt(functions: Arc<Functions>, event: Event) -> Finished {
-    let (id, request_id) = (event.id.clone(), event.request_id);
+    let (id, request_id, invoked_arn) = (event.id.clone(), event.request_id, event.invoked_arn.clone());
     let facts = (event.accepted, (event.failures, event.refusals));
     let (ended, policy) = try_once(&functions, event).await;
     let now = functions.now();
@@ -269,9 +269,11 @@ async fn attempt(functions: Arc<Functions>, event: Event) -> Finished {
     if let Fate::Drop(why) = fate {
         tracing::warn!(function = %id.arn(), %request_id, ?why, "an asynchronous invocation is given up");
     }
-    if let Err(error) = settle(&functions, request_id, fate).await {
+    match settle(&functions, request_id, fate).await {
+        Ok(()) if matches!(fate, Fate::Drop(_)) => functions.meter(&id, &invoked_arn, QueueStep::Dropped),
+        Ok(()) => {}
         // The row keeps its lease and is tried again after it.
-        tracing::error!(%request_id, %error, "the end of an attempt could not be written");
+        Err(error) => tracing::error!(%request_id, %error, "the end of an attempt could not be written"),
     }
     // Not before: whoever sees the count may rely on the row.
     count(&functions, ended, fate);
@@ -307,6 +309,9 @@ async fn try_once(functions: &Functions, event: Event) -> (Tried, EventPolicy) {
     if served.spec.reserved_concurrency == Some(0) {
         return (Tried::Ended(Ended::Impossible), policy);
     }
+    let age = functions.now().0.saturating_sub(event.accepted.0);
+    let age = QueueStep::Attempted(Millis(u64::try_from(age).unwrap_or_default()));
+    functions.meter(&target.id, &event.invoked_arn, age);
     let call = Call {
         request_id: event.request_id,
         payload: event.payload,

@@ -88,7 +88,8 @@ impl Node {
             entropy,
         };
         let gateway = Gateway::new(ports, wire::Settings::new(false, region()));
-        let gateway = gateway.service(telemetry.logs()).service(telemetry.usage());
+        let gateway =
+            gateway.service(telemetry.logs()).service(telemetry.usage()).service(telemetry.monitoring());
         Node { telemetry, clock, db, gateway }
     }
 
@@ -112,6 +113,17 @@ impl Node {
             .body(Full::new(Bytes::from(input.to_string())));
         let (status, body) = self.send(request.unwrap()).await;
         if status == 200 { Ok(body) } else { Err(body["__type"].as_str().unwrap_or_default().to_owned()) }
+    }
+
+    /// An operation of CloudWatch; `Err` is the error's code and text.
+    pub(crate) async fn metrics(&self, operation: &str, input: Value) -> Result<Value, String> {
+        let request = http::Request::post("/")
+            .header("x-amz-target", format!("GraniteServiceVersion20100801.{operation}"))
+            .header("content-type", "application/x-amz-json-1.0")
+            .body(Full::new(Bytes::from(input.to_string())));
+        let (status, body) = self.send(request.unwrap()).await;
+        let text = |member: &str| body[member].as_str().unwrap_or_default().to_owned();
+        if status == 200 { Ok(body) } else { Err(format!("{} {}", text("__type"), text("message"))) }
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {

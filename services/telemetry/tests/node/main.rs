@@ -3,4 +3,5 @@
 
 mod harness;
 mod logs;
+mod metrics;
 mod usage;

@@ -24,6 +24,7 @@ fn key(name: &str) -> VersionKey {
 fn record(name: &str, at: i64, ms: u64, memory: u32, outcome: Outcome) -> InvocationRecord {
     InvocationRecord {
         key: key(name),
+        invoked_arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{name}"),
         request_id: RequestId::from_random([2; 16]),
         architecture: "x86_64".into(),
         at: Timestamp(at),
@@ -122,7 +123,7 @@ async fn metrics_are_openmetrics_text() {
     node.telemetry
         .record(InvocationRecord { cold: Some(phases), ..record("f", START, 7, 128, Outcome::Success) });
     node.telemetry.record(record("f", START, 7, 128, Outcome::OutOfMemory));
-    node.telemetry.throttled(&key("f"));
+    node.telemetry.throttled(&key("f"), "");
     let gauge = |state: &str, value: f64| Metric {
         kind: MetricKind::Gauge,
         name: "neap_environments",

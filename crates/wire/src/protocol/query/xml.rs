@@ -1,12 +1,13 @@
 //! Writing a serialisable value as XML in the form of the query protocol: structures as elements named by their
 //! members, lists as `member`, maps as `entry` with `key` and `value`, absent values not at all.
 
+use crate::Time;
 use serde::ser::{self, Serialize, Serializer};
 use std::fmt;
 
 /// Appends `<name>value</name>`; nothing for unit and `None`.
 pub(crate) fn element<T: Serialize + ?Sized>(name: &str, value: &T, out: &mut String) -> Result<(), Unfit> {
-    value.serialize(Element { name, out })
+    value.serialize(Element { name, out, time: false })
 }
 
 /// Appends text with what XML reserves escaped; characters that XML cannot carry become U+FFFD.
@@ -40,6 +41,8 @@ impl ser::Error for Unfit {
 struct Element<'a> {
     name: &'a str,
     out: &'a mut String,
+    /// The number is seconds of a [`Time`].
+    time: bool,
 }
 
 impl<'a> Element<'a> {
@@ -90,7 +93,12 @@ impl<'a> Serializer for Element<'a> {
     plain! {
         serialize_bool bool, serialize_i8 i8, serialize_i16 i16, serialize_i32 i32, serialize_i64 i64,
         serialize_u8 u8, serialize_u16 u16, serialize_u32 u32, serialize_u64 u64, serialize_f32 f32,
-        serialize_f64 f64, serialize_char char,
+        serialize_char char,
+    }
+
+    fn serialize_f64(self, value: f64) -> Result<(), Unfit> {
+        let text = if self.time { Time::text(value) } else { value.to_string() };
+        self.text(&text)
     }
 
     fn serialize_str(self, value: &str) -> Result<(), Unfit> {
@@ -124,10 +132,10 @@ impl<'a> Serializer for Element<'a> {
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
-        _: &'static str,
+        name: &'static str,
         value: &T,
     ) -> Result<(), Unfit> {
-        value.serialize(self)
+        value.serialize(Element { time: name == Time::NAME, ..self })
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(

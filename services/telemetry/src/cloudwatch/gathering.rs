@@ -1,0 +1,474 @@
+//! What functions do, as metrics of AWS/Lambda, and what their log lines say in embedded metric format: gathered in memory by
+//! minute, then stored exactly once, as usage is.
+//!
+//! Published is what is measured: `Invocations`, `Errors`, `Throttles`, `Duration`, `AsyncEventsReceived`, `AsyncEventAge` and
+//! `AsyncEventsDropped` by `FunctionName`, by `FunctionName` with `Resource` (the name, or with its qualifier, as invoked), and of
+//! the whole account; `ConcurrentExecutions` by `FunctionName` and of the account, `UnreservedConcurrentExecutions` of the
+//! account. Concurrency is the greatest number of calls that ran at once, on this node, since it was last stored: its statistic is
+//! `Maximum`. Source of names and dimensions: Lambda developer guide, "Types of metrics for Lambda functions".
+
+use super::{
+    logic::Place,
+    model::{Aggregate, Dimensions, Points, SeriesKey, Slot, Unit, gather},
+};
+use base::{
+    AccountId, FunctionName, InvocationRecord, Outcome, QueueStep, QueuedEvent, Region, RequestId, Timestamp,
+    VersionKey,
+};
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Functions with their minutes, and points of log lines, that wait at most; more are left out and counted.
+const WAITING_MAX: usize = 20_000;
+const NAMESPACE: &str = "AWS/Lambda";
+
+/// Points to be stored once.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) instance: RequestId,
+    /// From 1.
+    pub(crate) sequence: i64,
+    pub(crate) points: Points,
+    /// What did not fit.
+    pub(crate) left_out: u64,
+}
+
+pub(crate) struct Gathering {
+    instance: RequestId,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    sequence: i64,
+    functions: HashMap<FunctionMinute, Measured>,
+    running: HashMap<Scope, Running>,
+    /// Of log lines.
+    points: Points,
+    points_count: usize,
+    left_out: u64,
+}
+
+/// A function as it was invoked, in one minute.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct FunctionMinute {
+    account: AccountId,
+    region: Region,
+    name: FunctionName,
+    /// Version or alias, if the caller named one.
+    qualifier: Option<Box<str>>,
+    /// Seconds.
+    minute: i64,
+}
+
+#[derive(Debug, Default)]
+struct Measured {
+    invocations: u64,
+    errors: u64,
+    throttles: u64,
+    duration: Option<Aggregate>,
+    received: u64,
+    age: Option<Aggregate>,
+    dropped: u64,
+}
+
+/// Whose concurrency.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Scope {
+    Function(AccountId, Region, FunctionName),
+    Account(AccountId, Region),
+    Unreserved(AccountId, Region),
+}
+
+/// How many run now, and the most since it was last stored, with its minute in seconds.
+#[derive(Debug, Default)]
+struct Running {
+    now: u64,
+    most: Option<(i64, u64)>,
+    /// Of minutes that are over and not stored yet.
+    earlier: Vec<(i64, u64)>,
+}
+
+/// Minutes of concurrency kept for one function while the store cannot be written.
+const EARLIER_MAX: usize = 60;
+
+fn minute(time: Timestamp) -> i64 {
+    let seconds = time.0.div_euclid(1_000);
+    seconds - seconds.rem_euclid(60)
+}
+
+/// The qualifier of an ARN of a function: what is behind its name.
+fn qualifier(arn: &str) -> Option<Box<str>> {
+    arn.splitn(8, ':').nth(7).filter(|word| !word.is_empty()).map(Box::from)
+}
+
+impl Running {
+    fn observe(&mut self, minute: i64) {
+        match &mut self.most {
+            Some((at, most)) if *at == minute => *most = (*most).max(self.now),
+            most => {
+                let over = most.replace((minute, self.now));
+                if self.earlier.len() < EARLIER_MAX {
+                    self.earlier.extend(over);
+                }
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn measured(&mut self, key: FunctionMinute) -> Option<&mut Measured> {
+        if self.functions.len() >= WAITING_MAX && !self.functions.contains_key(&key) {
+            self.left_out += 1;
+            return None;
+        }
+        Some(self.functions.entry(key).or_default())
+    }
+}
+
+impl Gathering {
+    pub(crate) fn new(instance: RequestId) -> Gathering {
+        Gathering { instance, waiting: Mutex::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn measure(&self, key: FunctionMinute, change: impl FnOnce(&mut Measured)) {
+        if let Some(measured) = self.lock().measured(key) {
+            change(measured);
+        }
+    }
+
+    /// An invocation has ended; it counts for the minute in which it began.
+    pub(crate) fn record(&self, record: &InvocationRecord) {
+        let VersionKey { account, region, name, .. } = &record.key;
+        let key = FunctionMinute {
+            account: *account,
+            region: region.clone(),
+            name: name.clone(),
+            qualifier: qualifier(&record.invoked_arn),
+            minute: minute(record.at),
+        };
+        let duration = Aggregate::of(record.run.0 as f64 / 1_000.0, 1.0);
+        let failed = u64::from(record.outcome != Outcome::Success);
+        self.measure(key, |measured| {
+            measured.invocations += 1;
+            measured.errors += failed;
+            merge(&mut measured.duration, duration);
+        });
+    }
+
+    pub(crate) fn throttled(&self, key: &VersionKey, invoked_arn: &str, now: Timestamp) {
+        let key = FunctionMinute {
+            account: key.account,
+            region: key.region.clone(),
+            name: key.name.clone(),
+            qualifier: qualifier(invoked_arn),
+            minute: minute(now),
+        };
+        self.measure(key, |measured| measured.throttles += 1);
+    }
+
+    pub(crate) fn queued(&self, event: QueuedEvent<'_>, step: QueueStep, now: Timestamp) {
+        let key = FunctionMinute {
+            account: event.account,
+            region: event.region.clone(),
+            name: event.name.clone(),
+            qualifier: qualifier(event.invoked_arn),
+            minute: minute(now),
+        };
+        self.measure(key, |measured| match step {
+            QueueStep::Received => measured.received += 1,
+            QueueStep::Attempted(age) => merge(&mut measured.age, Aggregate::of(age.0 as f64, 1.0)),
+            QueueStep::Dropped => measured.dropped += 1,
+        });
+    }
+
+    pub(crate) fn began(&self, key: &VersionKey, reserved: bool, now: Timestamp) {
+        let mut waiting = self.lock();
+        for scope in scopes(key, reserved) {
+            let running = waiting.running.entry(scope).or_default();
+            running.now += 1;
+            running.observe(minute(now));
+        }
+    }
+
+    pub(crate) fn ended(&self, key: &VersionKey, reserved: bool, now: Timestamp) {
+        let mut waiting = self.lock();
+        for scope in scopes(key, reserved) {
+            if let Some(running) = waiting.running.get_mut(&scope) {
+                // What has run until now has run in this minute too.
+                running.observe(minute(now));
+                running.now = running.now.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Notes what runs now, for minutes in which nothing begins or ends; whether anything does.
+    pub(crate) fn observe(&self, now: Timestamp) -> bool {
+        let mut waiting = self.lock();
+        let mut any = false;
+        for running in waiting.running.values_mut().filter(|running| running.now > 0) {
+            running.observe(minute(now));
+            any = true;
+        }
+        any
+    }
+
+    /// Points of a log line.
+    pub(crate) fn add(&self, points: Points) {
+        let mut waiting = self.lock();
+        for (key, slots) in points {
+            for (slot, aggregate) in slots {
+                let known = waiting.points.get(&key).is_some_and(|slots| slots.contains_key(&slot));
+                if !known && waiting.points_count >= WAITING_MAX {
+                    waiting.left_out += 1;
+                    continue;
+                }
+                waiting.points_count += usize::from(!known);
+                gather(&mut waiting.points, key.clone(), slot, aggregate);
+            }
+        }
+    }
+
+    /// What has been gathered since the last time.
+    pub(crate) fn take(&self) -> Option<Arc<Batch>> {
+        let (functions, running, mut points, left_out, sequence) = {
+            let mut waiting = self.lock();
+            let mut running = Vec::new();
+            for (scope, own) in &mut waiting.running {
+                let most = own.most.take();
+                running.extend(own.earlier.drain(..).chain(most).map(|(at, most)| (scope.clone(), at, most)));
+            }
+            waiting.running.retain(|_, running| running.now > 0);
+            if waiting.functions.is_empty() && waiting.points.is_empty() && running.is_empty() {
+                return None;
+            }
+            waiting.sequence += 1;
+            waiting.points_count = 0;
+            (
+                mem::take(&mut waiting.functions),
+                running,
+                mem::take(&mut waiting.points),
+                mem::take(&mut waiting.left_out),
+                waiting.sequence,
+            )
+        };
+        for (key, measured) in functions {
+            publish(&mut points, &key, &measured);
+        }
+        for (scope, at, most) in running {
+            let (key, name) = scope.series();
+            let key = SeriesKey { name: name.to_owned(), ..key };
+            gather(&mut points, key, slot(at, Unit::Count), Aggregate::of(most as f64, 1.0));
+        }
+        Some(Arc::new(Batch { instance: self.instance, sequence, points, left_out }))
+    }
+}
+
+fn merge(into: &mut Option<Aggregate>, one: Aggregate) {
+    match into {
+        Some(all) => all.merge(&one),
+        None => *into = Some(one),
+    }
+}
+
+fn scopes(key: &VersionKey, reserved: bool) -> impl Iterator<Item = Scope> {
+    let function = Scope::Function(key.account, key.region.clone(), key.name.clone());
+    let unreserved = (!reserved).then(|| Scope::Unreserved(key.account, key.region.clone()));
+    [function, Scope::Account(key.account, key.region.clone())].into_iter().chain(unreserved)
+}
+
+impl Scope {
+    /// The series, without its name, and its name.
+    fn series(self) -> (SeriesKey, &'static str) {
+        let key = |account, region, dimensions| {
+            Place { account, region }.key(NAMESPACE, "", Dimensions::new(dimensions).unwrap_or_default())
+        };
+        match self {
+            Scope::Function(account, region, name) => (
+                key(account, region, vec![("FunctionName".into(), name.to_string())]),
+                "ConcurrentExecutions",
+            ),
+            Scope::Account(account, region) => (key(account, region, Vec::new()), "ConcurrentExecutions"),
+            Scope::Unreserved(account, region) => {
+                (key(account, region, Vec::new()), "UnreservedConcurrentExecutions")
+            }
+        }
+    }
+}
+
+fn slot(minute: i64, unit: Unit) -> Slot {
+    Slot { at: minute, period: 60, unit }
+}
+
+/// `ones` measurements of 1 and the others of 0.
+fn count(ones: u64, all: u64) -> Option<Aggregate> {
+    let zeros = all.saturating_sub(ones);
+    let part = |value: f64, count: u64| (count > 0).then(|| Aggregate::of(value, count as f64));
+    match (part(1.0, ones), part(0.0, zeros)) {
+        (Some(mut ones), Some(zeros)) => {
+            ones.merge(&zeros);
+            Some(ones)
+        }
+        (one, other) => one.or(other),
+    }
+}
+
+/// Adds what one function did in one minute to its metrics. Each invocation counts 0 or 1 as an error, each request as a throttle.
+fn publish(points: &mut Points, key: &FunctionMinute, measured: &Measured) {
+    let place = Place { account: key.account, region: key.region.clone() };
+    let name = key.name.to_string();
+    let resource = match &key.qualifier {
+        None => name.clone(),
+        Some(qualifier) => format!("{name}:{qualifier}"),
+    };
+    let by_name = ("FunctionName".to_owned(), name);
+    let Measured { invocations, errors, throttles, duration, received, age, dropped } = measured;
+    let metrics = [
+        ("Invocations", Unit::Count, count(*invocations, *invocations)),
+        ("Errors", Unit::Count, count(*errors, *invocations)),
+        ("Throttles", Unit::Count, count(*throttles, throttles + invocations)),
+        ("Duration", Unit::Milliseconds, duration.clone()),
+        ("AsyncEventsReceived", Unit::Count, count(*received, *received)),
+        ("AsyncEventAge", Unit::Milliseconds, age.clone()),
+        ("AsyncEventsDropped", Unit::Count, count(*dropped, *dropped)),
+    ];
+    let dimensions = [Vec::new(), vec![by_name.clone()], vec![by_name, ("Resource".to_owned(), resource)]];
+    for dimensions in dimensions.into_iter().filter_map(Dimensions::new) {
+        for (name, unit, aggregate) in &metrics {
+            if let Some(aggregate) = aggregate {
+                let series = place.key(NAMESPACE, name, dimensions.clone());
+                gather(points, series, slot(key.minute, *unit), aggregate.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::{MemoryMib, Micros, Millis, Version};
+
+    fn key(name: &str) -> VersionKey {
+        VersionKey {
+            account: AccountId::DEFAULT,
+            region: "us-east-1".parse().unwrap(),
+            name: name.parse().unwrap(),
+            version: Version::Latest,
+            revision: RequestId::from_random([1; 16]),
+        }
+    }
+
+    fn record(name: &str, qualifier: &str, at: i64, ms: u64, outcome: Outcome) -> InvocationRecord {
+        InvocationRecord {
+            key: key(name),
+            invoked_arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{name}{qualifier}"),
+            request_id: RequestId::from_random([2; 16]),
+            architecture: "x86_64".into(),
+            at: Timestamp(at),
+            memory: MemoryMib(128),
+            scratch: MemoryMib(512),
+            memory_used_bytes: 1,
+            init: Micros(0),
+            run: Micros(ms * 1_000),
+            billed: Millis(ms),
+            cold: None,
+            outcome,
+            waited: Micros(0),
+        }
+    }
+
+    /// (count, sum, max) of a metric in a minute.
+    fn of(batch: &Batch, name: &str, dimensions: &str, minute: i64) -> Option<(f64, f64, f64)> {
+        let (_, slots) =
+            batch.points.iter().find(|(key, _)| key.name == name && key.dimensions.text() == dimensions)?;
+        let (_, all) = slots.iter().find(|(slot, _)| slot.at == minute)?;
+        Some((all.count, all.sum, all.max))
+    }
+
+    const ALL: &str = "[]";
+    const BY_NAME: &str = r#"["FunctionName","f"]"#;
+    const BY_ALIAS: &str = r#"["FunctionName","f","Resource","f:live"]"#;
+    const BY_PLAIN: &str = r#"["FunctionName","f","Resource","f"]"#;
+
+    #[test]
+    fn invocations_become_metrics_of_function_resource_and_account() {
+        let gathering = Gathering::new(RequestId::from_random([3; 16]));
+        gathering.record(&record("f", "", 61_000, 10, Outcome::Success));
+        gathering.record(&record("f", ":live", 62_000, 30, Outcome::Timeout));
+        let arn = "arn:aws:lambda:us-east-1:000000000000:function:f:live";
+        gathering.throttled(&key("f"), arn, Timestamp(63_000));
+        let batch = gathering.take().unwrap();
+        for (dimensions, duration, errors, throttles) in [
+            (ALL, (2.0, 40.0, 30.0), (2.0, 1.0, 1.0), (3.0, 1.0, 1.0)),
+            (BY_NAME, (2.0, 40.0, 30.0), (2.0, 1.0, 1.0), (3.0, 1.0, 1.0)),
+            (BY_PLAIN, (1.0, 10.0, 10.0), (1.0, 0.0, 0.0), (1.0, 0.0, 0.0)),
+            (BY_ALIAS, (1.0, 30.0, 30.0), (1.0, 1.0, 1.0), (2.0, 1.0, 1.0)),
+        ] {
+            assert_eq!(of(&batch, "Duration", dimensions, 60), Some(duration));
+            assert_eq!(of(&batch, "Errors", dimensions, 60), Some(errors));
+            assert_eq!(of(&batch, "Throttles", dimensions, 60), Some(throttles));
+            assert_eq!(of(&batch, "AsyncEventsReceived", dimensions, 60), None);
+        }
+        assert!(gathering.take().is_none());
+        assert_eq!(batch.sequence, 1);
+    }
+
+    #[test]
+    fn asynchronous_events_are_counted_with_their_age() {
+        let gathering = Gathering::new(RequestId::from_random([3; 16]));
+        let (region, name) = ("us-east-1".parse().unwrap(), "f".parse().unwrap());
+        let arn = "arn:aws:lambda:us-east-1:000000000000:function:f:live";
+        let event =
+            QueuedEvent { account: AccountId::DEFAULT, region: &region, name: &name, invoked_arn: arn };
+        for step in [
+            QueueStep::Received,
+            QueueStep::Attempted(Millis(5)),
+            QueueStep::Attempted(Millis(90)),
+            QueueStep::Dropped,
+        ] {
+            gathering.queued(event, step, Timestamp(0));
+        }
+        let batch = gathering.take().unwrap();
+        assert_eq!(of(&batch, "AsyncEventsReceived", BY_ALIAS, 0), Some((1.0, 1.0, 1.0)));
+        assert_eq!(of(&batch, "AsyncEventAge", BY_NAME, 0), Some((2.0, 95.0, 90.0)));
+        assert_eq!(of(&batch, "AsyncEventsDropped", ALL, 0), Some((1.0, 1.0, 1.0)));
+        assert_eq!(of(&batch, "Invocations", ALL, 0), None);
+    }
+
+    #[test]
+    fn concurrency_is_the_most_of_each_minute() {
+        let gathering = Gathering::new(RequestId::from_random([3; 16]));
+        gathering.began(&key("f"), false, Timestamp(0));
+        gathering.began(&key("f"), false, Timestamp(1));
+        gathering.began(&key("g"), true, Timestamp(2));
+        gathering.ended(&key("f"), false, Timestamp(3));
+        assert!(gathering.observe(Timestamp(61_000)));
+        gathering.ended(&key("f"), false, Timestamp(121_000));
+        gathering.ended(&key("g"), true, Timestamp(122_000));
+        let batch = gathering.take().unwrap();
+        let most = |name, dimensions, minute| of(&batch, name, dimensions, minute).map(|(_, _, max)| max);
+        for (minute, all, unreserved, f) in [(0, 3.0, 2.0, 2.0), (60, 2.0, 1.0, 1.0), (120, 2.0, 1.0, 1.0)] {
+            assert_eq!(most("ConcurrentExecutions", ALL, minute), Some(all));
+            assert_eq!(most("UnreservedConcurrentExecutions", ALL, minute), Some(unreserved));
+            assert_eq!(most("ConcurrentExecutions", BY_NAME, minute), Some(f));
+        }
+        assert!(!gathering.observe(Timestamp(181_000)));
+        assert!(gathering.take().is_none());
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let gathering = Gathering::new(RequestId::from_random([3; 16]));
+        for minute in 0..WAITING_MAX as i64 + 5 {
+            gathering.record(&record("f", "", minute * 60_000, 1, Outcome::Success));
+        }
+        assert_eq!(gathering.take().unwrap().left_out, 5);
+    }
+}
