@@ -183,8 +183,8 @@ def test_account_settings_count_code_and_functions(deploy, lam):
 def test_an_operation_that_does_not_exist_yet_is_refused_by_name(lam, deploy):
     function = deploy(HELLO)
     with pytest.raises(botocore.exceptions.ClientError) as caught:
-        lam.get_policy(FunctionName=function.name)
-    assert "GetPolicy" in str(caught.value.response["Error"])
+        lam.list_event_source_mappings(FunctionName=function.name)
+    assert "ListEventSourceMappings" in str(caught.value.response["Error"])
 
 
 def test_a_deleted_name_can_be_used_again(deploy, lam):

@@ -13,13 +13,28 @@ pub trait Execute: Send + Sync {
         spec: Arc<FunctionSpec>,
         call: Invocation,
     ) -> Future<'static, Result<Executed, ExecuteError>>;
+    /// Keeps `count` environments of `spec` there ahead of calls, until told otherwise: provisioned concurrency. They
+    /// are started as others are, and again when they end; what of the account's concurrency they take is part of
+    /// [`Execute::reserve`]. Zero: none.
+    fn provision(&self, spec: Arc<FunctionSpec>, count: u32);
+    /// How [`Execute::provision`] goes.
+    fn provisioned(&self, key: &VersionKey) -> Provisioned;
     /// No further call comes for this key: idle environments end now, busy ones after their call.
     fn retire(&self, key: &VersionKey);
-    /// All functions of an account and region have `total` concurrency reserved together, invoked or not; what is left
+    /// All functions of an account and region have `total` concurrency for themselves, reserved or provisioned, invoked or not; what is left
     /// of the account's is for functions without reservation. Zero until told.
     fn reserve(&self, account: AccountId, region: &Region, total: u32);
     /// How busy a function (all versions) and its account are.
     fn pressure(&self, key: &VersionKey) -> Pressure;
+}
+
+/// Environments of a version that are kept ready ahead of calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provisioned {
+    /// Ready or busy.
+    pub ready: u32,
+    /// Why the last start failed, if it did.
+    pub failure: Option<String>,
 }
 
 /// Concurrency in use now.

@@ -51,6 +51,9 @@ pub struct FunctionSpec {
     pub logs: LogSettings,
     /// Concurrency reserved for (and bounding) all versions of the function together; `None` takes from the account.
     pub reserved_concurrency: Option<u32>,
+    /// How long an environment may be idle; `None`: as the node's setting says.
+    #[serde(default)]
+    pub idle_keep: Option<Seconds>,
 }
 
 /// Lambda's `LoggingConfig`.

@@ -10,7 +10,8 @@ pub trait Launch: Send + Sync {
     /// `queued` is how long its first caller has waited for permission to start; it becomes [`Phases::queue`].
     ///
     /// A failing or too slow initialisation (more than [`crate::limits::INIT_MAX`]) is not an error here: as on
-    /// Lambda it is repeated inside the first invocation, which then reports it.
+    /// Lambda it is repeated inside the first invocation, which then reports it. Ahead of invocations
+    /// ([`Initialization::Provisioned`]) it is [`LaunchError::Initialisation`].
     /// Cancel-safe: dropping the future ends the environment.
     fn launch(
         &self,
@@ -43,6 +44,9 @@ pub enum LaunchError {
     /// The unpacked package is gone from this node.
     #[error("code package {0} is not on this node")]
     CodeMissing(crate::CodeSha256),
+    /// The function's initialisation failed, where no invocation waits for it.
+    #[error("initialisation failed: {0}")]
+    Initialisation(String),
     /// The host refused a part of the sandbox.
     #[error("sandbox: {0}")]
     Sandbox(#[source] Box<dyn std::error::Error + Send + Sync>),

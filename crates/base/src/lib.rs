@@ -28,7 +28,7 @@ pub use authorize::{
 };
 pub use clock::{Clock, Entropy, Timestamp};
 pub use error::{Fault, Retry, ServiceError};
-pub use execute::{Execute, ExecuteError, Pressure, ThrottleReason};
+pub use execute::{Execute, ExecuteError, Pressure, Provisioned, ThrottleReason};
 pub use function::{ApplicationLogLevel, FunctionSpec, LogFormat, LogSettings, SystemLogLevel, VersionKey};
 pub use ids::{
     AccountId, BadAccountId, BadFunctionName, BadRegion, BadRequestId, BadVersion, CodeSha256, EnvironmentId,

@@ -74,7 +74,7 @@ fn planner(pools: usize) {
     let mut effects = Vec::new();
     let specs: Vec<_> = (0..pools).map(|pool| fake::spec(&format!("f{pool}"))).collect();
     for (number, spec) in specs.iter().enumerate() {
-        let demand = Demand { key: &spec.key, memory: spec.memory, reserved: None };
+        let demand = Demand { key: &spec.key, memory: spec.memory, reserved: None, keep_us: None };
         let (call, now) = (CallId(number as u64), Tick(number as u64));
         planner.on(Event::Request { call, demand }, now, &mut effects).expect("legal");
         let Some(Effect::Launch { environment, .. }) = effects.pop() else { unreachable!("nothing is warm") };
@@ -85,7 +85,7 @@ fn planner(pools: usize) {
     let began = Instant::now();
     for number in 0..CALLS as usize {
         let spec = &specs[number % pools];
-        let demand = Demand { key: &spec.key, memory: spec.memory, reserved: None };
+        let demand = Demand { key: &spec.key, memory: spec.memory, reserved: None, keep_us: None };
         let call = CallId((pools + number) as u64);
         let now = Tick((pools + number) as u64);
         planner.on(Event::Request { call, demand }, now, &mut effects).expect("legal");

@@ -10,7 +10,8 @@ use crate::{
 };
 use base::{
     AccountId, After, ByteCount, Environment, EnvironmentId, Execute, ExecuteError, Executed, FunctionSpec,
-    Future, Invocation, Launch, LaunchError, Meter, Micros, Pressure, Region, Release, VersionKey,
+    Future, Initialization, Invocation, Launch, LaunchError, Meter, Micros, Pressure, Provisioned, Region,
+    Release, VersionKey,
 };
 use std::{
     collections::HashMap,
@@ -53,6 +54,8 @@ struct Core {
     /// Callers of queued calls.
     waiting: HashMap<CallId, Waiting>,
     live: HashMap<EnvironmentId, Live>,
+    /// What is kept ready ahead of calls.
+    floors: HashMap<VersionKey, Floor>,
     /// What [`Shared::population`] was last told.
     published: usize,
     next_call: u64,
@@ -64,6 +67,13 @@ struct Core {
 struct Waiting {
     answer: oneshot::Sender<Answer>,
     spec: Arc<FunctionSpec>,
+}
+
+/// Provisioned concurrency of one version.
+struct Floor {
+    spec: Arc<FunctionSpec>,
+    /// Why the last start ahead of calls failed, until one succeeds.
+    failure: Option<String>,
 }
 
 type Answer = Result<Grant, ExecuteError>;
@@ -119,6 +129,7 @@ impl Fleet {
                 effects: Vec::new(),
                 waiting: HashMap::new(),
                 live: HashMap::new(),
+                floors: HashMap::new(),
                 published: 0,
                 next_call: 0,
                 armed: None,
@@ -205,7 +216,33 @@ impl Execute for Fleet {
         })
     }
 
+    fn provision(&self, spec: Arc<FunctionSpec>, count: u32) {
+        {
+            let mut core = self.shared.lock();
+            match count {
+                0 => drop(core.floors.remove(&spec.key)),
+                _ => {
+                    core.floors
+                        .entry(spec.key.clone())
+                        .or_insert(Floor { spec: Arc::clone(&spec), failure: None })
+                        .spec = Arc::clone(&spec)
+                }
+            }
+        }
+        self.shared.report(Event::Provision { demand: demand(&spec), count });
+    }
+
+    fn provisioned(&self, key: &VersionKey) -> Provisioned {
+        let core = self.shared.lock();
+        let Some(floor) = core.floors.get(key) else { return Provisioned::default() };
+        let (wanted, max) = (floor.spec.memory, self.shared.settings.limits.memory_max());
+        let full = core.planner.starved(key) || wanted > max;
+        let full = full.then(|| ExecuteError::NodeFull { wanted }.to_string());
+        Provisioned { ready: core.planner.ready_of(key), failure: full.or_else(|| floor.failure.clone()) }
+    }
+
     fn retire(&self, key: &VersionKey) {
+        self.shared.lock().floors.remove(key);
         self.shared.report(Event::Retire(key));
     }
 
@@ -229,7 +266,7 @@ impl Shared {
     }
 
     fn request(self: &Arc<Self>, spec: &Arc<FunctionSpec>) -> Admitted {
-        let demand = Demand { key: &spec.key, memory: spec.memory, reserved: spec.reserved_concurrency };
+        let demand = demand(spec);
         let mut later = Later::default();
         let mut core = self.lock();
         let call = CallId(core.next_call);
@@ -289,10 +326,14 @@ impl Shared {
     /// The start of an environment has failed, and nothing is left of it.
     fn launch_failed(self: &Arc<Self>, id: EnvironmentId, error: LaunchError) {
         let transient = match error {
-            LaunchError::Sandbox(_) => true,
+            LaunchError::Sandbox(_) | LaunchError::Initialisation(_) => true,
             LaunchError::RuntimeUnavailable { .. } | LaunchError::CodeMissing(_) => false,
         };
-        self.lock().live.remove(&id);
+        {
+            let mut core = self.lock();
+            core.live.remove(&id);
+            core.note(id, Some(error.to_string()));
+        }
         self.report_because(Event::LaunchFailed { environment: id, transient }, Some(&Arc::new(error)));
     }
 
@@ -324,8 +365,12 @@ impl Shared {
 
     /// An environment is ready.
     fn ready(self: &Arc<Self>, id: EnvironmentId, handle: Arc<dyn Environment>) {
-        if let Some(live) = self.lock().live.get_mut(&id) {
-            live.handle = Some(handle);
+        {
+            let mut core = self.lock();
+            if let Some(live) = core.live.get_mut(&id) {
+                live.handle = Some(handle);
+            }
+            core.note(id, None);
         }
         self.report(Event::Ready(id));
     }
@@ -360,12 +405,11 @@ impl Shared {
                         later.answers.push((waiting.answer, Err(why.error(cause))));
                     }
                     Effect::Launch { environment, call, queued_us } => {
-                        let Some(waiting) = core.waiting.get(&call) else { continue };
-                        let spec = Arc::clone(&waiting.spec);
+                        let Some((spec, how)) = core.to_start(environment, call) else { continue };
                         let (stop, stopped) = oneshot::channel();
                         core.live.insert(environment, Live { handle: None, stop: Some(stop) });
                         let queued = Micros(queued_us);
-                        later.launches.push(keeper::Order { id: environment, spec, queued, stopped });
+                        later.launches.push(keeper::Order { id: environment, spec, how, queued, stopped });
                     }
                     Effect::Stop(id) => match core.live.get_mut(&id).and_then(|live| live.stop.take()) {
                         Some(stop) if !stop.is_closed() => later.stops.push(stop),
@@ -416,6 +460,42 @@ impl Shared {
             waited: Micros(waited_us),
             first,
         })
+    }
+}
+
+impl Core {
+    /// What an environment is to be started from, and why.
+    fn to_start(
+        &self,
+        id: EnvironmentId,
+        call: Option<CallId>,
+    ) -> Option<(Arc<FunctionSpec>, Initialization)> {
+        match call {
+            Some(call) => Some((Arc::clone(&self.waiting.get(&call)?.spec), Initialization::OnDemand)),
+            None => {
+                let floor = self.floors.get(self.planner.key_of(id)?)?;
+                Some((Arc::clone(&floor.spec), Initialization::Provisioned))
+            }
+        }
+    }
+
+    /// How the last start of a pool that is kept ready went.
+    fn note(&mut self, id: EnvironmentId, failure: Option<String>) {
+        if let Some(key) = self.planner.key_of(id)
+            && let Some(floor) = self.floors.get_mut(key)
+        {
+            floor.failure = failure;
+        }
+    }
+}
+
+/// What an environment of `spec` needs.
+fn demand(spec: &FunctionSpec) -> Demand<'_> {
+    Demand {
+        key: &spec.key,
+        memory: spec.memory,
+        reserved: spec.reserved_concurrency,
+        keep_us: spec.idle_keep.map(|keep| u64::from(keep.0) * 1_000_000),
     }
 }
 

@@ -53,6 +53,8 @@ pub struct Demand<'a> {
     pub memory: MemoryMib,
     /// Concurrency reserved for its function; part of the account's [`Event::Reserve`].
     pub reserved: Option<u32>,
+    /// Microseconds for which its environments may be idle; [`Limits::keep_us`] where it does not say.
+    pub keep_us: Option<u64>,
 }
 
 /// What has happened.
@@ -87,6 +89,13 @@ pub enum Event<'a> {
     Broken(EnvironmentId),
     /// Nothing is left of an environment that was to stop.
     Ended(EnvironmentId),
+    /// So many environments are to be there for a pool, whether or not anybody calls; until told otherwise.
+    Provision {
+        /// What each needs.
+        demand: Demand<'a>,
+        /// How many.
+        count: u32,
+    },
     /// No further call comes for this pool.
     Retire(&'a VersionKey),
     /// The functions of an account have so much concurrency reserved together, those without environments included.
@@ -127,12 +136,13 @@ pub enum Effect {
         /// Why.
         why: Refusal,
     },
-    /// Start an environment with the function of `call`, which is queued and stays so.
+    /// Start an environment: of the function of `call`, which is queued and stays so, or ahead of calls
+    /// ([`Planner::key_of`] tells for which pool).
     Launch {
         /// The new environment.
         environment: EnvironmentId,
-        /// Because of which call.
-        call: CallId,
+        /// Because of which call; `None` ahead of calls.
+        call: Option<CallId>,
         /// How long that call has waited, in microseconds.
         queued_us: u64,
     },
@@ -161,6 +171,8 @@ pub enum Refusal {
 struct Member {
     pool: Row<Pool>,
     state: Environment,
+    /// Started ahead of calls.
+    ahead: bool,
 }
 
 /// Configured memory of environments, in MB.
@@ -170,7 +182,7 @@ struct Memory {
     used: u64,
     /// Of those being ended: on its way back.
     stopping: u64,
-    /// Of those idle: can be had by ending them.
+    /// Of those idle that no floor needs: can be had by ending them.
     idle: u64,
 }
 
@@ -225,6 +237,7 @@ impl Planner {
             Event::Released { environment, reusable } => self.released(environment, reusable, now, out)?,
             Event::Broken(id) => self.broken(id, now, out)?,
             Event::Ended(id) => self.ended(id, now)?,
+            Event::Provision { demand, count } => self.provision(&demand, count, now),
             Event::Retire(key) => self.retire(key, now, out),
             Event::Reserve { account, region, total } => self.admission.reserve_total(account, region, total),
             Event::Tick => self.tick(now, out),
@@ -265,6 +278,21 @@ impl Planner {
         self.members.get(&id).map(|member| member.state)
     }
 
+    /// The pool of a live environment.
+    pub fn key_of(&self, id: EnvironmentId) -> Option<&VersionKey> {
+        self.members.get(&id).map(|member| &self.pools[member.pool].key)
+    }
+
+    /// Environments of a pool that could take a call or run one.
+    pub fn ready_of(&self, key: &VersionKey) -> u32 {
+        self.rows.get(key).map_or(0, |&row| count(self.pools[row].idle.len()) + self.pools[row].busy)
+    }
+
+    /// Whether a pool wants a start for which no memory can be had.
+    pub fn starved(&self, key: &VersionKey) -> bool {
+        self.rows.get(key).is_some_and(|&row| self.pools[row].starved)
+    }
+
     /// Ids of live environments.
     pub fn environments(&self) -> impl Iterator<Item = (EnvironmentId, Environment, &VersionKey)> {
         self.members.iter().map(|(&id, member)| (id, member.state, &self.pools[member.pool].key))
@@ -280,6 +308,8 @@ impl Planner {
             starting: pool.booting,
             stopping: pool.stopping,
             queued: count(pool.queue.len()),
+            floor: pool.floor,
+            keep_us: pool.keep_us,
             retired: pool.retired,
             resident: ByteCount(0),
             environments: Vec::new(),
@@ -313,6 +343,7 @@ impl Planner {
             return self.throttle(call, reason, out);
         }
         let row = known.unwrap_or_else(|| self.add_pool(demand, function));
+        self.pools[row].keep_us = demand.keep_us.unwrap_or(self.limits.keep_us);
         if let Some(id) = self.pools[row].idle.back().copied() {
             return self.assign(Queued { call, since: now, failures: 0 }, id, now, out);
         }
@@ -347,8 +378,9 @@ impl Planner {
         match state {
             Environment::Idle { .. } => {
                 self.starts.finish(id);
-                self.pools[row].failures = 0;
-                self.pools[row].not_before = Tick(0);
+                let pool = &mut self.pools[row];
+                (pool.failures, pool.floor_failures) = (0, 0);
+                (pool.not_before, pool.floor_not_before) = (Tick(0), Tick(0));
                 self.serve_or_rest(row, id, now, out);
             }
             Environment::Stopping { .. } => {}
@@ -367,10 +399,19 @@ impl Planner {
         now: Tick,
         out: &mut Vec<Effect>,
     ) -> Result<(), Illegal> {
+        let ahead = self.members.get(&id).is_some_and(|member| member.ahead);
         let (row, _) = self.change(id, Transition::End, now)?;
         self.starts.finish(id);
         self.totals.start_failures += 1;
         let pool = &mut self.pools[row];
+        if ahead {
+            // Whoever waits gets a start of its own, which tells what is wrong.
+            pool.floor_failures = pool.floor_failures.saturating_add(1);
+            let backoff = self.limits.launch_backoff_us << u64::from(pool.floor_failures - 1).min(11);
+            pool.floor_not_before = now.plus(backoff);
+            self.starts.want(row, &mut self.pools[row]);
+            return Ok(());
+        }
         pool.failures = pool.failures.saturating_add(1);
         let backoff = self.limits.launch_backoff_us << u64::from(pool.failures - 1).min(5);
         pool.not_before = now.plus(backoff);
@@ -438,7 +479,10 @@ impl Planner {
                 self.assign(queued, id, now, out);
             }
             None if pool.retired || self.draining => self.stop(id, Transition::Stop, now, out),
-            None => self.wake_at(now.plus(self.limits.keep_us)),
+            None => {
+                let keep_us = pool.keep_us;
+                self.wake_at(now.plus(keep_us));
+            }
         }
     }
 
@@ -480,8 +524,46 @@ impl Planner {
         Ok(())
     }
 
+    fn provision(&mut self, demand: &Demand<'_>, count: u32, now: Tick) {
+        let known = self.rows.get(demand.key).copied();
+        if self.draining || demand.memory > self.limits.memory_max() || (known.is_none() && count == 0) {
+            return;
+        }
+        let row = known.unwrap_or_else(|| {
+            let function = self.admission.function(demand.key);
+            self.add_pool(demand, function)
+        });
+        if self.pools[row].retired {
+            return;
+        }
+        self.set_floor(row, count);
+        if count > 0 {
+            self.starts.want(row, &mut self.pools[row]);
+        }
+        // What is now beyond the floor ends when its time comes, which may be already.
+        self.wake_at(now);
+        self.remove_pool_if_unused(row, now);
+    }
+
+    fn set_floor(&mut self, row: Row<Pool>, floor: u32) {
+        let before = self.pools[row].floor;
+        self.recount(row, |pool| pool.floor = floor);
+        self.admission.set_floor(self.pools[row].function, before, floor);
+    }
+
+    /// Changes a pool's counts and keeps the sum of memory that can be had by ending what is idle.
+    fn recount<T>(&mut self, row: Row<Pool>, change: impl FnOnce(&mut Pool) -> T) -> T {
+        let pool = &mut self.pools[row];
+        let mib = u64::from(pool.memory.0);
+        let before = pool.dispensable() as u64;
+        let told = change(pool);
+        self.memory.idle = self.memory.idle - before * mib + pool.dispensable() as u64 * mib;
+        told
+    }
+
     fn retire(&mut self, key: &VersionKey, now: Tick, out: &mut Vec<Effect>) {
         let Some(&row) = self.rows.get(key) else { return };
+        self.set_floor(row, 0);
         let pool = &mut self.pools[row];
         pool.retired = true;
         // Starts go on while a queued call may need them.
@@ -501,12 +583,14 @@ impl Planner {
         for id in ending {
             self.stop(id, Transition::Stop, now, out);
         }
+        self.remove_pool_if_unused(row, now);
     }
 
     fn drain(&mut self, how: Transition, now: Tick, out: &mut Vec<Effect>) {
         self.draining = true;
         let rows: Vec<Row<Pool>> = self.pools.iter().map(|(row, _)| row).collect();
         for row in rows {
+            self.set_floor(row, 0);
             let calls: Vec<Queued> = self.pools[row].queue.drain(..).collect();
             for queued in calls {
                 self.refuse_queued(row, queued.call, Refusal::ShuttingDown, out);
@@ -533,12 +617,14 @@ impl Planner {
     fn release_expired(&mut self, now: Tick, out: &mut Vec<Effect>) {
         let mut next: Option<Tick> = None;
         let mut expired = Vec::new();
+        let mut keep_us_min = u64::MAX;
         for (_, pool) in self.pools.iter() {
-            for &id in &pool.idle {
+            for &id in pool.idle.iter().take(pool.dispensable()) {
                 let Some(Environment::Idle { since, .. }) = self.environment(id) else {
                     unreachable!("the idle list holds idle environments")
                 };
-                let due = since.plus(self.limits.keep_us);
+                let due = since.plus(pool.keep_us);
+                keep_us_min = keep_us_min.min(pool.keep_us);
                 if due > now {
                     // The rest of this pool was used later.
                     next = Some(next.map_or(due, |next| next.min(due)));
@@ -552,7 +638,7 @@ impl Planner {
             self.stop(id, Transition::Stop, now, out);
         }
         if let Some(next) = next {
-            self.wake_at(next.max(now.plus(self.limits.keep_us / 64)));
+            self.wake_at(next.max(now.plus(keep_us_min / 64)));
         }
     }
 
@@ -588,39 +674,42 @@ impl Planner {
         if after == Environment::Gone {
             self.members.remove(&id);
         }
+        self.recount(row, |pool| {
+            match before {
+                Environment::Booting { .. } => pool.booting -= 1,
+                Environment::Idle { .. } => pool.forget_idle(id),
+                Environment::Busy { .. } | Environment::Draining { .. } => pool.busy -= 1,
+                Environment::Stopping { .. } => pool.stopping -= 1,
+                Environment::Gone => unreachable!("what is gone is no member"),
+            }
+            match after {
+                Environment::Booting { .. } => pool.booting += 1,
+                Environment::Idle { .. } => pool.idle.push_back(id),
+                Environment::Busy { .. } | Environment::Draining { .. } => pool.busy += 1,
+                Environment::Stopping { .. } => pool.stopping += 1,
+                Environment::Gone => {}
+            }
+        });
         let pool = &mut self.pools[row];
         let mib = u64::from(pool.memory.0);
-        match before {
-            Environment::Booting { .. } => pool.booting -= 1,
-            Environment::Idle { .. } => {
-                pool.forget_idle(id);
-                self.memory.idle -= mib;
-            }
-            Environment::Busy { .. } | Environment::Draining { .. } => pool.busy -= 1,
-            Environment::Stopping { .. } => {
-                pool.stopping -= 1;
-                self.memory.stopping -= mib;
-            }
-            Environment::Gone => unreachable!("what is gone is no member"),
+        match (before, after) {
+            (Environment::Stopping { .. }, Environment::Stopping { .. }) => {}
+            (_, Environment::Stopping { .. }) => self.memory.stopping += mib,
+            (Environment::Stopping { .. }, _) => self.memory.stopping -= mib,
+            (_, _) => {}
         }
-        match after {
-            Environment::Booting { .. } => pool.booting += 1,
-            Environment::Idle { .. } => {
-                pool.idle.push_back(id);
-                self.memory.idle += mib;
-            }
-            Environment::Busy { .. } | Environment::Draining { .. } => pool.busy += 1,
-            Environment::Stopping { .. } => {
-                pool.stopping += 1;
-                self.memory.stopping += mib;
-            }
-            Environment::Gone => self.memory.used -= mib,
+        if after == Environment::Gone {
+            self.memory.used -= mib;
+        }
+        if pool.below_floor() > 0 {
+            self.starts.want(row, pool);
         }
         Ok((row, after))
     }
 
     fn add_pool(&mut self, demand: &Demand<'_>, function: Row<admission::Function>) -> Row<Pool> {
-        let row = self.pools.insert(Pool::new(demand.key.clone(), demand.memory, function));
+        let keep_us = demand.keep_us.unwrap_or(self.limits.keep_us);
+        let row = self.pools.insert(Pool::new(demand.key.clone(), demand.memory, function, keep_us));
         self.rows.insert(demand.key.clone(), row);
         self.admission.pool_added(function);
         row

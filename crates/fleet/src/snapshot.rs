@@ -36,6 +36,10 @@ pub struct PoolSnapshot {
     pub stopping: u32,
     /// Calls waiting for an environment.
     pub queued: u32,
+    /// Environments that are kept whether or not anybody calls: provisioned concurrency.
+    pub floor: u32,
+    /// Microseconds for which those beyond the floor may be idle.
+    pub keep_us: u64,
     /// Whether it was replaced by another revision.
     pub retired: bool,
     /// Resident memory of its environments together; filled by [`crate::Fleet::snapshot`].

@@ -120,7 +120,12 @@ pub(crate) async fn launch(recipe: Recipe, queued: Micros) -> Result<Arc<dyn Env
             room.arm();
         }
         Err(NotReady::Launch(error)) => return Err(error),
-        Err(NotReady::Failed(_)) => room.journal.flush(),
+        Err(NotReady::Failed(failure)) => {
+            room.journal.flush();
+            if room.recipe.how == Initialization::Provisioned {
+                return Err(LaunchError::Initialisation(failure.kind().to_owned()));
+            }
+        }
     }
     Ok(Arc::new(Handle(room)))
 }

@@ -501,6 +501,7 @@ mod tests {
             role: "arn:aws:iam::000000000000:role/r".into(),
             logs: LogSettings { group: "/aws/lambda/f".into(), format },
             reserved_concurrency: None,
+            idle_keep: None,
         })
     }
 

@@ -452,13 +452,16 @@ pub(crate) fn configure_loop(device: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io
         .map(drop)
 }
 
-/// Gives this process the ordinary scheduling policy and priority, whatever the daemon has.
+/// Gives this process the ordinary scheduling policy and priority, whatever the daemon has; the priority only as far as
+/// it may be raised: a daemon that was started at a lower one may not.
 pub(crate) fn schedule_ordinarily() -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: 0 };
     // SAFETY: reads one live local.
     checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &parameters) }.into())?;
-    rustix::process::setpriority_process(None, 0)?;
-    Ok(())
+    match rustix::process::setpriority_process(None, 0) {
+        Ok(()) | Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Switches an option of internet sockets on (`IPPROTO_IP`).

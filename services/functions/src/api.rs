@@ -457,6 +457,26 @@ pub struct ListFunctionUrlConfigsRequest {
     pub max_items: Option<i64>,
 }
 
+/// PutProvisionedConcurrencyConfig.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct PutProvisionedConcurrencyRequest {
+    pub function_name: String,
+    pub qualifier: Option<String>,
+    pub provisioned_concurrent_executions: i64,
+}
+
+/// ListProvisionedConcurrencyConfigs.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ListProvisionedConcurrencyRequest {
+    pub function_name: String,
+    pub marker: Option<String>,
+    pub max_items: Option<i64>,
+}
+
 /// TagResource.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -756,6 +776,33 @@ pub struct ListFunctionUrlConfigsResponse {
     pub function_url_configs: Vec<FunctionUrlConfig>,
 }
 
+/// What operations on provisioned concurrency answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ProvisionedConcurrencyConfig {
+    /// In lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_arn: Option<String>,
+    pub requested_provisioned_concurrent_executions: u32,
+    pub available_provisioned_concurrent_executions: u32,
+    pub allocated_provisioned_concurrent_executions: u32,
+    pub status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_reason: Option<String>,
+    pub last_modified: String,
+}
+
+/// ListProvisionedConcurrencyConfigs' answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct ListProvisionedConcurrencyResponse {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_marker: Option<String>,
+    pub provisioned_concurrency_configs: Vec<ProvisionedConcurrencyConfig>,
+}
+
 /// ListTags' answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -825,6 +872,8 @@ names! {
     EventConfigRequest: function_name, qualifier;
     ListEventConfigsRequest: function_name;
     AddPermissionRequest: function_name, qualifier;
+    PutProvisionedConcurrencyRequest: function_name, qualifier;
+    ListProvisionedConcurrencyRequest: function_name;
     CreateFunctionUrlConfigRequest: function_name, qualifier;
     UpdateFunctionUrlConfigRequest: function_name, qualifier;
     ListFunctionUrlConfigsRequest: function_name;
@@ -1173,6 +1222,43 @@ wire::api! {
             allow: "lambda:GetLayerVersionPolicy" on layer_resource,
             errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
         }
+        /// Keeps environments of a published version or an alias ready ahead of invocations.
+        PutProvisionedConcurrencyConfig => put_provisioned_concurrency_config(PutProvisionedConcurrencyRequest) -> ProvisionedConcurrencyConfig {
+            http: PUT "/2019-09-30/functions/{FunctionName}/provisioned-concurrency" 202,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:PutProvisionedConcurrencyConfig" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Tells how many of them are ready.
+        GetProvisionedConcurrencyConfig => get_provisioned_concurrency_config(QualifiedRequest) -> ProvisionedConcurrencyConfig {
+            http: GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency" 200,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:GetProvisionedConcurrencyConfig" on resource,
+            errors: [
+                InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException,
+                ProvisionedConcurrencyConfigNotFoundException,
+            ],
+        }
+        /// Keeps them no longer.
+        DeleteProvisionedConcurrencyConfig => delete_provisioned_concurrency_config(QualifiedRequest) -> () {
+            http: DELETE "/2019-09-30/functions/{FunctionName}/provisioned-concurrency" 204,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:DeleteProvisionedConcurrencyConfig" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Lists what is provisioned for a function's versions and aliases, 50 a page.
+        ListProvisionedConcurrencyConfigs => list_provisioned_concurrency_configs(ListProvisionedConcurrencyRequest) -> ListProvisionedConcurrencyResponse {
+            http: GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL" 200,
+            query: ["Marker" => Marker, "MaxItems" => MaxItems],
+            allow: "lambda:ListProvisionedConcurrencyConfigs" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
         /// Sets tags of a function.
         TagResource => tag_resource(TagResourceRequest) -> () {
             http: POST "/2017-03-31/tags/{Resource}" 204,
@@ -1265,7 +1351,6 @@ wire::api! {
         DeleteCodeSigningConfig: DELETE "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
         DeleteEventSourceMapping: DELETE "/2015-03-31/event-source-mappings/{UUID}",
         DeleteFunctionCodeSigningConfig: DELETE "/2020-06-30/functions/{FunctionName}/code-signing-config",
-        DeleteProvisionedConcurrencyConfig: DELETE "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         GetCapacityProvider: GET "/2025-11-30/capacity-providers/{CapacityProviderName}",
         GetCodeSigningConfig: GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
         GetDurableExecution: GET "/2025-12-01/durable-executions/{DurableExecutionArn}",
@@ -1275,7 +1360,6 @@ wire::api! {
         GetFunctionCodeSigningConfig: GET "/2020-06-30/functions/{FunctionName}/code-signing-config",
         GetFunctionRecursionConfig: GET "/2024-08-31/functions/{FunctionName}/recursion-config",
         GetFunctionScalingConfig: GET "/2025-11-30/functions/{FunctionName}/function-scaling-config",
-        GetProvisionedConcurrencyConfig: GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         GetRuntimeManagementConfig: GET "/2021-07-20/functions/{FunctionName}/runtime-management-config",
         InvokeAsync: POST "/2014-11-13/functions/{FunctionName}/invoke-async",
         ListCapacityProviders: GET "/2025-11-30/capacity-providers",
@@ -1284,11 +1368,9 @@ wire::api! {
         ListEventSourceMappings: GET "/2015-03-31/event-source-mappings",
         ListFunctionVersionsByCapacityProvider: GET "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions",
         ListFunctionsByCodeSigningConfig: GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions",
-        ListProvisionedConcurrencyConfigs: GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         PutFunctionCodeSigningConfig: PUT "/2020-06-30/functions/{FunctionName}/code-signing-config",
         PutFunctionRecursionConfig: PUT "/2024-08-31/functions/{FunctionName}/recursion-config",
         PutFunctionScalingConfig: PUT "/2025-11-30/functions/{FunctionName}/function-scaling-config",
-        PutProvisionedConcurrencyConfig: PUT "/2019-09-30/functions/{FunctionName}/provisioned-concurrency",
         PutRuntimeManagementConfig: PUT "/2021-07-20/functions/{FunctionName}/runtime-management-config",
         SendDurableExecutionCallbackFailure: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/fail",
         SendDurableExecutionCallbackHeartbeat: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/heartbeat",

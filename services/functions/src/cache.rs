@@ -125,8 +125,14 @@ mod tests {
     fn a_read_that_a_change_overtook_is_not_kept() {
         let specs = Specs::new(1);
         let record = record(Condition::Active);
+        let function = crate::model::FunctionRecord {
+            id: record.id.clone(),
+            last_version: 0,
+            tags: BTreeMap::new(),
+            reserved_concurrency: None,
+        };
         let served = || {
-            let spec = Arc::new(record.spec(&record.deployment, None));
+            let spec = Arc::new(record.spec(&record.deployment, &function));
             Arc::new(Served { spec, policies: BTreeMap::new() })
         };
         let epoch = specs.epoch();

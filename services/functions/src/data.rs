@@ -251,7 +251,7 @@ pub(crate) fn update_function(tx: &mut Tx<'_>, function: &FunctionRecord) -> Res
 }
 
 /// Concurrency reserved in each account and region that has any.
-pub(crate) fn reservations(tx: &mut Tx<'_>) -> Result<BTreeMap<(AccountId, Region), u32>, Error> {
+fn reservations(tx: &mut Tx<'_>) -> Result<BTreeMap<(AccountId, Region), u32>, Error> {
     let sums = tx.query(
         "SELECT account, region, CAST(SUM(reserved_concurrency) AS INTEGER) FROM function
          WHERE reserved_concurrency > 0 GROUP BY account, region",
@@ -423,16 +423,14 @@ pub(crate) fn code_bytes(tx: &mut Tx<'_>, account: &str, region: &str) -> Result
     Ok(functions.saturating_add(layers::layer_bytes(tx, account, region)?))
 }
 
-/// Functions of an account and region, and the concurrency reserved for them.
-pub(crate) fn function_totals(tx: &mut Tx<'_>, account: &str, region: &str) -> Result<(u64, u64), Error> {
-    let totals = tx.query_opt(
-        "SELECT COUNT(*), CAST(COALESCE(SUM(reserved_concurrency), 0) AS INTEGER) FROM function
-         WHERE account = ?1 AND region = ?2",
+/// Functions of an account and region.
+pub(crate) fn function_count(tx: &mut Tx<'_>, account: &str, region: &str) -> Result<u64, Error> {
+    let count = tx.query_opt(
+        "SELECT COUNT(*) FROM function WHERE account = ?1 AND region = ?2",
         params![account, region],
-        |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)),
+        |row| row.get::<i64>(0),
     )?;
-    let (functions, reserved) = totals.unwrap_or_default();
-    Ok((u64::try_from(functions).unwrap_or_default(), u64::try_from(reserved).unwrap_or_default()))
+    Ok(u64::try_from(count.unwrap_or_default()).unwrap_or_default())
 }
 
 /// Packages that versions wait for.

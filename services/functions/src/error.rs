@@ -116,6 +116,9 @@ pub enum Error {
         "The Revision Id provided does not match the latest Revision Id. Call the {0} API to retrieve the latest Revision Id"
     )]
     StalePolicy(&'static str),
+    /// Nothing is provisioned.
+    #[error("No Provisioned Concurrency Config found for this function")]
+    NoProvisioned,
     /// The name is taken.
     #[error("Function already exist: {0}")]
     AlreadyExists(String),
@@ -244,6 +247,7 @@ impl ServiceError for Error {
             | Error::NoPolicy
             | Error::NoStatement(_)
             | Error::OtherRegion { .. } => "ResourceNotFoundException",
+            Error::NoProvisioned => "ProvisionedConcurrencyConfigNotFoundException",
             Error::OtherAccount { .. } | Error::OtherAccountRole => "AccessDeniedException",
             Error::AlreadyExists(_)
             | Error::AliasExists(_)
@@ -264,7 +268,7 @@ impl ServiceError for Error {
             Error::Launch(cause) => match **cause {
                 LaunchError::RuntimeUnavailable { .. } => "InvalidRuntimeException",
                 LaunchError::CodeMissing(_) => "ResourceNotReadyException",
-                LaunchError::Sandbox(_) => "ServiceException",
+                LaunchError::Initialisation(_) | LaunchError::Sandbox(_) => "ServiceException",
             },
             Error::ShuttingDown | Error::Store(_) | Error::Corrupt { .. } => "ServiceException",
         }
@@ -289,6 +293,7 @@ impl ServiceError for Error {
             | Error::NoEventConfig(_)
             | Error::LayerOtherRegion { .. }
             | Error::NoResource
+            | Error::NoProvisioned
             | Error::LayerVersionNotFound(_)
             | Error::NoPolicy
             | Error::NoStatement(_)
@@ -306,7 +311,7 @@ impl ServiceError for Error {
             Error::Throttled(_) | Error::NodeFull { .. } | Error::BacklogFull { .. } => Fault::Throttled,
             Error::Launch(cause) => match **cause {
                 LaunchError::RuntimeUnavailable { .. } | LaunchError::CodeMissing(_) => Fault::Dependency,
-                LaunchError::Sandbox(_) => Fault::Us,
+                LaunchError::Initialisation(_) | LaunchError::Sandbox(_) => Fault::Us,
             },
             Error::ShuttingDown => Fault::Unavailable,
         }

@@ -11,6 +11,7 @@ pub mod http_event;
 pub mod layers;
 pub mod names;
 pub mod policy;
+pub mod provisioned;
 pub mod retry;
 pub mod settings;
 pub mod states;

@@ -257,7 +257,7 @@ impl VersionRecord {
     }
 
     /// What environments of `deployment` are started from.
-    pub fn spec(&self, deployment: &Deployment, reserved_concurrency: Option<u32>) -> FunctionSpec {
+    pub fn spec(&self, deployment: &Deployment, function: &FunctionRecord) -> FunctionSpec {
         let configuration = &deployment.configuration;
         FunctionSpec {
             key: self.key(deployment),
@@ -272,10 +272,14 @@ impl VersionRecord {
             variables: configuration.variables.clone().unwrap_or_default(),
             role: configuration.role.clone(),
             logs: configuration.logs.clone(),
-            reserved_concurrency,
+            reserved_concurrency: function.reserved_concurrency,
+            idle_keep: function.tags.get(IDLE_TAG).and_then(|value| value.parse().ok()).map(Seconds),
         }
     }
 }
+
+/// Tag that says for how many seconds an environment of the function may be idle, 0 to 86,400.
+pub const IDLE_TAG: &str = "neap:idle-seconds";
 
 /// What concerns all versions of a function together.
 #[derive(Clone, PartialEq, Debug)]

@@ -10,6 +10,7 @@ mod invoke;
 mod layers;
 mod list;
 mod policy;
+mod provisioned;
 mod publish;
 mod read;
 mod tags;

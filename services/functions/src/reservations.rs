@@ -1,19 +1,37 @@
-//! What the fleet is told of reserved concurrency: the sums that the store has, so that what is reserved for functions
-//! that were never invoked is kept free as well.
+//! What the fleet is told of the concurrency that functions have for themselves: the sums of what is reserved or
+//! provisioned, so that what belongs to functions that were never invoked is kept free as well, and which environments
+//! are to be ready ahead of invocations.
 
-use crate::{Error, Functions, data};
-use base::{AccountId, Region};
-use std::collections::BTreeMap;
+use crate::{
+    Error, Functions, data,
+    logic::{
+        aliases::Route,
+        provisioned::{self, ProvisionedConcurrency},
+    },
+    model::{FunctionId, Qualifier, Target},
+};
+use base::{AccountId, FunctionSpec, Provisioned, Region, Version};
+use std::{collections::BTreeMap, sync::Arc};
+use store::Tx;
 use tokio::sync::{Mutex, OnceCell};
 
 /// What the fleet was told.
 #[derive(Debug, Default)]
 pub(crate) struct Reservations {
     /// Held while reading and telling: who tells last has read last.
-    told: Mutex<BTreeMap<(AccountId, Region), u32>>,
+    told: Mutex<Told>,
     /// Set once everything was told.
     first: OnceCell<()>,
 }
+
+#[derive(Debug, Default)]
+struct Told {
+    totals: BTreeMap<(AccountId, Region), u32>,
+    floors: Floors<Arc<FunctionSpec>>,
+}
+
+/// Environments to be ready of each version, with something about it.
+type Floors<T> = BTreeMap<(FunctionId, Version), (u32, T)>;
 
 impl Functions {
     /// Makes sure that the fleet was told once; before any function is invoked. Reads no store afterwards.
@@ -30,17 +48,80 @@ impl Functions {
         }
     }
 
-    /// Tells the fleet every sum that differs from what it was told.
+    /// Tells the fleet everything that differs from what it was told.
     pub(crate) async fn tell_reservations(&self) -> Result<(), Error> {
         let mut told = self.reservations.told.lock().await;
-        let now = self.db.read(data::reservations).await?;
-        for (account, region) in told.keys().filter(|key| !now.contains_key(key)) {
+        let (totals, floors) =
+            self.db.read(|tx| Ok::<_, Error>((data::own_concurrency_by_account(tx)?, floors(tx)?))).await?;
+        for (account, region) in told.totals.keys().filter(|key| !totals.contains_key(key)) {
             self.execute.reserve(*account, region, 0);
         }
-        for ((account, region), total) in &now {
+        for ((account, region), total) in &totals {
             self.execute.reserve(*account, region, *total);
         }
-        *told = now;
+        told.totals = totals;
+        for (key, (count, ())) in &floors {
+            let (id, version) = key;
+            let target = Target { id: id.clone(), qualifier: Some(Qualifier::Version(*version)) };
+            match self.load(&target, *version).await {
+                Ok(served) => {
+                    let before = told.floors.insert(key.clone(), (*count, served.spec.clone()));
+                    if before.is_none_or(|before| before != (*count, served.spec.clone())) {
+                        self.execute.provision(served.spec.clone(), *count);
+                    }
+                }
+                // Its package is still being unpacked: the upkeep comes again.
+                Err(error) => tracing::debug!(function = %target.arn(), %error, "not provisioned yet"),
+            }
+        }
+        told.floors.retain(|key, (_, spec)| {
+            let stays = floors.contains_key(key);
+            if !stays {
+                self.execute.provision(spec.clone(), 0);
+            }
+            stays
+        });
         Ok(())
     }
+
+    /// How many of the environments that are to be ready for a version or an alias are.
+    pub(crate) async fn provisioned(&self, target: &Target) -> Provisioned {
+        let told = self.reservations.told.lock().await;
+        let named = target.clone();
+        let shares = self.db.read(move |tx| shares(tx, &named)).await.unwrap_or_default();
+        let parts = shares.into_iter().filter_map(|(version, share)| {
+            let (_, spec) = told.floors.get(&(target.id.clone(), version))?;
+            Some((share, self.execute.provisioned(&spec.key)))
+        });
+        provisioned::total(parts)
+    }
+}
+
+/// What is to be ready of each version.
+fn floors(tx: &mut Tx<'_>) -> Result<Floors<()>, Error> {
+    let mut floors: Floors<()> = BTreeMap::new();
+    for (id, word, _) in data::all_configs::<ProvisionedConcurrency>(tx)? {
+        let target = Target { id: id.clone(), qualifier: Some(Qualifier::of(&word)) };
+        for (version, share) in shares(tx, &target)? {
+            floors.entry((id.clone(), version)).or_default().0 += share;
+        }
+    }
+    Ok(floors)
+}
+
+/// How what is provisioned for a version or an alias is divided.
+fn shares(tx: &mut Tx<'_>, target: &Target) -> Result<Vec<(Version, u32)>, Error> {
+    let config: Option<ProvisionedConcurrency> = data::config(tx, &target.id, &target.word())?;
+    let Some(config) = config else { return Ok(Vec::new()) };
+    Ok(match &target.qualifier {
+        Some(Qualifier::Version(version)) => vec![(*version, config.requested)],
+        Some(Qualifier::Alias(name)) => match data::alias(tx, &target.id, name)? {
+            Some(alias) => {
+                let (first, other) = Route::of(&alias).parts();
+                provisioned::shares(config.requested, first, other)
+            }
+            None => Vec::new(),
+        },
+        None => Vec::new(),
+    })
 }

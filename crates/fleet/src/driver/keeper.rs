@@ -10,6 +10,7 @@ use tokio::{sync::oneshot, time::timeout};
 pub(super) struct Order {
     pub(super) id: EnvironmentId,
     pub(super) spec: Arc<FunctionSpec>,
+    pub(super) how: Initialization,
     pub(super) queued: Micros,
     /// Resolves when it is to end; also when the fleet is gone.
     pub(super) stopped: oneshot::Receiver<()>,
@@ -30,13 +31,13 @@ pub(super) fn keep(
     settings: &Settings,
 ) -> impl Future<Output = ()> + Send + 'static {
     let (launch, settings) = (Arc::clone(launch), settings.clone());
-    let Order { id, spec, queued, mut stopped } = order;
+    let Order { id, spec, how, queued, mut stopped } = order;
     async move {
         let mut task = Task { shared, id, over: false };
         let launched = tokio::select! {
             biased;
             _ = &mut stopped => None,
-            launched = timeout(settings.launch_max, launch.launch(Arc::clone(&spec), Initialization::OnDemand, queued)) =>
+            launched = timeout(settings.launch_max, launch.launch(Arc::clone(&spec), how, queued)) =>
                 Some(launched),
         };
         let environment = match launched {

@@ -49,9 +49,10 @@ pub(super) struct Account {
     key: (AccountId, Region),
     /// Calls queued or running.
     in_use: u32,
-    /// Those of functions without reservation.
+    /// Those that take from what is left to all.
     unreserved_in_use: u32,
-    /// Sum of the reservations of its functions, as told: most of them may not be known here.
+    /// Sum of what its functions have for themselves, reserved or provisioned, as told: most of them may not be known
+    /// here.
     reserved: u32,
     /// Known functions.
     functions: u32,
@@ -64,6 +65,8 @@ pub(super) struct Function {
     key: (AccountId, Region, FunctionName),
     account: Row<Account>,
     reserved: Option<u32>,
+    /// Environments kept for it ahead of calls; as much of the account's concurrency is its own.
+    floor: u32,
     /// Calls queued or running.
     in_use: u32,
     /// Pools of its versions.
@@ -81,6 +84,13 @@ pub(super) struct Admission {
     functions: Table<Function>,
     account_rows: HashMap<(AccountId, Region), Row<Account>>,
     function_rows: HashMap<(AccountId, Region, FunctionName), Row<Function>>,
+}
+
+impl Function {
+    /// Calls that take from what is left to all.
+    fn shared(&self) -> u32 {
+        if self.reserved.is_some() { 0 } else { self.in_use.saturating_sub(self.floor) }
+    }
 }
 
 impl Admission {
@@ -105,6 +115,7 @@ impl Admission {
             key: name.clone(),
             account,
             reserved: None,
+            floor: 0,
             in_use: 0,
             pools: 0,
             rate: Bucket::FULL,
@@ -155,6 +166,7 @@ impl Admission {
                 return Err(ThrottleReason::ReservedFunctionConcurrentInvocationLimitExceeded);
             }
             Some(_) => {}
+            None if function.in_use < function.floor => {}
             None => {
                 let unreserved = limits.account_concurrency.saturating_sub(account.reserved);
                 let unreserved = unreserved.max(limits.unreserved_concurrency_min);
@@ -183,10 +195,23 @@ impl Admission {
         if account_rate.is_some() {
             account.rate.spend();
         }
-        function.in_use += 1;
         account.in_use += 1;
-        account.unreserved_in_use += u32::from(function.reserved.is_none());
+        self.update(row, |function| function.in_use += 1);
         Ok(())
+    }
+
+    /// Changes a function and keeps the sum of what is taken from what is left to all.
+    fn update(&mut self, row: Row<Function>, change: impl FnOnce(&mut Function)) {
+        let function = &mut self.functions[row];
+        let before = function.shared();
+        change(function);
+        let account = &mut self.accounts[function.account];
+        account.unreserved_in_use = account.unreserved_in_use - before + function.shared();
+    }
+
+    /// The floor of one of a function's pools has changed.
+    pub(super) fn set_floor(&mut self, row: Row<Function>, before: u32, after: u32) {
+        self.update(row, |function| function.floor = function.floor - before + after);
     }
 
     /// A call that had entered has ended, was refused later, or left the queue.
@@ -194,23 +219,12 @@ impl Admission {
         let function = &mut self.functions[row];
         let account = &mut self.accounts[function.account];
         assert!(function.in_use > 0, "a call left that had not entered");
-        function.in_use -= 1;
         account.in_use -= 1;
-        account.unreserved_in_use -= u32::from(function.reserved.is_none());
+        self.update(row, |function| function.in_use -= 1);
     }
 
     fn reserve(&mut self, row: Row<Function>, reserved: Option<u32>) {
-        let function = &mut self.functions[row];
-        if function.reserved == reserved {
-            return;
-        }
-        let account = &mut self.accounts[function.account];
-        match (function.reserved, reserved) {
-            (None, Some(_)) => account.unreserved_in_use -= function.in_use,
-            (Some(_), None) => account.unreserved_in_use += function.in_use,
-            (Some(_), Some(_)) | (None, None) => {}
-        }
-        function.reserved = reserved;
+        self.update(row, |function| function.reserved = reserved);
     }
 
     /// Starts that the scaling rate still allows.

@@ -37,10 +37,17 @@ pub(super) struct Pool {
     pub(super) wanting: bool,
     /// Whether, when last looked at, no memory could be had for a start.
     pub(super) starved: bool,
+    /// Environments that are to be there whether or not anybody calls.
+    pub(super) floor: u32,
+    /// Failed starts in a row of those ahead of calls, and when the next may be.
+    pub(super) floor_failures: u32,
+    pub(super) floor_not_before: Tick,
+    /// Microseconds for which an environment beyond the floor may be idle.
+    pub(super) keep_us: u64,
 }
 
 impl Pool {
-    pub(super) fn new(key: VersionKey, memory: MemoryMib, function: Row<Function>) -> Pool {
+    pub(super) fn new(key: VersionKey, memory: MemoryMib, function: Row<Function>, keep_us: u64) -> Pool {
         Pool {
             key,
             memory,
@@ -55,6 +62,10 @@ impl Pool {
             not_before: Tick(0),
             wanting: false,
             starved: false,
+            floor: 0,
+            floor_failures: 0,
+            floor_not_before: Tick(0),
+            keep_us,
         }
     }
 
@@ -73,8 +84,18 @@ impl Pool {
         self.idle.len() + self.booting as usize + self.busy as usize
     }
 
+    /// Environments that are missing from the floor.
+    pub(super) fn below_floor(&self) -> usize {
+        (self.floor as usize).saturating_sub(self.serving())
+    }
+
+    /// Idle environments that may end: the floor needs the others.
+    pub(super) fn dispensable(&self) -> usize {
+        self.serving().saturating_sub(self.floor as usize).min(self.idle.len())
+    }
+
     pub(super) fn is_unused(&self) -> bool {
-        self.serving() == 0 && self.stopping == 0 && self.queue.is_empty()
+        self.floor == 0 && self.serving() == 0 && self.stopping == 0 && self.queue.is_empty()
     }
 
     /// Removes `id` from the idle list: at either end in the common cases.

@@ -135,8 +135,12 @@ impl Planner {
     fn turn(&mut self, row: Row<Pool>, claimed: u64, now: Tick, out: &mut Vec<Effect>) -> Turn {
         let pool = &mut self.pools[row];
         pool.starved = false;
-        let Some(&queued) = pool.uncovered() else { return Turn::Done };
-        let (function, not_before, mib) = (pool.function, pool.not_before, u64::from(pool.memory.0));
+        let queued = pool.uncovered().copied();
+        if queued.is_none() && pool.below_floor() == 0 {
+            return Turn::Done;
+        }
+        let not_before = if queued.is_some() { pool.not_before } else { pool.floor_not_before };
+        let (function, mib) = (pool.function, u64::from(pool.memory.0));
         if not_before > now {
             self.wake_at(not_before);
             return Turn::Blocked;
@@ -153,13 +157,18 @@ impl Planner {
         }
         let id = EnvironmentId(self.next_environment);
         self.next_environment += 1;
-        self.members.insert(id, Member { pool: row, state: Environment::Booting { since: now } });
-        self.pools[row].booting += 1;
+        let state = Environment::Booting { since: now };
+        self.members.insert(id, Member { pool: row, state, ahead: queued.is_none() });
+        self.recount(row, |pool| pool.booting += 1);
         self.memory.used += mib;
         self.starts.slots.push_back((now, id));
         self.admission.start(function);
         self.totals.starts += 1;
-        out.push(Effect::Launch { environment: id, call: queued.call, queued_us: now.since(queued.since) });
+        out.push(Effect::Launch {
+            environment: id,
+            call: queued.map(|queued| queued.call),
+            queued_us: queued.map_or(0, |queued| now.since(queued.since)),
+        });
         Turn::Begun
     }
 
@@ -215,7 +224,8 @@ impl Planner {
 
     /// The idle environment with the largest product of idle time and memory.
     fn least_valuable(&self, now: Tick) -> Option<EnvironmentId> {
-        let candidates = self.pools.iter().filter_map(|(_, pool)| {
+        let candidates = self.pools.iter().filter(|(_, pool)| pool.dispensable() > 0);
+        let candidates = candidates.filter_map(|(_, pool)| {
             let &id = pool.idle.front()?;
             let Some(Environment::Idle { since, .. }) = self.environment(id) else {
                 unreachable!("the idle list holds idle environments")

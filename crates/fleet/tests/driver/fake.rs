@@ -90,6 +90,7 @@ pub(crate) fn spec(name: &str) -> Arc<FunctionSpec> {
         role: "arn:aws:iam::000000000000:role/r".to_owned(),
         logs: LogSettings { group: "/aws/lambda/f".to_owned(), format: LogFormat::Text },
         reserved_concurrency: None,
+        idle_keep: None,
     })
 }
 

@@ -77,6 +77,8 @@ pub(crate) struct Audit {
     /// What all functions have reserved together, invoked or not.
     reserved_total: u32,
     retired: Vec<VersionKey>,
+    /// Environments that are to be there without calls.
+    floors: BTreeMap<VersionKey, u32>,
     /// Starts of each function.
     starts: BTreeMap<String, VecDeque<Tick>>,
     draining: bool,
@@ -103,6 +105,7 @@ impl Audit {
             reserved: BTreeMap::new(),
             reserved_total: 0,
             retired: Vec::new(),
+            floors: BTreeMap::new(),
             starts: BTreeMap::new(),
             draining: false,
             events: 0,
@@ -130,7 +133,24 @@ impl Audit {
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
-        self.queued.is_empty() && self.running.is_empty() && self.machines.is_empty()
+        let none = self.queued.is_empty() && self.running.is_empty() && self.machines.is_empty();
+        none && self.floors.is_empty()
+    }
+
+    /// Sets how many environments of `function` are to be there without calls.
+    pub(crate) fn provision(&mut self, function: &Function, count: u32) -> Vec<Effect> {
+        let key = function.key();
+        let memory = MemoryMib(function.memory);
+        let demand = Demand { key: &key, memory, reserved: function.reserved, keep_us: None };
+        self.tell(Event::Provision { demand, count })
+    }
+
+    fn floor(&self, key: &VersionKey) -> usize {
+        self.floors.get(key).map_or(0, |count| *count as usize)
+    }
+
+    fn serving(&self, key: &VersionKey) -> usize {
+        self.count(key, |phase| !matches!(phase, Phase::Stopping { .. }))
     }
 
     /// Asks for a call of `function`; returns it, and everything that the planner wants done.
@@ -140,7 +160,12 @@ impl Audit {
         let key = function.key();
         let expected = self.expected(function, &key);
         self.queued.insert(call, Call { key: key.clone(), since: self.now });
-        let demand = Demand { key: &key, memory: MemoryMib(function.memory), reserved: function.reserved };
+        let demand = Demand {
+            key: &key,
+            memory: MemoryMib(function.memory),
+            reserved: function.reserved,
+            keep_us: None,
+        };
         let effects = self.raw(Event::Request { call, demand });
         let own = effects.first().and_then(|effect| match *effect {
             Effect::Assign { call: own, environment, .. } if own == call => Some(Answer::Runs(environment)),
@@ -179,7 +204,7 @@ impl Audit {
         }
         // Whether a function's calls are among the unreserved is known of functions that have a pool.
         let has_pool = |name: &String| {
-            let keys = self.queued.values().map(|call| &call.key);
+            let keys = self.queued.values().map(|call| &call.key).chain(self.floors.keys());
             keys.chain(self.machines.values().map(|machine| &machine.key))
                 .any(|key| key.name.as_str() == name)
         };
@@ -197,7 +222,21 @@ impl Audit {
         } else {
             let open = self.limits.account_concurrency.saturating_sub(self.reserved_total);
             let open = open.max(self.limits.unreserved_concurrency_min);
-            if in_use(&|name| reservations.get(name).copied().flatten().is_none()) >= open {
+            let floor = |wanted: &str| -> u32 {
+                self.floors
+                    .iter()
+                    .filter(|(key, _)| key.name.as_str() == wanted)
+                    .map(|(_, count)| count)
+                    .sum()
+            };
+            let names: std::collections::BTreeSet<&str> =
+                self.in_flight().map(|key| key.name.as_str()).collect();
+            let unreserved =
+                names.into_iter().filter(|name| reservations.get(*name).copied().flatten().is_none());
+            let taken: u32 =
+                unreserved.map(|name| in_use(&|other| other == name).saturating_sub(floor(name))).sum();
+            let own = in_use(&|name| name == function.name) < floor(function.name);
+            if !own && taken >= open {
                 return throttled(ThrottleReason::ConcurrentInvocationLimitExceeded);
             }
         }
@@ -301,12 +340,23 @@ impl Audit {
                 self.reserved_total = total;
                 None
             }
+            Event::Provision { demand, count } => {
+                let possible = demand.memory <= self.limits.memory_max() && !self.draining;
+                if possible && !self.retired.contains(demand.key) {
+                    self.floors.insert(demand.key.clone(), count);
+                    self.floors.retain(|_, count| *count > 0);
+                    self.reserved.insert(demand.key.name.to_string(), demand.reserved);
+                }
+                None
+            }
             Event::Retire(key) => {
                 self.retired.push(key.clone());
+                self.floors.remove(key);
                 None
             }
             Event::Drain | Event::Kill => {
                 self.draining = true;
+                self.floors.clear();
                 None
             }
         }
@@ -373,20 +423,32 @@ impl Audit {
                 }
             }
             Effect::Launch { environment, call, queued_us } => {
-                let Some(queued) = self.queued.get(&call) else {
-                    panic!("starts are for queued calls\n{}", self.dump())
-                };
-                assert_eq!(queued_us, self.now.since(queued.since));
-                let (key, memory) = (queued.key.clone(), self.memory_of(&queued.key));
+                let key = self.planner.key_of(environment).expect("a live environment").clone();
+                let waiting = self.queued.values().filter(|call| call.key == key).count();
+                match call {
+                    Some(call) => {
+                        let Some(queued) = self.queued.get(&call) else {
+                            panic!("starts are for queued calls\n{}", self.dump())
+                        };
+                        assert_eq!(queued_us, self.now.since(queued.since));
+                        assert_eq!(queued.key, key);
+                        let idle = self.idle.get(&key).is_some_and(|idle| !idle.is_empty());
+                        assert!(!idle, "a start beside an idle environment");
+                    }
+                    None => {
+                        let below = self.serving(&key) < self.floor(&key);
+                        assert!(below, "a start that nobody needs\n{}", self.dump());
+                    }
+                }
+                let memory = self.memory_of(&key);
                 self.starts.entry(key.name.to_string()).or_default().push_back(self.now);
                 let phase = Phase::Booting { since: self.now };
                 let machine =
                     Machine { key: key.clone(), memory, phase, served: 0, told: false, broken: false };
                 assert!(self.machines.insert(environment, machine).is_none(), "ids are not reused");
                 let booting = self.count(&key, |phase| matches!(phase, Phase::Booting { .. }));
-                let waiting = self.queued.values().filter(|call| call.key == key).count();
-                assert!(booting <= waiting, "a start that no queued call needs\n{}", self.dump());
-                assert!(self.idle.get(&key).is_none_or(Vec::is_empty), "a start beside an idle environment");
+                let needed = waiting.max((self.floor(&key) + booting).saturating_sub(self.serving(&key)));
+                assert!(booting <= needed, "a start that no queued call needs\n{}", self.dump());
             }
             Effect::Stop(id) => {
                 let phase = self.phase(id);
@@ -425,8 +487,20 @@ impl Audit {
         let room = self.queued.values().any(|call| {
             call.key != machine.key && used + self.memory_of(&call.key) > self.limits.memory_max().0
         });
-        let reason = expired || retired || machine.broken || self.draining || room;
+        let reason =
+            expired || retired || machine.broken || self.draining || room || self.wants_room(&machine.key);
         assert!(reason, "{id:?} ended without reason\n{}", self.dump());
+        let forced = retired || machine.broken || self.draining;
+        let spare = self.serving(&machine.key) > self.floor(&machine.key);
+        assert!(forced || spare, "{id:?} belongs to the floor\n{}", self.dump());
+    }
+
+    /// Whether the floor of another pool lacks memory.
+    fn wants_room(&self, own: &VersionKey) -> bool {
+        let used: u32 = self.machines.values().map(|machine| machine.memory).sum();
+        self.floors.keys().filter(|key| *key != own).any(|key| {
+            self.serving(key) < self.floor(key) && used + self.memory_of(key) > self.limits.memory_max().0
+        })
     }
 
     fn check_sums(&self) {

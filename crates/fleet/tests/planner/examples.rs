@@ -131,7 +131,7 @@ fn starts_take_turns_between_functions() {
     for _ in 0..2 {
         let effects = audit.tell(Event::Ready(ready.pop().expect("a start")));
         let next =
-            effects.iter().any(|effect| matches!(effect, Effect::Launch { call: c, .. } if *c == call));
+            effects.iter().any(|effect| matches!(effect, Effect::Launch { call: c, .. } if *c == Some(call)));
         if next {
             return;
         }
@@ -195,7 +195,7 @@ fn a_busy_function_makes_room_for_one_that_has_nothing() {
     wait(&mut audit, patience);
     assert_eq!(stopped(&release(&mut audit, first)), [first]);
     let effects = audit.tell(Event::Ended(first));
-    assert!(matches!(effects[..], [Effect::Launch { call: c, .. }] if c == call), "{effects:?}");
+    assert!(matches!(effects[..], [Effect::Launch { call: c, .. }] if c == Some(call)), "{effects:?}");
 }
 
 #[test]
@@ -256,7 +256,8 @@ fn reserved_functions_are_bound_in_rate() {
     }
     // The audit's naive reading knows no rates, so the planner is asked directly.
     let key = f.key();
-    let demand = fleet::planner::Demand { key: &key, memory: MemoryMib(128), reserved: Some(1) };
+    let demand =
+        fleet::planner::Demand { key: &key, memory: MemoryMib(128), reserved: Some(1), keep_us: None };
     let mut effects = Vec::new();
     let request = Event::Request { call: CallId(99), demand };
     audit.planner.on(request, audit.now, &mut effects).expect("legal");
@@ -344,4 +345,70 @@ fn draining_refuses_the_queue_and_waits_for_running_calls() {
     assert!(stopped(&effects).is_empty());
     assert_eq!(refused(&audit.request(&f).1), [Refusal::ShuttingDown]);
     assert_eq!(stopped(&audit.tell(Event::Kill)), [busy]);
+}
+
+#[test]
+fn provisioned_environments_are_there_without_calls_and_stay() {
+    let mut audit = Audit::new(limits());
+    let f = function("f", 128);
+    let ids = launched(&audit.provision(&f, 2));
+    assert_eq!(ids.len(), 2);
+    ids.iter().for_each(|id| drop(audit.tell(Event::Ready(*id))));
+    wait(&mut audit, 7_200_000_000);
+    assert_eq!(stopped(&audit.tell(Event::Tick)), []);
+    // One that is busy counts; what calls bring beyond them goes when its time is over.
+    let busy: Vec<_> = (0..3).map(|_| run(&mut audit, &f)).collect();
+    busy.iter().for_each(|id| drop(release(&mut audit, *id)));
+    wait(&mut audit, 7_200_000_000);
+    assert_eq!(stopped(&audit.tell(Event::Tick)).len(), 1);
+    // One that ends is replaced at once.
+    let left: Vec<_> = audit.machines.keys().copied().take(1).collect();
+    let effects = audit.tell(Event::Broken(left[0]));
+    assert_eq!((launched(&effects).len(), stopped(&effects)), (1, left));
+    assert_eq!(stopped(&audit.provision(&f, 0)), []);
+    wait(&mut audit, 7_200_000_000);
+    assert_eq!(stopped(&audit.tell(Event::Tick)).len(), 1);
+}
+
+#[test]
+fn provisioned_environments_are_not_given_up_for_others() {
+    let mut audit = Audit::new(limits());
+    let (f, g) = (function("f", 400), function("g", 700));
+    let [id] = launched(&audit.provision(&f, 1))[..] else { panic!("one start") };
+    audit.tell(Event::Ready(id));
+    let (_, effects) = audit.request(&g);
+    assert_eq!((launched(&effects), stopped(&effects)), (vec![], vec![]));
+    wait(&mut audit, 5_000_000);
+    assert_eq!(refused(&audit.tell(Event::Tick)), [Refusal::NodeFull { wanted: MemoryMib(700) }]);
+    assert!(audit.planner.environment(id).is_some());
+}
+
+#[test]
+fn provisioned_concurrency_is_the_functions_own() {
+    let mut limits = limits();
+    (limits.account_concurrency, limits.unreserved_concurrency_min) = (4, 1);
+    let mut audit = Audit::new(limits);
+    let (f, g) = (function("f", 10), function("g", 10));
+    audit.reserve(2);
+    launched(&audit.provision(&f, 2)).into_iter().for_each(|id| drop(audit.tell(Event::Ready(id))));
+    run(&mut audit, &g);
+    run(&mut audit, &g);
+    let throttled = Refusal::Throttled(ThrottleReason::ConcurrentInvocationLimitExceeded);
+    assert_eq!(refused(&audit.request(&g).1), [throttled]);
+    run(&mut audit, &f);
+    run(&mut audit, &f);
+    assert_eq!(refused(&audit.request(&f).1), [throttled]);
+}
+
+#[test]
+fn a_start_ahead_of_calls_that_fails_is_tried_again_ever_later_and_fails_no_call() {
+    let mut audit = Audit::new(limits());
+    let f = function("f", 128);
+    let [first] = launched(&audit.provision(&f, 1))[..] else { panic!("one start") };
+    let (call, _) = audit.request(&f);
+    let failed = audit.tell(Event::LaunchFailed { environment: first, transient: false });
+    assert_eq!(refused(&failed), []);
+    // The call gets a start of its own at once.
+    let [own] = launched(&failed)[..] else { panic!("{failed:?}") };
+    assert_eq!(assigned(&audit.tell(Event::Ready(own))), [(call, own)]);
 }

@@ -53,6 +53,7 @@ enum Happening {
     Breaks(EnvironmentId),
     Ended(EnvironmentId),
     Update { function: usize },
+    Provision { function: usize },
     Tick,
 }
 
@@ -129,6 +130,10 @@ impl World {
             }
             let at = world.random.span(200_000_000);
             world.later(at, Happening::Update { function });
+            if world.random.chance(300) {
+                let at = world.random.span(50_000_000);
+                world.later(at, Happening::Provision { function });
+            }
         }
         world
     }
@@ -162,6 +167,10 @@ impl World {
                 let effects = self.audit.tell(Event::Kill);
                 self.perform(&effects);
             }
+        }
+        for function in self.functions.clone() {
+            let effects = self.audit.provision(&function, 0);
+            self.perform(&effects);
         }
         while self.step() {}
         self.audit.compare();
@@ -238,6 +247,15 @@ impl World {
                     self.reserve();
                 }
                 self.audit.tell(Event::Retire(&old))
+            }
+            Happening::Provision { function } => {
+                if self.ending {
+                    return Vec::new();
+                }
+                let after = self.random.span(100_000_000);
+                self.later(after, Happening::Provision { function });
+                let count = self.random.below(5) as u32;
+                self.audit.provision(&self.functions[function].clone(), count)
             }
             Happening::Tick => {
                 self.next_tick = None;

@@ -290,6 +290,7 @@ pub(crate) fn spec(runtime: &str, code: CodeSha256) -> FunctionSpec {
         role: "arn:aws:iam::000000000000:role/r".into(),
         logs: LogSettings { group: "/aws/lambda/f".into(), format: LogFormat::Text },
         reserved_concurrency: None,
+        idle_keep: None,
     }
 }
 

@@ -1,8 +1,10 @@
 //! What is set for a function, a version or an alias beside its code and configuration: one document of each kind.
 
 use super::{function_id, json, text};
-use crate::{Error, model::FunctionId};
+use crate::{Error, logic::provisioned::ProvisionedConcurrency, model::FunctionId};
+use base::{AccountId, Region};
 use serde::{Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
 use store::{Tx, params};
 
 /// A kind of document. The qualifier is a word: a number, an alias, or `$LATEST` for the function itself.
@@ -120,4 +122,25 @@ pub(crate) fn delete_configs_of(
         params![id.account.as_str(), id.region.as_str(), id.name.as_str(), qualifier],
     )?;
     Ok(())
+}
+
+/// Concurrency that the functions of each account and region have for themselves: reserved, or else provisioned.
+pub(crate) fn own_concurrency_by_account(
+    tx: &mut Tx<'_>,
+) -> Result<BTreeMap<(AccountId, Region), u32>, Error> {
+    let mut sums = super::reservations(tx)?;
+    for (id, _, config) in all_configs::<ProvisionedConcurrency>(tx)? {
+        let reserved = super::function(tx, &id)?.and_then(|function| function.reserved_concurrency);
+        if reserved.is_none() {
+            let sum = sums.entry((id.account, id.region)).or_default();
+            *sum = sum.saturating_add(config.requested);
+        }
+    }
+    Ok(sums)
+}
+
+/// That of one account and region.
+pub(crate) fn own_concurrency(tx: &mut Tx<'_>, account: AccountId, region: &Region) -> Result<u64, Error> {
+    let sums = own_concurrency_by_account(tx)?;
+    Ok(sums.get(&(account, region.clone())).copied().unwrap_or_default().into())
 }

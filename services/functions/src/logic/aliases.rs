@@ -101,6 +101,11 @@ impl Route {
         }
     }
 
+    /// The first version, and the other with its share.
+    pub fn parts(&self) -> (Version, Option<(Version, f64)>) {
+        (self.version, self.other)
+    }
+
     /// The version for an invocation that drew `random`, any number with equal chance.
     pub fn version(&self, random: u64) -> Version {
         // The 53 bits that a double holds exactly: in 0..1.

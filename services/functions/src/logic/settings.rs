@@ -4,7 +4,7 @@ use crate::{
     Error,
     api::FunctionCode,
     logic::{environment, layers},
-    model::Configuration,
+    model::{Configuration, IDLE_TAG},
 };
 use base::{
     AccountId, ApplicationLogLevel, FunctionName, LogFormat, LogSettings, MemoryMib, PackageError, Seconds,
@@ -20,6 +20,8 @@ const ARCHITECTURES: [&str; 2] = ["x86_64", "arm64"];
 const MEMORY_MODEL_MAX: i64 = 32_768;
 /// Tags of one function.
 pub const TAGS_MAX: usize = 50;
+/// The most that [`IDLE_TAG`] can say.
+const IDLE_S_MAX: u32 = 86_400;
 
 /// Members of CreateFunction and UpdateFunctionConfiguration that make up a configuration; `None` where the request
 /// does not say.
@@ -223,6 +225,11 @@ pub fn tags(
         }
         if key.to_ascii_lowercase().starts_with("aws:") {
             return Err(Error::InvalidParameter(format!("The tag key {key} has the reserved prefix aws:.")));
+        }
+        if key == IDLE_TAG && value.parse::<u32>().map_or(true, |seconds| seconds > IDLE_S_MAX) {
+            return Err(Error::InvalidParameter(format!(
+                "The tag {IDLE_TAG} must be a number of seconds from 0 to {IDLE_S_MAX}."
+            )));
         }
     }
     let mut tags = present.clone();

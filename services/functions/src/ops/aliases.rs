@@ -119,6 +119,7 @@ impl Functions {
             })
             .await?;
         self.specs.invalidate(&changed);
+        self.reservations_changed().await;
         Ok(AliasConfiguration::of(alias))
     }
 
@@ -134,6 +135,7 @@ impl Functions {
             })
             .await?;
         self.specs.invalidate(&changed);
+        self.reservations_changed().await;
         Ok(())
     }
 }

@@ -4,7 +4,10 @@ use crate::{
     Error, Functions,
     api::{Concurrency, FunctionRequest, PutFunctionConcurrencyRequest},
     asking, data,
-    logic::names::{self, Form},
+    logic::{
+        names::{self, Form},
+        provisioned::ProvisionedConcurrency,
+    },
     model::FunctionId,
 };
 use base::limits;
@@ -64,8 +67,17 @@ impl Functions {
         self.db
             .write(move |tx| {
                 let mut function = data::function(tx, &id)?.ok_or_else(|| Error::NotFound(id.arn()))?;
-                let (_, reserved) = data::function_totals(tx, id.account.as_str(), id.region.as_str())?;
-                let others = reserved.saturating_sub(u64::from(function.reserved_concurrency.unwrap_or_default()));
+                let provisioned: u64 = data::list_configs::<ProvisionedConcurrency>(tx, &id, "", i64::MAX)?
+                    .iter()
+                    .map(|(_, config)| u64::from(config.requested))
+                    .sum();
+                if wanted.is_some_and(|wanted| u64::from(wanted) < provisioned) {
+                    return Err(Error::InvalidParameter(format!(
+                        "ReservedConcurrentExecutions for function is below its provisioned concurrency of [{provisioned}]."
+                    )));
+                }
+                let own = function.reserved_concurrency.map_or(provisioned, u64::from);
+                let others = data::own_concurrency(tx, id.account, &id.region)?.saturating_sub(own);
                 let min = u64::from(limits::UNRESERVED_CONCURRENCY_MIN);
                 if let Some(wanted) = wanted
                     && wanted > 0

@@ -116,6 +116,11 @@ impl Functions {
             return Ok(served);
         }
         self.reservations_known().await?;
+        self.load(target, version).await
+    }
+
+    /// The same, from the store.
+    pub(crate) async fn load(&self, target: &Target, version: Version) -> Result<Arc<Served>, Error> {
         let epoch = self.specs.epoch();
         let named = match target.version() {
             Some(_) => target.clone(),
@@ -133,7 +138,7 @@ impl Functions {
         let Some(serving) = record.serving() else {
             return Err(Error::NotActive(state_word(&record.condition)));
         };
-        let spec = Arc::new(record.spec(serving, function.reserved_concurrency));
+        let spec = Arc::new(record.spec(serving, &function));
         let policies = configs.into_iter().map(|(qualifier, config)| (qualifier, config.policy())).collect();
         let served = Arc::new(Served { spec, policies });
         self.specs.keep(record.id, version, Arc::clone(&served), epoch);

@@ -57,11 +57,12 @@ impl Functions {
         _: Nothing,
     ) -> Result<AccountSettings, Error> {
         let (account, region) = (context.account, context.region.clone());
-        let (code_bytes, (functions, reserved)) = self
+        let (code_bytes, functions, own) = self
             .db
             .read(move |tx| {
                 let code_bytes = data::code_bytes(tx, account.as_str(), region.as_str())?;
-                Ok::<_, Error>((code_bytes, data::function_totals(tx, account.as_str(), region.as_str())?))
+                let functions = data::function_count(tx, account.as_str(), region.as_str())?;
+                Ok::<_, Error>((code_bytes, functions, data::own_concurrency(tx, account, &region)?))
             })
             .await?;
         let concurrency = self.settings.account_concurrency;
@@ -72,7 +73,7 @@ impl Functions {
                 code_size_zipped: limits::PACKAGE_ZIPPED_MAX.0,
                 concurrent_executions: concurrency,
                 unreserved_concurrent_executions: concurrency
-                    .saturating_sub(u32::try_from(reserved).unwrap_or(u32::MAX)),
+                    .saturating_sub(u32::try_from(own).unwrap_or(u32::MAX)),
             },
             account_usage: AccountUsage { total_code_size: code_bytes, function_count: functions },
         })

@@ -18,13 +18,17 @@ impl Functions {
         if input.tags.is_empty() {
             return Err(Error::invalid("An error occurred and the request cannot be processed."));
         }
+        let changed = id.clone();
         self.db
             .write(move |tx| {
                 let mut function = data::function(tx, &id)?.ok_or_else(|| Error::NotFound(id.arn()))?;
                 function.tags = settings::tags(&function.tags, &input.tags)?;
                 data::update_function(tx, &function)
             })
-            .await
+            .await?;
+        // How long environments may be idle is a tag.
+        self.specs.invalidate(&changed);
+        Ok(())
     }
 
     pub(crate) async fn untag_resource(
@@ -33,13 +37,17 @@ impl Functions {
         input: UntagResourceRequest,
     ) -> Result<(), Error> {
         let id = asking(context, "lambda:UntagResource", |asker| names::taggable(asker, &input.resource))?;
+        let changed = id.clone();
         self.db
             .write(move |tx| {
                 let mut function = data::function(tx, &id)?.ok_or_else(|| Error::NotFound(id.arn()))?;
                 function.tags.retain(|key, _| !input.tag_keys.contains(key));
                 data::update_function(tx, &function)
             })
-            .await
+            .await?;
+        // How long environments may be idle is a tag.
+        self.specs.invalidate(&changed);
+        Ok(())
     }
 
     pub(crate) async fn list_tags(

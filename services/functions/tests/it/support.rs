@@ -3,8 +3,8 @@
 use base::{
     AccountId, Answer, Authorize, Clock, CodeSha256, Credential, CredentialError, Credentials, Denied,
     Entropy, Execute, ExecuteError, Executed, FunctionError, FunctionErrorKind, FunctionSpec, Future,
-    Invocation, LaunchError, MemoryMib, PackageError, Packages, Pressure, Principal, Region, RuntimeCatalog,
-    RuntimeRefused, RuntimeSupport, ThrottleReason, Timestamp, Unpacked, VersionKey,
+    Invocation, LaunchError, MemoryMib, PackageError, Packages, Pressure, Principal, Provisioned, Region,
+    RuntimeCatalog, RuntimeRefused, RuntimeSupport, ThrottleReason, Timestamp, Unpacked, VersionKey,
 };
 use base64::Engine as _;
 use bytes::Bytes;
@@ -145,6 +145,8 @@ pub(crate) struct FakeExecute {
     pub(crate) retired: Mutex<Vec<VersionKey>>,
     /// What each account has reserved, as last told.
     pub(crate) reserved: Mutex<BTreeMap<(String, String), u32>>,
+    /// Environments to be ready, by version, as last told.
+    pub(crate) provisioned: Mutex<BTreeMap<String, u32>>,
 }
 
 impl FakeExecute {
@@ -186,6 +188,13 @@ impl Execute for FakeExecute {
         };
         Box::pin(async move { outcome })
     }
+    fn provision(&self, spec: Arc<FunctionSpec>, count: u32) {
+        self.provisioned.lock().unwrap().insert(spec.key.version.to_string(), count);
+    }
+    fn provisioned(&self, key: &VersionKey) -> Provisioned {
+        let ready = self.provisioned.lock().unwrap().get(&key.version.to_string()).copied();
+        Provisioned { ready: ready.unwrap_or_default(), failure: None }
+    }
     fn retire(&self, key: &VersionKey) {
         self.retired.lock().unwrap().push(key.clone());
     }
@@ -226,6 +235,7 @@ impl World {
             calls: Mutex::default(),
             retired: Mutex::default(),
             reserved: Mutex::default(),
+            provisioned: Mutex::default(),
         });
         let packages = Arc::new(FakePackages {
             unpacked: Mutex::default(),
