@@ -477,6 +477,26 @@ pub struct ListProvisionedConcurrencyRequest {
     pub max_items: Option<i64>,
 }
 
+/// PutRuntimeManagementConfig.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct PutRuntimeManagementRequest {
+    pub function_name: String,
+    pub qualifier: Option<String>,
+    pub update_runtime_on: String,
+    pub runtime_version_arn: Option<String>,
+}
+
+/// PutFunctionRecursionConfig.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct PutRecursionRequest {
+    pub function_name: String,
+    pub recursive_loop: String,
+}
+
 /// TagResource.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -803,6 +823,33 @@ pub struct ListProvisionedConcurrencyResponse {
     pub provisioned_concurrency_configs: Vec<ProvisionedConcurrencyConfig>,
 }
 
+/// What operations on runtime management answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct RuntimeManagementConfig {
+    pub update_runtime_on: &'static str,
+    pub function_arn: String,
+}
+
+/// What operations on recursive loops answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct RecursionConfig {
+    pub recursive_loop: &'static str,
+}
+
+/// GetFunctionCodeSigningConfig's answer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+#[allow(missing_docs)]
+pub struct CodeSigningConfig {
+    /// Empty: there is none.
+    pub code_signing_config_arn: &'static str,
+    pub function_name: String,
+}
+
 /// ListTags' answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -872,6 +919,8 @@ names! {
     EventConfigRequest: function_name, qualifier;
     ListEventConfigsRequest: function_name;
     AddPermissionRequest: function_name, qualifier;
+    PutRuntimeManagementRequest: function_name, qualifier;
+    PutRecursionRequest: function_name;
     PutProvisionedConcurrencyRequest: function_name, qualifier;
     ListProvisionedConcurrencyRequest: function_name;
     CreateFunctionUrlConfigRequest: function_name, qualifier;
@@ -1259,6 +1308,44 @@ wire::api! {
             allow: "lambda:ListProvisionedConcurrencyConfigs" on resource,
             errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
         }
+        /// Tells when the interpreter under a function is updated: with the host's.
+        GetRuntimeManagementConfig => get_runtime_management_config(QualifiedRequest) -> RuntimeManagementConfig {
+            http: GET "/2021-07-20/functions/{FunctionName}/runtime-management-config" 200,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:GetRuntimeManagementConfig" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Takes Auto, which is so, and refuses everything else.
+        PutRuntimeManagementConfig => put_runtime_management_config(PutRuntimeManagementRequest) -> RuntimeManagementConfig {
+            http: PUT "/2021-07-20/functions/{FunctionName}/runtime-management-config" 200,
+            query: ["Qualifier" => Qualifier],
+            allow: "lambda:PutRuntimeManagementConfig" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Tells what becomes of a chain of invocations that comes back to a function.
+        GetFunctionRecursionConfig => get_function_recursion_config(FunctionRequest) -> RecursionConfig {
+            http: GET "/2024-08-31/functions/{FunctionName}/recursion-config" 200,
+            allow: "lambda:GetFunctionRecursionConfig" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Lets such chains go on, or has them stopped after the sixteenth time.
+        PutFunctionRecursionConfig => put_function_recursion_config(PutRecursionRequest) -> RecursionConfig {
+            http: PUT "/2024-08-31/functions/{FunctionName}/recursion-config" 200,
+            allow: "lambda:PutFunctionRecursionConfig" on resource,
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Tells that a function has no code signing configuration.
+        GetFunctionCodeSigningConfig => get_function_code_signing_config(FunctionRequest) -> CodeSigningConfig {
+            http: GET "/2020-06-30/functions/{FunctionName}/code-signing-config" 200,
+            allow: "lambda:GetFunctionCodeSigningConfig" on resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
         /// Sets tags of a function.
         TagResource => tag_resource(TagResourceRequest) -> () {
             http: POST "/2017-03-31/tags/{Resource}" 204,
@@ -1325,7 +1412,7 @@ wire::api! {
             errors: [
                 ResourceNotReadyException, TooManyRequestsException, RequestTooLargeException, InvalidRuntimeException,
                 InvalidParameterValueException, ResourceConflictException, ServiceException, ResourceNotFoundException,
-                InvalidRequestContentException,
+                InvalidRequestContentException, RecursiveInvocationException,
             ],
         }
         /// Runs a function and hands its answer on piece by piece, as the function writes it.
@@ -1338,7 +1425,7 @@ wire::api! {
             errors: [
                 ResourceNotReadyException, TooManyRequestsException, RequestTooLargeException, InvalidRuntimeException,
                 InvalidParameterValueException, ResourceConflictException, ServiceException, ResourceNotFoundException,
-                InvalidRequestContentException,
+                InvalidRequestContentException, RecursiveInvocationException,
             ],
         }
     }
@@ -1357,10 +1444,7 @@ wire::api! {
         GetDurableExecutionHistory: GET "/2025-12-01/durable-executions/{DurableExecutionArn}/history",
         GetDurableExecutionState: GET "/2025-12-01/durable-executions/{DurableExecutionArn}/state",
         GetEventSourceMapping: GET "/2015-03-31/event-source-mappings/{UUID}",
-        GetFunctionCodeSigningConfig: GET "/2020-06-30/functions/{FunctionName}/code-signing-config",
-        GetFunctionRecursionConfig: GET "/2024-08-31/functions/{FunctionName}/recursion-config",
         GetFunctionScalingConfig: GET "/2025-11-30/functions/{FunctionName}/function-scaling-config",
-        GetRuntimeManagementConfig: GET "/2021-07-20/functions/{FunctionName}/runtime-management-config",
         InvokeAsync: POST "/2014-11-13/functions/{FunctionName}/invoke-async",
         ListCapacityProviders: GET "/2025-11-30/capacity-providers",
         ListCodeSigningConfigs: GET "/2020-04-22/code-signing-configs",
@@ -1369,9 +1453,7 @@ wire::api! {
         ListFunctionVersionsByCapacityProvider: GET "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions",
         ListFunctionsByCodeSigningConfig: GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions",
         PutFunctionCodeSigningConfig: PUT "/2020-06-30/functions/{FunctionName}/code-signing-config",
-        PutFunctionRecursionConfig: PUT "/2024-08-31/functions/{FunctionName}/recursion-config",
         PutFunctionScalingConfig: PUT "/2025-11-30/functions/{FunctionName}/function-scaling-config",
-        PutRuntimeManagementConfig: PUT "/2021-07-20/functions/{FunctionName}/runtime-management-config",
         SendDurableExecutionCallbackFailure: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/fail",
         SendDurableExecutionCallbackHeartbeat: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/heartbeat",
         SendDurableExecutionCallbackSuccess: POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/succeed",

@@ -1,7 +1,7 @@
 //! What invocations need to know of functions, in memory: the invoke path reads no store.
 
 use crate::{
-    logic::aliases::Route,
+    logic::{aliases::Route, recursion::RecursiveLoop},
     model::{EventPolicy, FunctionId},
     url::ServedUrl,
 };
@@ -20,6 +20,8 @@ pub(crate) struct Served {
     pub(crate) spec: Arc<FunctionSpec>,
     /// How asynchronous invocations are retried, by the qualifier that they name; others by the default.
     pub(crate) policies: BTreeMap<String, EventPolicy>,
+    /// What becomes of a chain of invocations that comes back to it.
+    pub(crate) recursion: RecursiveLoop,
 }
 
 /// What is known of a function.
@@ -133,7 +135,7 @@ mod tests {
         };
         let served = || {
             let spec = Arc::new(record.spec(&record.deployment, &function));
-            Arc::new(Served { spec, policies: BTreeMap::new() })
+            Arc::new(Served { spec, policies: BTreeMap::new(), recursion: RecursiveLoop::default() })
         };
         let epoch = specs.epoch();
         specs.invalidate(&record.id);

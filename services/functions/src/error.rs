@@ -116,6 +116,11 @@ pub enum Error {
         "The Revision Id provided does not match the latest Revision Id. Call the {0} API to retrieve the latest Revision Id"
     )]
     StalePolicy(&'static str),
+    /// A chain of invocations has come back to the function too often.
+    #[error(
+        "Lambda has detected your function being invoked in a recursive loop with other resources and stopped your function's invocation."
+    )]
+    Recursive,
     /// Nothing is provisioned.
     #[error("No Provisioned Concurrency Config found for this function")]
     NoProvisioned,
@@ -247,6 +252,7 @@ impl ServiceError for Error {
             | Error::NoPolicy
             | Error::NoStatement(_)
             | Error::OtherRegion { .. } => "ResourceNotFoundException",
+            Error::Recursive => "RecursiveInvocationException",
             Error::NoProvisioned => "ProvisionedConcurrencyConfigNotFoundException",
             Error::OtherAccount { .. } | Error::OtherAccountRole => "AccessDeniedException",
             Error::AlreadyExists(_)
@@ -285,6 +291,7 @@ impl ServiceError for Error {
             | Error::NoLayerVersion(_)
             | Error::PolicyTooLong { .. }
             | Error::CodeStorage { .. }
+            | Error::Recursive
             | Error::PayloadNotJson(_)
             | Error::ClientContext => Fault::Invalid,
             Error::NotFound(_)

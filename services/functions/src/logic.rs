@@ -12,6 +12,7 @@ pub mod layers;
 pub mod names;
 pub mod policy;
 pub mod provisioned;
+pub mod recursion;
 pub mod retry;
 pub mod settings;
 pub mod states;

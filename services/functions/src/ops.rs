@@ -9,6 +9,7 @@ mod event_config;
 mod invoke;
 mod layers;
 mod list;
+mod management;
 mod policy;
 mod provisioned;
 mod publish;

@@ -107,7 +107,7 @@ impl Functions {
         let begun = async {
             let version = self.chosen(&served.target).await?;
             let version = self.served(&served.target, version).await?;
-            begin(self, &version, call).await
+            begin(self, &version, call.chained(&served.target.id, &version)?).await
         };
         let executed = match begun.await {
             Ok(executed) => executed,

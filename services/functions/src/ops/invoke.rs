@@ -9,8 +9,12 @@ use crate::{
     answer::cut_off,
     cache::Served,
     data,
-    logic::{aliases::Route, states::state_word},
-    model::{Event, EventConfig, Qualifier, Target},
+    logic::{
+        aliases::Route,
+        recursion::{Looped, continued},
+        states::state_word,
+    },
+    model::{Event, EventConfig, FunctionId, Qualifier, Target},
 };
 use base::{
     Answer, Chunk, ExecuteError, Executed, FunctionError, FunctionErrorKind, Invocation, LaunchError, Micros,
@@ -50,6 +54,13 @@ impl Call {
             tail: wanted.tail,
         }
     }
+
+    /// The same as a link of the chain of invocations that it belongs to; refused if that is a loop.
+    pub(crate) fn chained(mut self, id: &FunctionId, served: &Served) -> Result<Call, Error> {
+        let trace = self.trace.as_deref().unwrap_or_default();
+        self.trace = Some(continued(trace, id, served.recursion).map_err(|Looped| Error::Recursive)?);
+        Ok(self)
+    }
 }
 
 /// A call's outcome, wholly read.
@@ -69,11 +80,14 @@ impl Functions {
                 .header("x-amz-executed-version", version.to_string())),
             Kind::Event => {
                 let target = wanted.target.clone();
-                self.accept(target, version, Call::of(context, wanted)).await?;
+                let call = Call::of(context, wanted).chained(&target.id, &served)?;
+                self.accept(target, version, call).await?;
                 Ok(RawResponse::new(StatusCode::ACCEPTED, Bytes::new()))
             }
             Kind::RequestResponse => {
-                let outcome = run(self, &served, Call::of(context, wanted)).await?;
+                let id = wanted.target.id.clone();
+                let call = Call::of(context, wanted).chained(&id, &served)?;
+                let outcome = run(self, &served, call).await?;
                 Ok(render(version, outcome))
             }
         }
@@ -126,12 +140,13 @@ impl Functions {
             Some(_) => target.clone(),
             None => Target { id: target.id.clone(), qualifier: Some(Qualifier::Version(version)) },
         };
-        let ((function, record), configs) = self
+        let ((function, record), configs, recursion) = self
             .db
             .read(move |tx| {
                 Ok::<_, Error>((
                     find(tx, &named)?,
                     data::list_configs::<EventConfig>(tx, &named.id, "", i64::MAX)?,
+                    data::config(tx, &named.id, &Version::Latest.to_string())?.unwrap_or_default(),
                 ))
             })
             .await?;
@@ -140,7 +155,7 @@ impl Functions {
         };
         let spec = Arc::new(record.spec(serving, &function));
         let policies = configs.into_iter().map(|(qualifier, config)| (qualifier, config.policy())).collect();
-        let served = Arc::new(Served { spec, policies });
+        let served = Arc::new(Served { spec, policies, recursion });
         self.specs.keep(record.id, version, Arc::clone(&served), epoch);
         Ok(served)
     }

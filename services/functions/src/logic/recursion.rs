@@ -1,0 +1,121 @@
+//! Loops of functions that invoke each other: counted in the trace header, stopped after a while.
+//!
+//! ```text
+//! header  = Root=…;Parent=…;Sampled=…;Lineage=entries
+//! entries = entry | entry "|" entries
+//! entry   = invocations of the function in this chain, ":", 8 hexadecimal digits of a hash of its ARN, ":0"
+//! ```
+//! SDKs inside a function send the header on with each request. Source: Lambda's documentation of recursive loop
+//! detection; the form of `Lineage` as observed in trace headers.
+
+use crate::{data::QualifierConfig, model::FunctionId};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Invocations of one function in one chain; the next is refused. Source: Lambda developer guide.
+const CHAIN_MAX: u32 = 16;
+/// Functions that a header tells of; the oldest are forgotten beyond.
+const ENTRIES_MAX: usize = 16;
+const KEY: &str = "Lineage=";
+
+/// `RecursiveLoop` of a function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RecursiveLoop {
+    /// A chain that comes back too often is stopped.
+    #[default]
+    Terminate,
+    /// It goes on.
+    Allow,
+}
+
+impl RecursiveLoop {
+    /// The wire name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            RecursiveLoop::Terminate => "Terminate",
+            RecursiveLoop::Allow => "Allow",
+        }
+    }
+}
+
+impl QualifierConfig for RecursiveLoop {
+    const KIND: &'static str = "recursion";
+}
+
+/// The chain has come back to a function too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Looped;
+
+/// The trace header for an invocation of `id` that came with `trace`.
+pub fn continued(trace: &str, id: &FunctionId, rule: RecursiveLoop) -> Result<String, Looped> {
+    let own = hash(id);
+    let (mut parts, mut entries) = (Vec::new(), Vec::new());
+    for part in trace.split(';').filter(|part| !part.is_empty()) {
+        match part.trim().strip_prefix(KEY) {
+            Some(lineage) => entries.extend(lineage.split('|').filter_map(entry)),
+            None => parts.push(part.to_owned()),
+        }
+    }
+    let before = entries.iter().find(|(_, hash)| *hash == own).map_or(0, |(count, _)| *count);
+    if before >= CHAIN_MAX && rule == RecursiveLoop::Terminate {
+        return Err(Looped);
+    }
+    entries.retain(|(_, hash)| *hash != own);
+    entries.push((before.saturating_add(1), &own));
+    let newest = entries.len().saturating_sub(ENTRIES_MAX);
+    let entries: Vec<String> = entries.iter().skip(newest).map(|(n, hash)| format!("{n}:{hash}:0")).collect();
+    parts.push(format!("{KEY}{}", entries.join("|")));
+    Ok(parts.join(";"))
+}
+
+fn entry(text: &str) -> Option<(u32, &str)> {
+    let (count, rest) = text.split_once(':')?;
+    let hash = rest.split(':').next()?;
+    let fits = hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fits.then_some((count.parse().ok()?, hash))
+}
+
+fn hash(id: &FunctionId) -> String {
+    let digest = Sha256::digest(id.arn());
+    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id(name: &str) -> FunctionId {
+        FunctionId {
+            account: base::AccountId::DEFAULT,
+            region: "us-east-1".parse().unwrap(),
+            name: name.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_chain_is_stopped_when_it_has_come_back_sixteen_times() {
+        let (a, b) = (id("a"), id("b"));
+        let mut trace =
+            "Root=1-5e1b4151-5ac6c58f3dd4d01f9a1ab2ea;Parent=53995c3f42cd8ad8;Sampled=1".to_owned();
+        for _ in 0..16 {
+            trace = continued(&trace, &a, RecursiveLoop::Terminate).unwrap();
+            trace = continued(&trace, &b, RecursiveLoop::Terminate).unwrap();
+        }
+        assert!(trace.starts_with(
+            "Root=1-5e1b4151-5ac6c58f3dd4d01f9a1ab2ea;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=16:"
+        ));
+        assert_eq!(continued(&trace, &a, RecursiveLoop::Terminate), Err(Looped));
+        assert!(continued(&trace, &a, RecursiveLoop::Allow).unwrap().contains("17:"));
+        assert!(continued(&trace, &id("c"), RecursiveLoop::Terminate).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_continued_and_stays_bounded(trace in ".{0,200}", lineage in "[0-9:|a-f;=]{0,600}") {
+            let told = continued(&format!("{trace};Lineage={lineage}"), &id("a"), RecursiveLoop::Allow).unwrap();
+            prop_assert!(told.matches('|').count() < ENTRIES_MAX + trace.len());
+            prop_assert!(continued(&told, &id("a"), RecursiveLoop::Allow).is_ok());
+        }
+    }
+}
