@@ -1,6 +1,6 @@
 //! What an execution environment is made from.
 
-use crate::{AccountId, CodeSha256, FunctionName, MemoryMib, Region, RequestId, Seconds, Version};
+use crate::{AccountId, CodeSha256, FunctionName, MemoryMib, Region, RequestId, Seconds, TenantId, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -18,6 +18,20 @@ pub struct VersionKey {
     pub version: Version,
     /// Revision of that version; Lambda's `RevisionId`.
     pub revision: RequestId,
+    /// For whom, where its function isolates tenants: an environment serves one only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<TenantId>,
+}
+
+impl VersionKey {
+    /// Whether both are of the same revision of a version, whoever the tenants are.
+    pub fn same_revision(&self, other: &VersionKey) -> bool {
+        self.revision == other.revision
+            && self.version == other.version
+            && self.name == other.name
+            && self.account == other.account
+            && self.region == other.region
+    }
 }
 
 /// Everything needed to start environments of one function version. Immutable; shared by reference.

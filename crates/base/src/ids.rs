@@ -92,6 +92,40 @@ impl fmt::Display for Region {
 
 text_serde!(Region);
 
+/// Whom a function with tenant isolation works for: 1 to 256 ASCII letters, digits, spaces and `._:/=+-@`. Source:
+/// Lambda API reference.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TenantId(Arc<str>);
+
+/// The text is not a tenant id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a tenant id is 1 to 256 letters, digits, spaces and ._:/=+-@")]
+pub struct BadTenantId;
+
+impl TenantId {
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for TenantId {
+    type Err = BadTenantId;
+    fn from_str(text: &str) -> Result<Self, BadTenantId> {
+        let ok = (1..=256).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/=+-@ ".contains(&b));
+        if ok { Ok(TenantId(text.into())) } else { Err(BadTenantId) }
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+text_serde!(TenantId);
+
 /// A function's name: 1 to 64 ASCII letters, digits, hyphens and underscores. Source: Lambda API reference.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FunctionName(Arc<str>);

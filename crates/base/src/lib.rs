@@ -31,8 +31,8 @@ pub use error::{Fault, Retry, ServiceError};
 pub use execute::{Execute, ExecuteError, Pressure, Provisioned, ThrottleReason};
 pub use function::{ApplicationLogLevel, FunctionSpec, LogFormat, LogSettings, SystemLogLevel, VersionKey};
 pub use ids::{
-    AccountId, BadAccountId, BadFunctionName, BadRegion, BadRequestId, BadVersion, CodeSha256, EnvironmentId,
-    FunctionName, Region, RequestId, Version,
+    AccountId, BadAccountId, BadFunctionName, BadRegion, BadRequestId, BadTenantId, BadVersion, CodeSha256,
+    EnvironmentId, FunctionName, Region, RequestId, TenantId, Version,
 };
 pub use launch::{
     After, Answer, Chunk, ChunkStream, Environment, Executed, Exit, FunctionError, FunctionErrorKind,

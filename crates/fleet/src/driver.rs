@@ -242,7 +242,7 @@ impl Execute for Fleet {
     }
 
     fn retire(&self, key: &VersionKey) {
-        self.shared.lock().floors.remove(key);
+        self.shared.lock().floors.retain(|known, _| !known.same_revision(key));
         self.shared.report(Event::Retire(key));
     }
 

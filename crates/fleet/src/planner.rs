@@ -96,7 +96,7 @@ pub enum Event<'a> {
         /// How many.
         count: u32,
     },
-    /// No further call comes for this pool.
+    /// No further call comes for this revision, whoever its tenants are.
     Retire(&'a VersionKey),
     /// The functions of an account have so much concurrency reserved together, those without environments included.
     Reserve {
@@ -562,7 +562,15 @@ impl Planner {
     }
 
     fn retire(&mut self, key: &VersionKey, now: Tick, out: &mut Vec<Effect>) {
-        let Some(&row) = self.rows.get(key) else { return };
+        let mut rows: Vec<Row<Pool>> =
+            self.rows.iter().filter(|(known, _)| known.same_revision(key)).map(|(_, row)| *row).collect();
+        rows.sort_unstable_by_key(|row| row.number());
+        for row in rows {
+            self.retire_pool(row, now, out);
+        }
+    }
+
+    fn retire_pool(&mut self, row: Row<Pool>, now: Tick, out: &mut Vec<Effect>) {
         self.set_floor(row, 0);
         let pool = &mut self.pools[row];
         pool.retired = true;

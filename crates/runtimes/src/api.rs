@@ -312,6 +312,7 @@ fn event_response(event: &Event<'_>) -> Response<Full<Bytes>> {
     set("lambda-runtime-invoked-function-arn", event.arn);
     set("lambda-runtime-trace-id", event.trace);
     set("lambda-runtime-client-context", event.client_context);
+    set("lambda-runtime-aws-tenant-id", event.tenant);
     response
 }
 
@@ -478,6 +479,7 @@ mod tests {
                 arn: "arn:x",
                 trace: "Root=1",
                 client_context: "{\"custom\":{}}",
+                tenant: "t",
                 payload: &payload,
             };
             self.link.send(&event);

@@ -9,7 +9,8 @@ use crate::{
 };
 use base::{
     After, Answer, Chunk, ChunkStream, Environment, Executed, Exit, FunctionError, Future, Initialization,
-    Invocation, InvocationRecord, LaunchError, LogEvent, Micros, Millis, Outcome, Phases, Release, Timestamp,
+    Invocation, InvocationRecord, LaunchError, LogEvent, Micros, Millis, Outcome, Phases, Release, TenantId,
+    Timestamp,
 };
 use bytes::Bytes;
 use std::{
@@ -301,6 +302,7 @@ impl Room {
             arn: &call.invoked_arn,
             trace,
             client_context: call.client_context.as_deref().unwrap_or(""),
+            tenant: self.recipe.spec.key.tenant.as_ref().map_or("", TenantId::as_str),
             payload: &call.payload,
         };
         // An error here is the process's end, and is told as that below.

@@ -47,6 +47,8 @@ pub(crate) struct Event<'a> {
     pub(crate) arn: &'a str,
     pub(crate) trace: &'a str,
     pub(crate) client_context: &'a str,
+    /// Not in frames: our own boot programs are told when they start.
+    pub(crate) tenant: &'a str,
     pub(crate) payload: &'a Bytes,
 }
 
@@ -229,6 +231,7 @@ mod tests {
             arn: "arn",
             trace: "t",
             client_context: "{}",
+            tenant: "",
             payload: &Bytes::from_static(b"1"),
         };
         encode_head(&event, &mut out);
@@ -283,6 +286,7 @@ mod tests {
             arn: "",
             trace: "",
             client_context: "",
+            tenant: "",
             payload: &payload,
         };
         ours.send(&event).await.unwrap();

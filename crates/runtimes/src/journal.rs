@@ -488,6 +488,7 @@ mod tests {
                 name: "f".parse().unwrap(),
                 version: Version::Latest,
                 revision: id,
+                tenant: None,
             },
             runtime: "python3.12".into(),
             architecture: "x86_64".into(),

@@ -96,6 +96,12 @@ pub(crate) fn assemble(start: &Start<'_>) -> Vec<(OsString, OsString)> {
         // Standard output carries log frames too, see `output.rs`; stock runtime clients of Lambda use it as well.
         all.extend([("AWS_EXECUTION_ENV", execution.as_str()), ("_LAMBDA_TELEMETRY_LOG_FD", "1")]);
     }
+    if start.managed
+        && let Some(tenant) = &spec.key.tenant
+    {
+        // For our boot programs, which take it away; others are told with each event.
+        all.insert("_NEAP_TENANT_ID", tenant.as_str());
+    }
     match spec.logs.format {
         LogFormat::Text => {
             all.insert("AWS_LAMBDA_LOG_FORMAT", "Text");

@@ -7,7 +7,7 @@ use functions::Functions;
 use http::{Method, StatusCode};
 use identity::Identity;
 use runtimes::Runtimes;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use telemetry::{
     Metric, MetricKind, Telemetry,
     api::{logs::Logs, monitoring::Monitoring, usage::Usage},
@@ -100,7 +100,8 @@ fn health(names: &[&str]) -> String {
 /// What the fleet is doing now, and what became of its environments.
 fn environments(fleet: &Fleet) -> Vec<Metric> {
     let snapshot = fleet.snapshot();
-    let mut metrics = Vec::new();
+    // Revisions and tenants of one version are one series.
+    let mut states = BTreeMap::new();
     for pool in &snapshot.pools {
         let key = &pool.key;
         for (state, count) in [
@@ -109,20 +110,24 @@ fn environments(fleet: &Fleet) -> Vec<Metric> {
             ("starting", pool.starting),
             ("stopping", pool.stopping),
         ] {
-            metrics.push(Metric {
-                kind: MetricKind::Gauge,
-                name: "neap_environments",
-                help: "Execution environments by state",
-                labels: vec![
-                    ("account", key.account.to_string()),
-                    ("function", key.name.to_string()),
-                    ("version", key.version.to_string()),
-                    ("state", state.to_owned()),
-                ],
-                value: count.into(),
-            });
+            let series = (key.account, key.name.clone(), key.version, state);
+            *states.entry(series).or_insert(0_u32) += count;
         }
     }
+    let mut metrics: Vec<Metric> = (states.into_iter())
+        .map(|((account, function, version, state), count)| Metric {
+            kind: MetricKind::Gauge,
+            name: "neap_environments",
+            help: "Execution environments by state",
+            labels: vec![
+                ("account", account.to_string()),
+                ("function", function.to_string()),
+                ("version", version.to_string()),
+                ("state", state.to_owned()),
+            ],
+            value: count.into(),
+        })
+        .collect();
     let Totals { starts, start_failures, expired, evicted, node_full, .. } = snapshot.totals;
     let (used, max) = (snapshot.memory_used.bytes().0, snapshot.memory_max.bytes().0);
     metrics.extend([

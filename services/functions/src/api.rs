@@ -9,7 +9,7 @@ use crate::{
         names,
         settings::{
             DeadLetterConfig, Environment, EphemeralStorage, Features, LoggingConfig, SnapStart,
-            TracingConfig, VpcConfig, Wanted,
+            TenancyConfig, TracingConfig, VpcConfig, Wanted,
         },
         url::{self, FunctionUrl},
     },
@@ -111,7 +111,7 @@ pub struct CreateFunctionRequest {
     pub capacity_provider_config: Option<serde_json::Value>,
     pub publish_to: Option<String>,
     pub durable_config: Option<serde_json::Value>,
-    pub tenancy_config: Option<serde_json::Value>,
+    pub tenancy_config: Option<TenancyConfig>,
 }
 
 impl CreateFunctionRequest {
@@ -128,6 +128,7 @@ impl CreateFunctionRequest {
             architectures: self.architectures.take(),
             environment: self.environment.take(),
             logging: self.logging_config.take(),
+            tenancy: self.tenancy_config.take(),
             layers: self.layers.take(),
             features: Features {
                 package_type: self.package_type.take(),
@@ -141,7 +142,6 @@ impl CreateFunctionRequest {
                 snap_start: self.snap_start.take(),
                 capacity_provider: self.capacity_provider_config.take(),
                 durable: self.durable_config.take(),
-                tenancy: self.tenancy_config.take(),
                 publish_to: self.publish_to.take(),
             },
         }
@@ -191,6 +191,7 @@ impl UpdateFunctionConfigurationRequest {
             architectures: None,
             environment: self.environment.take(),
             logging: self.logging_config.take(),
+            tenancy: None,
             layers: self.layers.take(),
             features: Features {
                 package_type: None,
@@ -204,7 +205,6 @@ impl UpdateFunctionConfigurationRequest {
                 snap_start: self.snap_start.take(),
                 capacity_provider: self.capacity_provider_config.take(),
                 durable: self.durable_config.take(),
-                tenancy: None,
                 publish_to: None,
             },
         }
@@ -574,6 +574,8 @@ pub struct FunctionConfiguration {
     pub architectures: [String; 1],
     pub ephemeral_storage: EphemeralStorage,
     pub snap_start: SnapStartResponse,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenancy_config: Option<TenancyConfig>,
     pub logging_config: LoggingConfig,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<layers::LayerReference>,

@@ -1,11 +1,12 @@
 //! What invocations need to know of functions, in memory: the invoke path reads no store.
 
 use crate::{
+    Error,
     logic::{aliases::Route, recursion::RecursiveLoop},
     model::{EventPolicy, FunctionId},
     url::ServedUrl,
 };
-use base::{FunctionSpec, Version};
+use base::{FunctionSpec, TenantId, Version};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
@@ -18,10 +19,32 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) spec: Arc<FunctionSpec>,
+    /// Whether an environment serves one tenant only.
+    pub(crate) per_tenant: bool,
     /// How asynchronous invocations are retried, by the qualifier that they name; others by the default.
     pub(crate) policies: BTreeMap<String, EventPolicy>,
     /// What becomes of a chain of invocations that comes back to it.
     pub(crate) recursion: RecursiveLoop,
+}
+
+impl Served {
+    /// What environments are started from for a tenant, who must be named exactly where they are isolated.
+    pub(crate) fn spec_for(&self, tenant: Option<&TenantId>) -> Result<Arc<FunctionSpec>, Error> {
+        match (self.per_tenant, tenant) {
+            (false, None) => Ok(Arc::clone(&self.spec)),
+            (true, Some(tenant)) => {
+                let mut spec = FunctionSpec::clone(&self.spec);
+                spec.key.tenant = Some(tenant.clone());
+                Ok(Arc::new(spec))
+            }
+            (true, None) => Err(Error::invalid(
+                "The invoked function is enabled with tenancy configuration. Add a valid tenant ID in your request and try again.",
+            )),
+            (false, Some(_)) => Err(Error::invalid(
+                "The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your request and try again.",
+            )),
+        }
+    }
 }
 
 /// What is known of a function.
@@ -135,7 +158,12 @@ mod tests {
         };
         let served = || {
             let spec = Arc::new(record.spec(&record.deployment, &function));
-            Arc::new(Served { spec, policies: BTreeMap::new(), recursion: RecursiveLoop::default() })
+            Arc::new(Served {
+                spec,
+                per_tenant: false,
+                policies: BTreeMap::new(),
+                recursion: RecursiveLoop::default(),
+            })
         };
         let epoch = specs.epoch();
         specs.invalidate(&record.id);

@@ -16,7 +16,7 @@ use crate::{
         VersionRecord,
     },
 };
-use base::{AccountId, CodeSha256, Region, RequestId, Timestamp, Version};
+use base::{AccountId, CodeSha256, Region, RequestId, TenantId, Timestamp, Version};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, str::FromStr};
 use store::{Migration, Row, Tx, params};
@@ -139,7 +139,7 @@ pub static MIGRATIONS: &[Migration] = &[Migration::portable(
         || ',"age_max":' || COALESCE(age_max_s || '', 'null') || '}'
     FROM event_config;
     DROP TABLE event_config;"#,
-), layers::MIGRATION];
+), layers::MIGRATION, Migration::portable(7, "tenants of events", "ALTER TABLE event ADD COLUMN tenant TEXT;")];
 
 const VERSION_COLUMNS: &str = "account, region, name, version, revision, modified_ms, deployment, code, code_size, configuration, condition, note, origin";
 
@@ -511,8 +511,8 @@ pub(crate) fn forget_package(tx: &mut Tx<'_>, code: CodeSha256, before: Timestam
 pub(crate) fn insert_event(tx: &mut Tx<'_>, event: &Event) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO event (request_id, account, region, name, version, invoked_arn, payload, client_context, trace,
-             accepted_ms, due_ms, failures, refusals)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, 0, 0)",
+             accepted_ms, due_ms, failures, refusals, tenant)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10, 0, 0, ?11)",
         params![
             event.request_id.to_string(),
             event.id.account.as_str(),
@@ -523,7 +523,8 @@ pub(crate) fn insert_event(tx: &mut Tx<'_>, event: &Event) -> Result<(), Error> 
             event.payload.clone(),
             event.client_context.clone(),
             event.trace.clone(),
-            event.accepted.0
+            event.accepted.0,
+            event.tenant.as_ref().map(TenantId::as_str)
         ],
     )?;
     Ok(())
@@ -538,7 +539,7 @@ pub(crate) fn due_events(
 ) -> Result<Vec<Event>, Error> {
     Ok(tx.query(
         "SELECT account, region, name, request_id, version, invoked_arn, payload, client_context, trace, accepted_ms,
-             failures, refusals
+             failures, refusals, tenant
          FROM event WHERE account = ?1 AND region = ?2 AND name = ?3 AND due_ms <= ?4 ORDER BY due_ms LIMIT ?5",
         params![id.account.as_str(), id.region.as_str(), id.name.as_str(), now.0, limit],
         |row| {
@@ -553,6 +554,7 @@ pub(crate) fn due_events(
                 accepted: Timestamp(row.get(9)?),
                 failures: row.get(10)?,
                 refusals: row.get(11)?,
+                tenant: row.get::<Option<String>>(12)?.and_then(|tenant| tenant.parse().ok()),
             })
         },
     )?)

@@ -7,7 +7,7 @@ pub use layers::{Grantee, Label, LayerId, LayerUse, LayerVersion, Permission, Po
 use crate::data::QualifierConfig;
 use base::{
     AccountId, Arn, CodeSha256, FunctionName, FunctionSpec, LogSettings, MemoryMib, Region, RequestId,
-    Seconds, Timestamp, Version, VersionKey,
+    Seconds, TenantId, Timestamp, Version, VersionKey,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
@@ -119,6 +119,9 @@ pub struct Configuration {
     pub variables: Option<BTreeMap<String, String>>,
     /// Default: text to `/aws/lambda/NAME`.
     pub logs: LogSettings,
+    /// `TenantIsolationMode: PER_TENANT`: an environment serves one tenant only. Set when the function is made.
+    #[serde(default)]
+    pub per_tenant: bool,
     /// Shown together at `/opt`, each over those before it. At most [`base::limits::LAYERS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerUse>,
@@ -253,6 +256,7 @@ impl VersionRecord {
             name: self.id.name.clone(),
             version: self.version,
             revision: deployment.id,
+            tenant: None,
         }
     }
 
@@ -376,6 +380,8 @@ pub struct Event {
     pub client_context: Option<String>,
     /// `X-Amzn-Trace-Id`.
     pub trace: Option<String>,
+    /// `X-Amz-Tenant-Id`.
+    pub tenant: Option<TenantId>,
     /// When it was accepted: its age counts from here.
     pub accepted: Timestamp,
     /// Attempts that ended in a function error.

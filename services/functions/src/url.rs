@@ -197,6 +197,7 @@ impl ServedUrl {
             invoked_arn: self.target.arn(),
             client_context: None,
             trace: Some(trace),
+            tenant: None,
             tail: false,
         }
     }

@@ -20,6 +20,12 @@ impl<T> PartialEq for Row<T> {
     }
 }
 impl<T> Eq for Row<T> {}
+impl<T> Row<T> {
+    /// For an order.
+    pub(super) const fn number(self) -> u32 {
+        self.0
+    }
+}
 impl<T> std::fmt::Debug for Row<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "#{}", self.0)

@@ -77,6 +77,7 @@ pub(crate) fn spec(name: &str) -> Arc<FunctionSpec> {
             name: name.parse().unwrap(),
             version: Version::Latest,
             revision: RequestId::from_random([1; 16]),
+            tenant: None,
         },
         runtime: "python3.12".to_owned(),
         architecture: "x86_64".to_owned(),

@@ -25,6 +25,7 @@ impl Function {
             name: self.name.parse().unwrap(),
             version: Version::Latest,
             revision: RequestId::from_random([self.revision; 16]),
+            tenant: None,
         }
     }
 }

@@ -262,6 +262,8 @@ const functionVersion = env.AWS_LAMBDA_FUNCTION_VERSION;
 const memoryLimitInMB = env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE;
 const logGroupName = env.AWS_LAMBDA_LOG_GROUP_NAME;
 const logStreamName = env.AWS_LAMBDA_LOG_STREAM_NAME;
+const tenantId = env._NEAP_TENANT_ID;
+delete env._NEAP_TENANT_ID;
 
 function parseClientContext(text) {
   if (!text) return undefined;
@@ -289,7 +291,7 @@ function describe(context, event) {
   context.identity = undefined;
   context.invokedFunctionArn = event.arn;
   context.awsRequestId = event.id;
-  context.tenantId = undefined;
+  context.tenantId = tenantId;
   context.getRemainingTimeInMillis = () => event.deadline - Date.now();
   return context;
 }

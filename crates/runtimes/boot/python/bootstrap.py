@@ -89,7 +89,7 @@ class LambdaContext:
     memory_limit_in_mb = _environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
     log_group_name = _environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
     log_stream_name = _environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
-    tenant_id = None
+    tenant_id = _environ.pop("_NEAP_TENANT_ID", None)
     client_context = None
 
     def __init__(self, request_id, deadline_ms, arn, client_context):

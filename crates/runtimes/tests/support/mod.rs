@@ -277,6 +277,7 @@ pub(crate) fn spec(runtime: &str, code: CodeSha256) -> FunctionSpec {
             name: "f".parse().unwrap(),
             version: Version::Latest,
             revision: RequestId::from_random([0; 16]),
+            tenant: None,
         },
         runtime: runtime.into(),
         architecture: if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }.into(),

@@ -47,10 +47,20 @@ pub struct Wanted {
     pub environment: Option<Environment>,
     /// `LoggingConfig`.
     pub logging: Option<LoggingConfig>,
+    /// `TenancyConfig`.
+    pub tenancy: Option<TenancyConfig>,
     /// `Layers`, by ARN; what they are is the store's to tell.
     pub layers: Option<Vec<String>>,
     /// Everything that Neap carries out only in its "off" form.
     pub features: Features,
+}
+
+/// `TenancyConfig`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct TenancyConfig {
+    /// `PER_TENANT`.
+    pub tenant_isolation_mode: Option<String>,
 }
 
 /// `Environment` of requests.
@@ -118,8 +128,6 @@ pub struct Features {
     pub capacity_provider: Option<serde_json::Value>,
     /// `DurableConfig`: not given.
     pub durable: Option<serde_json::Value>,
-    /// `TenancyConfig`: not given.
-    pub tenancy: Option<serde_json::Value>,
     /// `PublishTo`: not given.
     pub publish_to: Option<String>,
 }
@@ -186,6 +194,7 @@ pub fn create(wanted: &Wanted, name: &FunctionName, account: AccountId) -> Resul
         variables: None,
         logs: LogSettings { group: format!("/aws/lambda/{name}"), format: LogFormat::Text },
         layers: Vec::new(),
+        per_tenant: wanted.tenancy.is_some(),
     };
     apply(fresh, wanted, account)
 }
@@ -317,6 +326,11 @@ fn constraints(wanted: &Wanted, violations: &mut Violations) {
     if let Some(layers) = &wanted.layers {
         layers::check_arns(layers, violations);
     }
+    match wanted.tenancy.as_ref().map(|tenancy| tenancy.tenant_isolation_mode.as_deref()) {
+        Some(None) => violations.missing("tenancyConfig.tenantIsolationMode"),
+        Some(mode) => words(violations, "tenancyConfig.tenantIsolationMode", mode, &["PER_TENANT"]),
+        None => {}
+    }
     let features = &wanted.features;
     words(violations, "packageType", features.package_type.as_deref(), &["Zip", "Image"]);
     words(
@@ -441,7 +455,6 @@ fn supported(features: &Features) -> Result<(), Error> {
     refuse(snap_start == Some("PublishedVersions"), "SnapStart PublishedVersions", "use None")?;
     refuse(features.capacity_provider.is_some(), "CapacityProviderConfig", "leave it out")?;
     refuse(features.durable.is_some(), "DurableConfig", "leave it out")?;
-    refuse(features.tenancy.is_some(), "TenancyConfig", "leave it out")?;
     refuse(features.publish_to.is_some(), "PublishTo", "leave it out")
 }
 
@@ -686,7 +699,6 @@ mod tests {
                 "SnapStart PublishedVersions",
             ),
             (|f| f.durable = Some(serde_json::json!({})), "DurableConfig"),
-            (|f| f.tenancy = Some(serde_json::json!({})), "TenancyConfig"),
             (|f| f.capacity_provider = Some(serde_json::json!({})), "CapacityProviderConfig"),
             (|f| f.file_systems = Some(vec![serde_json::json!({})]), "FileSystemConfigs"),
         ] {

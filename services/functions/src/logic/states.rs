@@ -5,7 +5,7 @@ use crate::{
         EnvironmentResponse, FunctionConfiguration, SnapStartResponse, TracingConfigResponse,
         layers::LayerReference,
     },
-    logic::settings::{EphemeralStorage, shown_logs},
+    logic::settings::{EphemeralStorage, TenancyConfig, shown_logs},
     model::{Condition, Deployment, FailureCode, VersionRecord},
 };
 use base::{PackageError, Timestamp, Version};
@@ -57,6 +57,9 @@ pub fn configuration(record: &VersionRecord, arn: String, shown: Shown) -> Funct
         ephemeral_storage: EphemeralStorage { size: Some(i64::from(configuration.scratch.0)) },
         snap_start: SnapStartResponse { apply_on: "None", optimization_status: "Off" },
         logging_config: shown_logs(&configuration.logs),
+        tenancy_config: configuration
+            .per_tenant
+            .then(|| TenancyConfig { tenant_isolation_mode: Some("PER_TENANT".to_owned()) }),
         layers: configuration.layers.iter().map(LayerReference::of).collect(),
     }
 }

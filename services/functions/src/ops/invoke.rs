@@ -18,7 +18,7 @@ use crate::{
 };
 use base::{
     Answer, Chunk, ExecuteError, Executed, FunctionError, FunctionErrorKind, Invocation, LaunchError, Micros,
-    QueueStep, RequestId, Version, limits,
+    QueueStep, RequestId, TenantId, Version, limits,
 };
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
@@ -38,6 +38,7 @@ pub(crate) struct Call {
     pub(crate) invoked_arn: String,
     pub(crate) client_context: Option<String>,
     pub(crate) trace: Option<String>,
+    pub(crate) tenant: Option<TenantId>,
     pub(crate) tail: bool,
 }
 
@@ -51,6 +52,7 @@ impl Call {
             invoked_arn: wanted.target.arn(),
             client_context: wanted.client_context,
             trace: Some(trace),
+            tenant: wanted.tenant,
             tail: wanted.tail,
         }
     }
@@ -75,6 +77,7 @@ impl Functions {
         let wanted = read(context, request, &Kind::ALL)?;
         let version = self.admitted(context, &wanted.target).await?;
         let served = self.served(&wanted.target, version).await?;
+        served.spec_for(wanted.tenant.as_ref())?;
         match wanted.kind {
             Kind::DryRun => Ok(RawResponse::new(StatusCode::NO_CONTENT, Bytes::new())
                 .header("x-amz-executed-version", version.to_string())),
@@ -155,7 +158,8 @@ impl Functions {
         };
         let spec = Arc::new(record.spec(serving, &function));
         let policies = configs.into_iter().map(|(qualifier, config)| (qualifier, config.policy())).collect();
-        let served = Arc::new(Served { spec, policies, recursion });
+        let served =
+            Arc::new(Served { spec, per_tenant: serving.configuration.per_tenant, policies, recursion });
         self.specs.keep(record.id, version, Arc::clone(&served), epoch);
         Ok(served)
     }
@@ -175,6 +179,7 @@ impl Functions {
             payload: call.payload,
             client_context: call.client_context,
             trace: call.trace,
+            tenant: call.tenant,
             accepted,
             failures: 0,
             refusals: 0,
@@ -204,14 +209,15 @@ pub(crate) async fn begin(functions: &Functions, served: &Served, call: Call) ->
         waited: Micros(0),
         cold: false,
     };
-    let first = functions.execute.execute(Arc::clone(&served.spec), invocation.clone()).await;
+    let spec = served.spec_for(call.tenant.as_ref())?;
+    let first = functions.execute.execute(Arc::clone(&spec), invocation.clone()).await;
     match first {
         Err(ExecuteError::Launch(cause)) if matches!(*cause, LaunchError::CodeMissing(_)) => {
             if let Err(error) = functions.code.ensure_all(&served.spec).await {
                 tracing::error!(code = %served.spec.code, %error, "a package is missing on this node");
                 return Err(Error::Launch(cause));
             }
-            Ok(functions.execute.execute(Arc::clone(&served.spec), invocation).await?)
+            Ok(functions.execute.execute(spec, invocation).await?)
         }
         other => Ok(other?),
     }

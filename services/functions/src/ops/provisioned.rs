@@ -12,7 +12,7 @@ use crate::{
         names::{self, Form},
         provisioned::{self, ProvisionedConcurrency},
     },
-    model::{Qualifier, Target},
+    model::{Qualifier, Target, VersionRecord},
 };
 use base::{Version, limits};
 use store::Tx;
@@ -36,7 +36,11 @@ impl Functions {
         let asked = target.clone();
         self.db
             .write(move |tx| {
-                exists(tx, &asked)?;
+                if exists(tx, &asked)?.deployment.configuration.per_tenant {
+                    return Err(Error::invalid(
+                        "Provisioned concurrency is not supported for functions with tenancy configuration.",
+                    ));
+                }
                 refuse_double(tx, &asked)?;
                 refuse_beyond(tx, &asked, requested, account_max)?;
                 data::put_config(tx, &asked.id, &asked.word(), &config)
@@ -153,9 +157,9 @@ fn named(
     }
 }
 
-fn exists(tx: &mut Tx<'_>, target: &Target) -> Result<(), Error> {
+fn exists(tx: &mut Tx<'_>, target: &Target) -> Result<VersionRecord, Error> {
     data::function(tx, &target.id)?.ok_or_else(|| Error::NotFound(target.arn()))?;
-    data::version_named(tx, target)?.map(drop).ok_or_else(|| Error::NotFound(target.arn()))
+    data::version_named(tx, target)?.ok_or_else(|| Error::NotFound(target.arn()))
 }
 
 /// A version's environments are provisioned either for itself or for an alias.

@@ -12,7 +12,7 @@ use crate::{
         names::{self, Form},
         url::{self, FunctionUrl, InvokeMode},
     },
-    model::{FunctionId, Qualifier, Target},
+    model::{FunctionId, Qualifier, Target, VersionRecord},
 };
 use store::Tx;
 use wire::{Context, Violations};
@@ -39,7 +39,11 @@ impl Functions {
         let (shown, asked) = (made.clone(), target.clone());
         self.db
             .write(move |tx| {
-                exists(tx, &asked)?;
+                if exists(tx, &asked)?.deployment.configuration.per_tenant {
+                    return Err(Error::invalid(
+                        "Function URLs are not supported for functions with tenancy configuration.",
+                    ));
+                }
                 if data::config::<FunctionUrl>(tx, &asked.id, &asked.word())?.is_some() {
                     return Err(Error::UrlExists(asked.arn()));
                 }
@@ -155,10 +159,9 @@ fn named(
     Ok(target)
 }
 
-fn exists(tx: &mut Tx<'_>, target: &Target) -> Result<(), Error> {
+fn exists(tx: &mut Tx<'_>, target: &Target) -> Result<VersionRecord, Error> {
     data::function(tx, &target.id)?.ok_or_else(|| Error::NotFound(target.arn()))?;
-    data::version_named(tx, target)?.ok_or_else(|| Error::NotFound(target.arn()))?;
-    Ok(())
+    data::version_named(tx, target)?.ok_or_else(|| Error::NotFound(target.arn()))
 }
 
 fn existing(tx: &mut Tx<'_>, target: &Target) -> Result<FunctionUrl, Error> {

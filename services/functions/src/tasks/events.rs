@@ -318,6 +318,7 @@ async fn try_once(functions: &Functions, event: Event) -> (Tried, EventPolicy) {
         invoked_arn: event.invoked_arn,
         client_context: event.client_context,
         trace: event.trace,
+        tenant: event.tenant,
         tail: false,
     };
     let tried = match run_call(functions, &served, call).await {

@@ -362,6 +362,7 @@ mod tests {
             name: name.parse().unwrap(),
             version: Version::Latest,
             revision: RequestId::from_random([1; 16]),
+            tenant: None,
         }
     }
 

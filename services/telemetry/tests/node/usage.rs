@@ -18,6 +18,7 @@ fn key(name: &str) -> VersionKey {
         name: name.parse().unwrap(),
         version: Version::Latest,
         revision: RequestId::from_random([1; 16]),
+        tenant: None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! An Invoke request taken apart and checked, cheapest first.
 
 use crate::{Error, asking, logic::names, model::Target};
-use base::{RequestId, limits};
+use base::{RequestId, TenantId, limits};
 use base64::Engine as _;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
@@ -39,6 +39,7 @@ pub(super) struct Wanted {
     pub(super) tail: bool,
     pub(super) client_context: Option<String>,
     pub(super) trace: Option<String>,
+    pub(super) tenant: Option<TenantId>,
     pub(super) payload: Bytes,
 }
 
@@ -60,15 +61,22 @@ pub(super) fn read(context: &Context, mut request: RawRequest, kinds: &[Kind]) -
             false
         }
     };
+    let tenant = request.header("x-amz-tenant-id").and_then(|word| {
+        violations.length("tenantId", word, 1..=256);
+        let tenant = word.parse().ok();
+        violations.pattern(
+            "tenantId",
+            word,
+            r"[a-zA-Z0-9\._:\/=+\-@ ]+",
+            tenant.is_some() || word.len() > 256,
+        );
+        tenant
+    });
     if !violations.is_empty() {
         return Err(Error::Constraints(violations.to_string()));
     }
-    for (header, member) in
-        [("x-amz-durable-execution-name", "DurableExecutionName"), ("x-amz-tenant-id", "TenantId")]
-    {
-        if request.headers.contains_key(header) {
-            return Err(Error::Unsupported { member, reason: "leave it out" });
-        }
+    if request.headers.contains_key("x-amz-durable-execution-name") {
+        return Err(Error::Unsupported { member: "DurableExecutionName", reason: "leave it out" });
     }
     let text = request.label("FunctionName").unwrap_or_default();
     let qualifier = request.query("Qualifier");
@@ -77,7 +85,15 @@ pub(super) fn read(context: &Context, mut request: RawRequest, kinds: &[Kind]) -
     let client_context = request.header("x-amz-client-context").map(client_context).transpose()?;
     let trace = request.header("x-amzn-trace-id").map(str::to_owned);
     let payload = payload(std::mem::take(&mut request.body), kind)?;
-    Ok(Wanted { target, kind, tail: tail && kind == Kind::RequestResponse, client_context, trace, payload })
+    Ok(Wanted {
+        target,
+        kind,
+        tail: tail && kind == Kind::RequestResponse,
+        client_context,
+        trace,
+        tenant,
+        payload,
+    })
 }
 
 /// JSON within the bound; nothing stands for an empty object.

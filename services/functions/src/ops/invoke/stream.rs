@@ -33,6 +33,7 @@ impl Functions {
         let wanted = request::read(context, request, &Kind::STREAMED)?;
         let version = self.admitted(context, &wanted.target).await?;
         let served = self.served(&wanted.target, version).await?;
+        served.spec_for(wanted.tenant.as_ref())?;
         if wanted.kind == Kind::DryRun {
             return Ok(executed(version, RawResponse::new(StatusCode::NO_CONTENT, Bytes::new())));
         }
