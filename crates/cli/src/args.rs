@@ -37,6 +37,8 @@ pub(crate) enum Command {
     /// List functions.
     #[command(visible_alias = "list")]
     Ls(List),
+    /// List the execution environments of the node, and why each is kept.
+    Ps(List),
     /// Delete functions.
     #[command(visible_alias = "remove")]
     Rm(Remove),

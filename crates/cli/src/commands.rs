@@ -9,6 +9,7 @@ pub(crate) mod doctor;
 pub(crate) mod invoke;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod ps;
 pub(crate) mod remove;
 pub(crate) mod serve;
 

@@ -51,6 +51,7 @@ fn run(command: Command, output: Output) -> Result<Ending, Error> {
         Command::Invoke(arguments) => on(client_runtime()?, commands::invoke::run(arguments, output)),
         Command::Logs(arguments) => on(client_runtime()?, commands::logs::run(arguments, output)),
         Command::Ls(arguments) => on(client_runtime()?, commands::list::run(arguments, output)),
+        Command::Ps(arguments) => on(client_runtime()?, commands::ps::run(arguments, output)),
         Command::Rm(arguments) => on(client_runtime()?, commands::remove::run(arguments, output)),
         Command::Cost(arguments) => on(client_runtime()?, commands::cost::run(arguments, output)),
         Command::Doctor(arguments) => commands::doctor::run(&arguments, output),

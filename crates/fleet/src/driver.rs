@@ -167,21 +167,27 @@ impl Fleet {
         let mut members = Vec::new();
         let mut snapshot = {
             let core = self.shared.lock();
+            let now = self.shared.now();
             for (id, state, key) in core.planner.environments() {
-                let busy = matches!(state, State::Busy { .. } | State::Draining { .. });
+                let idle_us = match state {
+                    State::Idle { since, .. } => Some(now.since(since)),
+                    State::Busy { .. } | State::Draining { .. } => None,
+                    State::Booting { .. } | State::Stopping { .. } | State::Gone => continue,
+                };
                 if let Some(handle) = core.live.get(&id).and_then(|live| live.handle.clone()) {
-                    members.push((key.clone(), id, busy, handle));
+                    members.push((key.clone(), id, idle_us, handle));
                 }
             }
             core.planner.snapshot()
         };
         let mut pools: HashMap<_, _> =
             snapshot.pools.iter_mut().map(|pool| (pool.key.clone(), pool)).collect();
-        for (key, id, busy, handle) in members {
+        for (key, id, idle_us, handle) in members {
             let Some(pool) = pools.get_mut(&key) else { continue };
             let resident = ByteCount(handle.memory_bytes());
             pool.resident.0 += resident.0;
-            pool.environments.push(EnvironmentStatus { id, busy, resident, phases: handle.phases() });
+            let (busy, phases) = (idle_us.is_none(), handle.phases());
+            pool.environments.push(EnvironmentStatus { id, busy, idle_us, resident, phases });
         }
         snapshot
     }

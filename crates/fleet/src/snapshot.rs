@@ -55,6 +55,8 @@ pub struct EnvironmentStatus {
     pub id: EnvironmentId,
     /// Whether it runs a call.
     pub busy: bool,
+    /// Microseconds since its last call or its start; `None` while it runs a call.
+    pub idle_us: Option<u64>,
     /// Resident memory.
     pub resident: ByteCount,
     /// How its start went.

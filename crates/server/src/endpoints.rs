@@ -1,6 +1,6 @@
 //! What is served beside the AWS operations: health, metrics, and in `neap dev` what local-development tools expect.
 
-use crate::Mode;
+use crate::{Mode, environments::Environments};
 use bytes::Bytes;
 use fleet::{Fleet, Totals};
 use functions::Functions;
@@ -88,8 +88,11 @@ fn json(text: String) -> RawResponse {
 
 /// The health document of the ecosystem's local tools: only services that exist are listed.
 fn health(names: &[&str]) -> String {
-    let services: Vec<String> =
-        names.iter().filter(|name| **name != "neap").map(|name| format!(r#""{name}":"running""#)).collect();
+    let services: Vec<String> = names
+        .iter()
+        .filter(|name| !name.starts_with("neap"))
+        .map(|name| format!(r#""{name}":"running""#))
+        .collect();
     format!(
         r#"{{"services":{{{}}},"edition":"neap","version":"{}"}}"#,
         services.join(","),
@@ -186,5 +189,12 @@ fn gauge(name: &'static str, help: &'static str, value: u64) -> Metric {
 
 /// The list of operations that work, as Markdown: the content of `docs/operations.md`.
 pub fn operations() -> String {
-    wire::operations_page([Functions::API, Identity::API, Logs::API, Monitoring::API, Usage::API])
+    wire::operations_page([
+        Functions::API,
+        Identity::API,
+        Logs::API,
+        Monitoring::API,
+        Usage::API,
+        Environments::API,
+    ])
 }

@@ -6,6 +6,7 @@
 
 pub mod config;
 mod endpoints;
+mod environments;
 mod error;
 mod node;
 mod ports;

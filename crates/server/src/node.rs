@@ -4,6 +4,7 @@ use crate::{
     Error,
     config::{Config, Durability, Mode, Options},
     endpoints,
+    environments::Environments,
     ports::OwnGateway,
     scope::Scope,
     system::{SystemClock, SystemEntropy},
@@ -140,7 +141,8 @@ impl Prepared {
             .service(identity.clone())
             .service(telemetry.logs())
             .service(telemetry.monitoring())
-            .service(telemetry.usage());
+            .service(telemetry.usage())
+            .service(Arc::new(Environments(fleet.clone())));
         let gateway =
             endpoints::mount(gateway, options.mode, &functions, &telemetry, &fleet, &runtimes, verifier);
         let gateway = Arc::new(gateway);

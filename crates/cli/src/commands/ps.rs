@@ -1,0 +1,87 @@
+//! `neap ps`: the execution environments of the node, and why each is kept.
+
+use super::{Ending, client};
+use crate::{
+    args,
+    client::Call,
+    error::Error,
+    output::{Output, Paint, size, table},
+};
+use bytes::Bytes;
+use http::Method;
+use serde::{Deserialize, Serialize};
+
+/// What the node answers.
+#[derive(Debug, Serialize, Deserialize)]
+struct Environments {
+    environments: Vec<Environment>,
+    starting: u32,
+    waiting: u32,
+}
+
+/// One environment.
+#[derive(Debug, Serialize, Deserialize)]
+struct Environment {
+    function: String,
+    region: String,
+    version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<String>,
+    state: String,
+    memory_mb: u32,
+    resident_bytes: u64,
+    start_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idle_s: Option<u64>,
+    kept: String,
+}
+
+/// Runs the command.
+pub(crate) async fn run(arguments: args::List, output: Output) -> Result<Ending, Error> {
+    let found: Environments = client(&arguments.connection)?
+        .json(Call {
+            service: "neap-fleet",
+            operation: "ListEnvironments",
+            method: Method::GET,
+            path: "/_neap/v1/environments".to_owned(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+        })
+        .await?;
+    if output.json {
+        output.json_document(&found);
+        return Ok(Ending::Success);
+    }
+    if found.environments.is_empty() {
+        output.note("no environments: nothing was called lately, and nothing runs");
+    } else {
+        output.line(&listing(&found.environments, output.paint()));
+    }
+    if found.starting + found.waiting > 0 {
+        output.note(&format!("{} starting, {} calls waiting", found.starting, found.waiting));
+    }
+    Ok(Ending::Success)
+}
+
+fn listing(environments: &[Environment], paint: Paint) -> String {
+    let rows = environments.iter().map(|one| row(one, paint)).collect();
+    let header = ["FUNCTION", "VERSION", "STATE", "MEMORY", "RESIDENT", "START", "KEPT"];
+    table(&header, &[3, 4, 5], rows)
+}
+
+fn row(one: &Environment, paint: Paint) -> Vec<String> {
+    let version = match &one.tenant {
+        Some(tenant) => format!("{} for {tenant}", one.version),
+        None => one.version.clone(),
+    };
+    let state = if one.state == "busy" { paint.green("busy") } else { one.state.clone() };
+    vec![
+        one.function.clone(),
+        version,
+        state,
+        format!("{} MB", one.memory_mb),
+        size(one.resident_bytes),
+        format!("{:.1} ms", one.start_ms),
+        one.kept.clone(),
+    ]
+}
