@@ -4,6 +4,7 @@
 //! answers them. One [`Api`] per environment; it is served on any listener and turns requests into [`Said`].
 
 use crate::{
+    extensions::{self, Extensions},
     frames::Event,
     link::{Report, Said, Signal},
 };
@@ -99,8 +100,31 @@ impl ApiLink {
     }
 }
 
+/// What is served at one address inside.
+#[derive(Default)]
+pub(crate) struct Doors {
+    /// Where the runtime speaks HTTP.
+    pub(crate) runtime: Option<Arc<Api>>,
+    pub(crate) extensions: Option<Arc<Extensions>>,
+}
+
+impl Doors {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if let Some(extensions) = &self.extensions
+            && let Some(path) = request.uri().path().strip_prefix(extensions::PREFIX).map(str::to_owned)
+        {
+            return extensions.answer(&path, request).await;
+        }
+        match &self.runtime {
+            Some(runtime) => runtime.answer(request).await,
+            None => not_found(),
+        }
+    }
+}
+
 /// Serves `listener` until dropped; then every connection is closed.
-pub(crate) async fn serve(listener: TcpListener, api: Arc<Api>) {
+pub(crate) async fn serve(listener: TcpListener, doors: Doors) {
+    let doors = Arc::new(doors);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -110,11 +134,11 @@ pub(crate) async fn serve(listener: TcpListener, api: Arc<Api>) {
         let Ok((stream, _)) = accepted else { continue };
         // A reply must not wait for more to send.
         let _ = stream.set_nodelay(true);
-        let api = api.clone();
+        let doors = doors.clone();
         connections.spawn(async move {
             let service = service_fn(|request| {
-                let api = api.clone();
-                async move { Ok::<_, Infallible>(api.answer(request).await) }
+                let doors = doors.clone();
+                async move { Ok::<_, Infallible>(doors.answer(request).await) }
             });
             let served = hyper::server::conn::http1::Builder::new()
                 .half_close(true)
@@ -316,14 +340,14 @@ fn event_response(event: &Event<'_>) -> Response<Full<Bytes>> {
     response
 }
 
-enum Collected {
+pub(crate) enum Collected {
     All(Bytes),
     TooLarge,
     Broken,
 }
 
 /// Reads a body; what is longer than `max` is read and thrown away, so that the client can take the answer.
-async fn collect(body: Incoming, max: usize) -> Collected {
+pub(crate) async fn collect(body: Incoming, max: usize) -> Collected {
     let mut body = BodyStream::new(body);
     let mut first = Bytes::new();
     let mut all: Vec<u8> = Vec::new();
@@ -401,13 +425,13 @@ fn gone() -> Response<Full<Bytes>> {
     refusal(StatusCode::INTERNAL_SERVER_ERROR, "ContainerError", "the environment is ending")
 }
 
-fn not_found() -> Response<Full<Bytes>> {
+pub(crate) fn not_found() -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from_static(b"404 page not found\n")));
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
 
-fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+pub(crate) fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -434,7 +458,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let link = ApiLink::new(10);
-        let task = tokio::spawn(serve(listener, link.api()));
+        let task = tokio::spawn(serve(listener, Doors { runtime: Some(link.api()), ..Doors::default() }));
         Served { link, address, task }
     }
 

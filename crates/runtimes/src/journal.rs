@@ -7,6 +7,7 @@
 //! `Start Phases: queue 0.00 ms, sandbox 1.21 ms, boot 8.90 ms, init 0.40 ms`, a field like its others (parsers that look
 //! for Lambda's fields find them unchanged); in JSON it is `startPhasesMs` in the metrics of `platform.report`.
 
+use crate::extensions::Described;
 use base::{
     Arn, FunctionSpec, Initialization, LogEvent, LogFormat, LogSink, Micros, Millis, Phases, RequestId,
     SystemLogLevel, Timestamp,
@@ -40,6 +41,13 @@ pub(crate) enum Entry {
         took: Micros,
         /// What went wrong.
         failed: Option<InitFailed>,
+    },
+    /// An extension, as it is at the end of the initialisation.
+    Extension {
+        /// When.
+        at: Timestamp,
+        /// Which.
+        extension: Described,
     },
     /// An invocation begins.
     Start {
@@ -237,6 +245,14 @@ impl Journal {
                     format!("INIT_REPORT Init Duration: {:.2} ms\tPhase: {phase}\t{status}", took.as_ms()),
                 );
             }
+            Entry::Extension { at, extension } => {
+                let Described { name, state, events, error } = extension;
+                let error = error.map(|kind| format!("\tError Type: {kind}")).unwrap_or_default();
+                push(
+                    at,
+                    format!("EXTENSION\tName: {name}\tState: {state}\tEvents: [{}]{error}", events.join(",")),
+                );
+            }
             Entry::Start { at, id } => {
                 push(at, format!("START RequestId: {id} Version: {}", self.spec.key.version))
             }
@@ -317,6 +333,15 @@ impl Journal {
                     record.insert("errorType".into(), failed.kind.as_str().into());
                 }
                 push(at, good(failed.is_none(), SystemLogLevel::Debug), "platform.initReport", record);
+            }
+            Entry::Extension { at, extension } => {
+                let Described { name, state, events, error } = extension;
+                let good_state = error.is_none();
+                let mut record = json!({ "name": name, "state": state, "events": events });
+                if let (Some(kind), Some(record)) = (error, record.as_object_mut()) {
+                    record.insert("errorType".into(), kind.into());
+                }
+                push(at, good(good_state, SystemLogLevel::Info), "platform.extension", record);
             }
             Entry::Start { at, id } => push(
                 at,
