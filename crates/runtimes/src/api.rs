@@ -6,7 +6,9 @@
 use crate::{
     extensions::{self, Extensions},
     frames::Event,
+    journal::Journal,
     link::{Report, Said, Signal},
+    telemetry::Hub,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -106,6 +108,14 @@ pub(crate) struct Doors {
     /// Where the runtime speaks HTTP.
     pub(crate) runtime: Option<Arc<Api>>,
     pub(crate) extensions: Option<Arc<Extensions>>,
+    pub(crate) telemetry: Option<Telemetry>,
+}
+
+/// Where extensions subscribe to what happens.
+pub(crate) struct Telemetry {
+    pub(crate) journal: Arc<Journal>,
+    /// Who hears of it from the first subscription on, where nobody listens from the start.
+    pub(crate) fresh: Box<dyn Fn() -> Arc<Hub> + Send + Sync>,
 }
 
 impl Doors {
@@ -115,10 +125,45 @@ impl Doors {
         {
             return extensions.answer(&path, request).await;
         }
+        if let (Some(extensions), Some(telemetry)) = (&self.extensions, &self.telemetry) {
+            let family = match request.uri().path().trim_end_matches('/') {
+                "/2022-07-01/telemetry" => Some(true),
+                "/2020-08-15/logs" => Some(false),
+                _ => None,
+            };
+            if let Some(is_telemetry) = family {
+                return telemetry.answer(is_telemetry, extensions, request).await;
+            }
+        }
         match &self.runtime {
             Some(runtime) => runtime.answer(request).await,
             None => not_found(),
         }
+    }
+}
+
+impl Telemetry {
+    async fn answer(
+        &self,
+        is_telemetry: bool,
+        extensions: &Extensions,
+        request: Request<Incoming>,
+    ) -> Response<Full<Bytes>> {
+        let who = match extensions.identify(request.headers()) {
+            Ok(who) => who,
+            Err(refused) => return *refused,
+        };
+        let hub = match self.journal.hub() {
+            Some(hub) => hub,
+            None if extensions.closed() => {
+                let kind =
+                    if is_telemetry { "Telemetry.SubscriptionClosed" } else { "Logs.SubscriptionClosed" };
+                let text = "extensions subscribe before the runtime takes its first event";
+                return refusal(StatusCode::FORBIDDEN, kind, text);
+            }
+            None => (self.fresh)(),
+        };
+        hub.answer(is_telemetry, who, request).await
     }
 }
 

@@ -224,6 +224,23 @@ impl Extensions {
         self.lock().described()
     }
 
+    /// Whether nobody registers, or subscribes, any more.
+    pub(crate) fn closed(&self) -> bool {
+        self.lock().closed()
+    }
+
+    /// Which extension a request is of.
+    pub(crate) fn identify(
+        &self,
+        headers: &HeaderMap,
+    ) -> Result<(RequestId, String), Box<Response<Full<Bytes>>>> {
+        let known = || {
+            let id = identifier(headers)?;
+            Ok((id, self.lock().name_of(id).map_err(Refused)?))
+        };
+        known().map_err(Refused::boxed)
+    }
+
     /// Answers a request whose path follows [`PREFIX`].
     pub(crate) async fn answer(&self, path: &str, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let answered = match (request.method(), path) {

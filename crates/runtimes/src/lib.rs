@@ -21,6 +21,7 @@ mod packages;
 mod process;
 mod root;
 mod settings;
+mod telemetry;
 mod variables;
 
 pub use packages::{Limits, unpack_into};

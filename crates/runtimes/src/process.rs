@@ -9,6 +9,7 @@ use crate::{
     journal::{Entry, InitFailed, Journal},
     link::{Link, Said, Signal},
     output::Output,
+    telemetry::Hub,
     variables::{self, Start},
 };
 use base::{
@@ -67,6 +68,7 @@ pub(crate) struct Process {
     pub(crate) extensions: Arc<Extensions>,
     /// What programs of extensions print.
     beside: Option<Arc<Beside>>,
+    journal: Arc<Journal>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -74,6 +76,10 @@ impl Drop for Process {
     fn drop(&mut self) {
         // Listeners and connections go with it: only then is its network namespace reused.
         self.tasks.iter().for_each(AbortHandle::abort);
+        if let Some(hub) = self.journal.hub() {
+            hub.end();
+        }
+        self.journal.watch(None);
     }
 }
 
@@ -101,6 +107,13 @@ impl Process {
                 if external { (RUNTIME_BESIDE, SHUTDOWN) } else { (RUNTIME_ALONE, RUNTIME_ALONE) };
             // What has ended already cannot be told so.
             let _ = self.sandbox.terminate();
+            let hub = self.journal.hub();
+            let flushed = async {
+                if let Some(hub) = hub {
+                    hub.flush().await;
+                }
+            };
+            let _ = timeout_at(began + runtime, flushed).await;
             let _ = timeout_at(began + runtime, self.sandbox.exited()).await;
             if external {
                 let told = self.extensions.shut_down(reason, now.plus_ms(whole.as_millis() as i64));
@@ -190,7 +203,7 @@ impl Beside {
         loop {
             self.output.readable(|| self.clock.now()).await;
             self.output.take(&mut lines);
-            self.journal.add_lines(&mut lines);
+            self.journal.add_lines_of_extensions(&mut lines);
             // They may be the last for long: nobody else flushes for them.
             self.journal.flush();
         }
@@ -200,7 +213,7 @@ impl Beside {
     fn finish(&self) {
         let mut lines = Vec::new();
         self.output.finish(self.clock.now(), &mut lines);
-        self.journal.add_lines(&mut lines);
+        self.journal.add_lines_of_extensions(&mut lines);
         self.journal.flush();
     }
 }
@@ -215,7 +228,8 @@ impl Recipe {
         deadline: Instant,
     ) -> Result<(Process, Phases), NotReady> {
         let began = Instant::now();
-        let mut process = match self.spawn(journal).await {
+        let at = self.ports.clock.now();
+        let mut process = match self.spawn(journal, at).await {
             Ok(process) => process,
             Err(not_ready) => {
                 if let NotReady::Failed(failure) = &not_ready {
@@ -227,7 +241,7 @@ impl Recipe {
         let spawned = Instant::now();
         let mut outcome = self.begin(&mut process, deadline).await;
         if outcome.is_ok() {
-            outcome = self.await_ready(&mut process, journal, deadline).await;
+            outcome = self.await_ready(&mut process, journal, phase, deadline).await;
         }
         for extension in process.extensions.described() {
             journal.add(Entry::Extension { at: self.ports.clock.now(), extension });
@@ -304,6 +318,7 @@ impl Recipe {
         &self,
         process: &mut Process,
         journal: &Journal,
+        phase: &str,
         deadline: Instant,
     ) -> Result<Option<Instant>, Failure> {
         let mut booted = None;
@@ -323,11 +338,19 @@ impl Recipe {
             match said {
                 Said::Booted => booted = Some(Instant::now()),
                 Said::Ready => {
+                    let mut lines = Vec::new();
+                    output.drain(clock.now(), &mut lines);
+                    journal.add_lines(&mut lines);
+                    journal.init_runtime_done(clock.now(), self.how, phase, true);
                     process.extensions.close();
+                    if let Some(hub) = journal.hub() {
+                        hub.close();
+                    }
                     process.until_idle(deadline).await?;
                     return Ok(booted);
                 }
                 Said::InitError(report) => {
+                    journal.init_runtime_done(clock.now(), self.how, phase, false);
                     // It exits by itself, which is of no interest any more.
                     return Err(Failure::Reported(report));
                 }
@@ -342,7 +365,7 @@ impl Recipe {
         }
     }
 
-    async fn spawn(&self, journal: &Arc<Journal>) -> Result<Process, NotReady> {
+    async fn spawn(&self, journal: &Arc<Journal>, at: Timestamp) -> Result<Process, NotReady> {
         if self.extensions.len() > EXTENSIONS_MAX {
             let reason = format!("{} extensions, and {EXTENSIONS_MAX} are allowed", self.extensions.len());
             return Err(NotReady::Failed(Failure::Extension { kind: "Extension.TooManyExtensions", reason }));
@@ -429,7 +452,13 @@ impl Recipe {
             // The runtime runs already.
             extensions.begin();
         }
-        let mut doors = api::Doors { runtime: None, extensions: Some(extensions.clone()) };
+        let sandbox = Arc::new(sandbox);
+        let fresh = self.hubs(journal, &sandbox, at);
+        if !self.extensions.is_empty() {
+            fresh();
+        }
+        let telemetry = Some(api::Telemetry { journal: journal.clone(), fresh });
+        let mut doors = api::Doors { runtime: None, extensions: Some(extensions.clone()), telemetry };
         let link = match (frames, api) {
             (Some(frames), None) => Link::Frames(frames),
             (Some(frames), Some(api)) => {
@@ -443,8 +472,15 @@ impl Recipe {
             }
         };
         let output = Arc::new(output);
-        let mut process =
-            Process { sandbox: Arc::new(sandbox), link, output, extensions, beside, tasks: Vec::new() };
+        let mut process = Process {
+            sandbox,
+            link,
+            output,
+            extensions,
+            beside,
+            journal: journal.clone(),
+            tasks: Vec::new(),
+        };
         if let Some(listener) = runtime_api {
             let listener = TcpListener::from_std(listener).map_err(|error| launch(error.into()))?;
             process.attach(tokio::spawn(api::serve(listener, doors)).abort_handle());
@@ -458,6 +494,23 @@ impl Recipe {
             process.attach(tokio::spawn(task).abort_handle());
         }
         Ok(process)
+    }
+
+    /// Makes who hears of what happens in a sandbox.
+    fn hubs(
+        &self,
+        journal: &Arc<Journal>,
+        sandbox: &Arc<Sandbox>,
+        at: Timestamp,
+    ) -> Box<dyn Fn() -> Arc<Hub> + Send + Sync> {
+        let (journal, clock, how) = (journal.clone(), self.ports.clock.clone(), self.how);
+        // Its last owner ends the sandbox.
+        let sandbox = Arc::downgrade(sandbox);
+        Box::new(move || {
+            let hub = Hub::new(clock.clone(), sandbox.clone());
+            journal.watch(Some((hub.clone(), at, how)));
+            hub
+        })
     }
 
     /// The program of a function whose own package brings none. Source: Lambda's guide, custom runtimes.

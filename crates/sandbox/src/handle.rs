@@ -3,13 +3,17 @@
 use crate::{
     CpuQuota, CpuWeight, Error,
     egress::Relay,
+    network,
     sandboxes::{Node, next_report},
     slots::Slot,
     spawner::protocol::Report,
     sys,
 };
 use base::{ByteCount, Micros};
-use rustix::process::Signal;
+use rustix::{
+    net::{AddressFamily, SocketFlags, SocketType},
+    process::Signal,
+};
 use std::{
     net::TcpListener,
     os::fd::OwnedFd,
@@ -235,6 +239,31 @@ impl Sandbox {
         let mut news = self.news.clone();
         // An error means that the watching task has ended with the sandbox.
         let _ = news.wait_for(|news| news.ended & wanted == wanted).await;
+    }
+
+    /// A socket of its network namespace, for connections to what it listens on: at 127.0.0.1 there are only its own
+    /// processes. [`Error::Ended`] when nothing is left. Drop it with the sandbox, as the listeners. Cancel-safe.
+    pub async fn socket(&self) -> Result<tokio::net::TcpSocket, Error> {
+        let failed = Error::step("making a socket inside");
+        let namespace = self.shared.with_slot(|slot| slot.network.namespace.try_clone())?;
+        let (told, made) = tokio::sync::oneshot::channel();
+        // A thread of its own, since it stays in the namespace.
+        let thread = std::thread::Builder::new().name("socket".to_owned());
+        let work = move || {
+            let socket = network::enter(&namespace).and_then(|()| {
+                let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+                Ok(rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?)
+            });
+            let _ = told.send(socket);
+        };
+        if let Err(error) = thread.spawn(work) {
+            return Err(failed(error));
+        }
+        match made.await {
+            Ok(Ok(socket)) => Ok(tokio::net::TcpSocket::from_std_stream(socket.into())),
+            Ok(Err(error)) => Err(failed(error)),
+            Err(_) => Err(Error::Ended),
+        }
     }
 
     /// Listener at [`crate::RUNTIME_API`] inside, non-blocking. `None` the second time.

@@ -254,6 +254,14 @@ impl Registry {
             .collect()
     }
 
+    pub(crate) fn closed(&self) -> bool {
+        self.door == Door::Closed
+    }
+
+    pub(crate) fn name_of(&mut self, id: RequestId) -> Result<String, Refusal> {
+        self.find(id).map(|one| one.name.clone())
+    }
+
     /// It asks for its next event: what it had is done.
     pub(crate) fn ask(&mut self, id: RequestId) -> Result<(), Refusal> {
         let one = self.find(id)?;
