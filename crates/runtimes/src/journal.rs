@@ -37,6 +37,8 @@ pub(crate) enum Entry {
     InitReport {
         /// When.
         at: Timestamp,
+        /// How.
+        how: Initialization,
         /// `init` or `invoke`.
         phase: &'static str,
         /// How long it took.
@@ -251,7 +253,7 @@ impl Journal {
                 ),
             ),
             Entry::InitReport { failed: None, .. } => {}
-            Entry::InitReport { at, phase, took, failed: Some(failed) } => {
+            Entry::InitReport { at, phase, took, failed: Some(failed), .. } => {
                 let status = if failed.timed_out {
                     "Status: timeout".to_owned()
                 } else {
@@ -329,9 +331,10 @@ impl Journal {
             Entry::InitStart { at, how } => {
                 push(at, SystemLogLevel::Info, "platform.initStart", self.init_start_record(how));
             }
-            Entry::InitReport { at, phase, took, failed } => {
+            Entry::InitReport { at, how, phase, took, failed } => {
                 let level = good(failed.is_none(), SystemLogLevel::Debug);
-                push(at, level, "platform.initReport", init_report_record(phase, took, failed.as_ref()));
+                let record = init_report_record(how, phase, took, failed.as_ref());
+                push(at, level, "platform.initReport", record);
             }
             Entry::Extension { at, extension } => {
                 let level = good(extension.error.is_none(), SystemLogLevel::Info);
@@ -412,9 +415,9 @@ impl Journal {
     }
 }
 
-fn init_report_record(phase: &str, took: Micros, failed: Option<&InitFailed>) -> Value {
+fn init_report_record(how: Initialization, phase: &str, took: Micros, failed: Option<&InitFailed>) -> Value {
     let mut record = json!({
-        "initializationType": "on-demand", "phase": phase,
+        "initializationType": initialization_name(how), "phase": phase,
         "status": failed.map_or("success", |f| if f.timed_out { "timeout" } else { "error" }),
         "metrics": { "durationMs": rounded(took) },
     });

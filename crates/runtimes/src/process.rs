@@ -287,7 +287,7 @@ impl Recipe {
             kind: failure.kind().to_owned(),
         });
         let took = Micros::of(since.elapsed());
-        journal.add(Entry::InitReport { at: self.ports.clock.now(), phase, took, failed });
+        journal.add(Entry::InitReport { at: self.ports.clock.now(), how: self.how, phase, took, failed });
     }
 
     /// Starts the runtime where extensions come before it, when they have registered.

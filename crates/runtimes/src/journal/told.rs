@@ -46,8 +46,8 @@ impl Journal {
         let tell = |at, kind, audience, record: Value| hub.tell(Event::new(at, kind, audience, &record));
         match entry {
             Entry::InitStart { .. } | Entry::Line(_) => {}
-            Entry::InitReport { at, phase, took, failed } => {
-                let record = init_report_record(phase, *took, failed.as_ref());
+            Entry::InitReport { at, how, phase, took, failed } => {
+                let record = init_report_record(*how, phase, *took, failed.as_ref());
                 tell(*at, "platform.initReport", Audience::Telemetry, record);
             }
             Entry::Extension { at, extension } => {
