@@ -4,8 +4,11 @@
 //! answers them. One [`Api`] per environment; it is served on any listener and turns requests into [`Said`].
 
 use crate::{
+    extensions::{self, Extensions},
     frames::Event,
+    journal::Journal,
     link::{Report, Said, Signal},
+    telemetry::Hub,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -99,8 +102,74 @@ impl ApiLink {
     }
 }
 
+/// What is served at one address inside.
+#[derive(Default)]
+pub(crate) struct Doors {
+    /// Where the runtime speaks HTTP.
+    pub(crate) runtime: Option<Arc<Api>>,
+    pub(crate) extensions: Option<Arc<Extensions>>,
+    pub(crate) telemetry: Option<Telemetry>,
+}
+
+/// Where extensions subscribe to what happens.
+pub(crate) struct Telemetry {
+    pub(crate) journal: Arc<Journal>,
+    /// Who hears of it from the first subscription on, where nobody listens from the start.
+    pub(crate) fresh: Box<dyn Fn() -> Arc<Hub> + Send + Sync>,
+}
+
+impl Doors {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        if let Some(extensions) = &self.extensions
+            && let Some(path) = request.uri().path().strip_prefix(extensions::PREFIX).map(str::to_owned)
+        {
+            return extensions.answer(&path, request).await;
+        }
+        if let (Some(extensions), Some(telemetry)) = (&self.extensions, &self.telemetry) {
+            let family = match request.uri().path().trim_end_matches('/') {
+                "/2022-07-01/telemetry" => Some(true),
+                "/2020-08-15/logs" => Some(false),
+                _ => None,
+            };
+            if let Some(is_telemetry) = family {
+                return telemetry.answer(is_telemetry, extensions, request).await;
+            }
+        }
+        match &self.runtime {
+            Some(runtime) => runtime.answer(request).await,
+            None => not_found(),
+        }
+    }
+}
+
+impl Telemetry {
+    async fn answer(
+        &self,
+        is_telemetry: bool,
+        extensions: &Extensions,
+        request: Request<Incoming>,
+    ) -> Response<Full<Bytes>> {
+        let who = match extensions.identify(request.headers()) {
+            Ok(who) => who,
+            Err(refused) => return *refused,
+        };
+        let hub = match self.journal.hub() {
+            Some(hub) => hub,
+            None if extensions.closed() => {
+                let kind =
+                    if is_telemetry { "Telemetry.SubscriptionClosed" } else { "Logs.SubscriptionClosed" };
+                let text = "extensions subscribe before the runtime takes its first event";
+                return refusal(StatusCode::FORBIDDEN, kind, text);
+            }
+            None => (self.fresh)(),
+        };
+        hub.answer(is_telemetry, who, request).await
+    }
+}
+
 /// Serves `listener` until dropped; then every connection is closed.
-pub(crate) async fn serve(listener: TcpListener, api: Arc<Api>) {
+pub(crate) async fn serve(listener: TcpListener, doors: Doors) {
+    let doors = Arc::new(doors);
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -110,11 +179,11 @@ pub(crate) async fn serve(listener: TcpListener, api: Arc<Api>) {
         let Ok((stream, _)) = accepted else { continue };
         // A reply must not wait for more to send.
         let _ = stream.set_nodelay(true);
-        let api = api.clone();
+        let doors = doors.clone();
         connections.spawn(async move {
             let service = service_fn(|request| {
-                let api = api.clone();
-                async move { Ok::<_, Infallible>(api.answer(request).await) }
+                let doors = doors.clone();
+                async move { Ok::<_, Infallible>(doors.answer(request).await) }
             });
             let served = hyper::server::conn::http1::Builder::new()
                 .half_close(true)
@@ -316,14 +385,14 @@ fn event_response(event: &Event<'_>) -> Response<Full<Bytes>> {
     response
 }
 
-enum Collected {
+pub(crate) enum Collected {
     All(Bytes),
     TooLarge,
     Broken,
 }
 
 /// Reads a body; what is longer than `max` is read and thrown away, so that the client can take the answer.
-async fn collect(body: Incoming, max: usize) -> Collected {
+pub(crate) async fn collect(body: Incoming, max: usize) -> Collected {
     let mut body = BodyStream::new(body);
     let mut first = Bytes::new();
     let mut all: Vec<u8> = Vec::new();
@@ -401,13 +470,13 @@ fn gone() -> Response<Full<Bytes>> {
     refusal(StatusCode::INTERNAL_SERVER_ERROR, "ContainerError", "the environment is ending")
 }
 
-fn not_found() -> Response<Full<Bytes>> {
+pub(crate) fn not_found() -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from_static(b"404 page not found\n")));
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
 
-fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+pub(crate) fn json(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -434,7 +503,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let link = ApiLink::new(10);
-        let task = tokio::spawn(serve(listener, link.api()));
+        let task = tokio::spawn(serve(listener, Doors { runtime: Some(link.api()), ..Doors::default() }));
         Served { link, address, task }
     }
 

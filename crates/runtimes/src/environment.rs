@@ -1,6 +1,7 @@
 //! One execution environment: a process, its log stream, and the invocations that it serves one after the other.
 
 use crate::{
+    extensions::{Invoked, Reason},
     failure::Failure,
     frames::Event,
     journal::{self, Ended, Entry, Journal, Status},
@@ -42,7 +43,7 @@ const CREDENTIALS_MARGIN: Duration = Duration::from_secs(300);
 /// Shared by the fleet's handle, the invocation that runs, and the keeper.
 pub(crate) struct Room {
     recipe: Recipe,
-    journal: Journal,
+    journal: Arc<Journal>,
     seat: Mutex<Seat>,
     /// The live sandbox, for questions and for the end.
     sandbox: Mutex<Option<Arc<sandbox::Sandbox>>>,
@@ -92,8 +93,12 @@ pub(crate) async fn launch(recipe: Recipe, queued: Micros) -> Result<Arc<dyn Env
     let mut random = [0; 16];
     recipe.ports.entropy.fill(&mut random);
     let stream = journal::stream_name(clock.now(), recipe.spec.key.version, random);
-    let journal =
-        Journal::new(recipe.spec.clone(), stream, recipe.plan.version.clone(), recipe.ports.logs.clone());
+    let journal = Arc::new(Journal::new(
+        recipe.spec.clone(),
+        stream,
+        recipe.plan.version.clone(),
+        recipe.ports.logs.clone(),
+    ));
     journal.add(Entry::InitStart { at: clock.now(), how: recipe.how });
     let started = Instant::now();
     let outcome = recipe.start(&journal, "init", started + recipe.settings.init_max.duration()).await;
@@ -199,6 +204,8 @@ struct Turn {
     deadline_at: Timestamp,
     /// On the first invocation: how the start went, and what of it is charged.
     first: Option<(Phases, Micros)>,
+    /// Whether the end of the runtime's part was told already.
+    told: bool,
 }
 
 /// How the runtime's part of an invocation went.
@@ -230,6 +237,7 @@ impl Room {
             deadline: began + timeout.duration(),
             deadline_at: at.plus_ms(timeout.0 as i64),
             first: None,
+            told: false,
         };
         let seat = std::mem::replace(&mut *self.lock(&self.seat), Seat::Busy);
         self.journal.start(at, turn.call.request_id, turn.call.tail);
@@ -262,12 +270,47 @@ impl Room {
         match reply {
             Reply::Stream(content_type) => self.stream(turn, process, memory, content_type),
             Reply::Answer(body) => {
-                let tail = self.finish(turn, process, memory, Ok(body.len()), false);
+                let tail = self.conclude_when_idle(turn, process, memory, Ok(body.len())).await;
                 Executed { answer: Answer::Buffered(body), tail }
+            }
+            Reply::Failed(failure) if failure.ends().is_none() => {
+                let error = failure.error(turn.call.request_id, self.recipe.spec.timeout);
+                let tail = self.conclude_when_idle(turn, process, memory, Err(failure)).await;
+                Executed { answer: Answer::Failed(error), tail }
             }
             Reply::Failed(failure) => self.finish_failed(turn, process, memory, failure, false),
             Reply::FailedLast(failure) => self.finish_failed(turn, process, memory, failure, true),
         }
+    }
+
+    /// Ends an invocation that the runtime is done with. Extensions may not be: then the caller has the answer before the
+    /// end, unless it wants the log, which only the end makes complete.
+    async fn conclude_when_idle(
+        self: &Arc<Self>,
+        turn: Turn,
+        process: Box<Process>,
+        memory: Memory,
+        outcome: Result<usize, Failure>,
+    ) -> Option<Bytes> {
+        if process.extensions.idle() {
+            return self.finish(turn, process, memory, outcome, false);
+        }
+        let mut lines = Vec::new();
+        process.output.drain(self.now(), &mut lines);
+        self.journal.add_lines(&mut lines);
+        self.runtime_done(&turn, outcome.as_ref().map(|produced| *produced));
+        let (room, wanted) = (self.clone(), turn.call.tail);
+        let rest = async move {
+            let idle = process.until_idle(turn.deadline).await;
+            let outcome = idle.and(outcome);
+            let turn = Turn { told: true, ..turn };
+            room.finish(turn, process, memory, outcome, false)
+        };
+        if wanted {
+            return rest.await;
+        }
+        tokio::spawn(rest);
+        None
     }
 
     /// How the start went, and what of it the first invocation is charged: nothing where it was kept ready.
@@ -305,6 +348,12 @@ impl Room {
             tenant: self.recipe.spec.key.tenant.as_ref().map_or("", TenantId::as_str),
             payload: &call.payload,
         };
+        process.extensions.invoke(&Invoked {
+            deadline_ms: deadline_at.0,
+            request_id: &id,
+            arn: &call.invoked_arn,
+            trace,
+        });
         // An error here is the process's end, and is told as that below.
         match crate::process::until(deadline, process.link.send(&event)).await {
             Some(Ok(()) | Err(_)) => {}
@@ -380,7 +429,12 @@ impl Room {
             };
             let id = turn.call.request_id;
             let error = outcome.as_ref().err().map(|failure| failure.error(id, room.recipe.spec.timeout));
-            let tail = room.finish(turn, process, memory, outcome, last);
+            let over = last || outcome.as_ref().is_err_and(|failure| failure.ends().is_some());
+            let tail = if over {
+                room.finish(turn, process, memory, outcome, last)
+            } else {
+                room.conclude_when_idle(turn, process, memory, outcome).await
+            };
             let _ = pieces.send(Chunk::End { error, tail }).await;
         });
         let chunks: ChunkStream = Box::pin(Pieces(receiver));
@@ -436,7 +490,14 @@ impl Room {
                 *self.lock(&self.seat) = Seat::Gone;
                 let room = self.clone();
                 tokio::spawn(async move {
-                    process.end().await;
+                    let reason = match exit {
+                        Exit::Stopped => Reason::Spindown,
+                        Exit::TimedOut => Reason::Timeout,
+                        Exit::Crashed | Exit::OutOfMemory | Exit::InitFailed | Exit::Misbehaved => {
+                            Reason::Failure
+                        }
+                    };
+                    process.shut_down(reason, room.now()).await;
                     room.lock(&room.sandbox).take();
                     room.journal.flush();
                     turn.release.tell(After::Gone(exit));
@@ -453,8 +514,18 @@ impl Room {
         began.duration_since(self.started) + longest > valid.max(longest * 2)
     }
 
+    /// Tells extensions that the runtime is done.
+    fn runtime_done(&self, turn: &Turn, outcome: Result<usize, &Failure>) {
+        let run = Micros::of(turn.began.elapsed());
+        let produced = outcome.unwrap_or(0);
+        self.journal.runtime_done(self.now(), turn.call.request_id, run, produced, &status(outcome));
+    }
+
     /// Writes the end of an invocation and its record; the tail if it is wanted.
     fn conclude(&self, turn: &Turn, memory_bytes: u64, outcome: Result<usize, &Failure>) -> Option<Bytes> {
+        if !turn.told {
+            self.runtime_done(turn, outcome);
+        }
         let spec = &self.recipe.spec;
         let id = turn.call.request_id;
         let at = self.now();
@@ -508,7 +579,11 @@ impl Room {
                 let mut lines = Vec::new();
                 process.output.finish(self.now(), &mut lines);
                 self.journal.add_lines(&mut lines);
-                process.end().await;
+                let output = process.output.clone();
+                process.shut_down(Reason::Spindown, self.now()).await;
+                // What it printed when it was asked to end.
+                output.finish(self.now(), &mut lines);
+                self.journal.add_lines(&mut lines);
             }
             Seat::Busy => {
                 // The invocation sees the end of its process and reports it.
@@ -571,34 +646,57 @@ impl Room {
         true
     }
 
-    /// The process ended by itself. While an invocation runs, that one handles it.
-    fn left(&self, exited: sandbox::Exited) {
-        let process = {
-            let mut seat = self.lock(&self.seat);
-            match std::mem::replace(&mut *seat, Seat::Gone) {
-                Seat::Idle { process, .. } => process,
-                other @ (Seat::Unready | Seat::Busy | Seat::Gone) => {
-                    *seat = other;
-                    return;
-                }
+    /// A program of an extension ended by itself. While an invocation runs, that one handles it.
+    fn companion_left(self: &Arc<Self>, index: usize, exit: sandbox::Exit) {
+        let Some(process) = self.take_idle() else { return };
+        let at = self.now();
+        let name = self.recipe.extensions.get(index).map_or("", String::as_str);
+        let how = crate::failure::extension_ended(exit);
+        let text = format!("Extension {name} ended: {how}\nExtension.Crash");
+        self.journal.add(Entry::Note { at, text, stamped: false });
+        self.close(process, Exit::Crashed);
+    }
+
+    /// Ends a process that nothing runs in.
+    fn close(self: &Arc<Self>, process: Box<Process>, exit: Exit) {
+        let room = self.clone();
+        tokio::spawn(async move {
+            process.shut_down(Reason::Failure, room.now()).await;
+            room.lock(&room.sandbox).take();
+            room.journal.flush();
+            room.ended.send_replace(Some(exit));
+        });
+    }
+
+    /// The process, if it is idle; the seat is empty then.
+    fn take_idle(&self) -> Option<Box<Process>> {
+        let mut seat = self.lock(&self.seat);
+        match std::mem::replace(&mut *seat, Seat::Gone) {
+            Seat::Idle { process, .. } => Some(process),
+            other @ (Seat::Unready | Seat::Busy | Seat::Gone) => {
+                *seat = other;
+                None
             }
-        };
+        }
+    }
+
+    /// The process ended by itself. While an invocation runs, that one handles it.
+    fn left(self: &Arc<Self>, exited: sandbox::Exited) {
+        let Some(process) = self.take_idle() else { return };
         let mut lines = Vec::new();
         process.output.finish(self.now(), &mut lines);
         self.journal.add_lines(&mut lines);
-        self.journal.flush();
-        self.lock(&self.sandbox).take();
-        self.ended.send_replace(Some(if exited.oom { Exit::OutOfMemory } else { Exit::Crashed }));
+        self.close(process, if exited.oom { Exit::OutOfMemory } else { Exit::Crashed });
     }
 }
 
 /// Watches one process: passes its output on, sends the journal off, freezes it when idle, notices its end. It does not keep
 /// the room: when the fleet lets go of an environment, that ends its process, and the process's end ends this.
 async fn keep(room: Weak<Room>, sandbox: Arc<sandbox::Sandbox>, output: Arc<crate::output::Output>) {
-    let Some((clock, wake)) = room.upgrade().map(|room| (room.recipe.ports.clock.clone(), room.wake.clone()))
-    else {
-        return;
-    };
+    let Some(known) = room.upgrade() else { return };
+    let (clock, wake) = (known.recipe.ports.clock.clone(), known.wake.clone());
+    let mut accompanied = !known.recipe.extensions.is_empty();
+    drop(known);
     let mut next: Option<Instant> = None;
     loop {
         let timer = async {
@@ -613,6 +711,12 @@ async fn keep(room: Weak<Room>, sandbox: Arc<sandbox::Sandbox>, output: Arc<crat
                     room.left(exited);
                 }
                 return;
+            }
+            (index, exit) = sandbox.companion_exited(), if accompanied => {
+                accompanied = false;
+                if let Some(room) = room.upgrade() {
+                    room.companion_left(index, exit);
+                }
             }
             () = output.readable(|| clock.now()) => {
                 let Some(room) = room.upgrade() else { return };
@@ -655,9 +759,12 @@ fn status(outcome: Result<usize, &Failure>) -> Status {
         Err(failure @ (Failure::Reported(_) | Failure::TooLarge | Failure::StreamTooLarge)) => {
             Status::Error { kind: failure.kind().to_owned(), shown: failure.kind().starts_with("Runtime.") }
         }
-        Err(failure @ (Failure::Exited(_) | Failure::Misbehaved(_) | Failure::NoEntrypoint(_))) => {
-            Status::Error { kind: failure.kind().to_owned(), shown: true }
-        }
+        Err(
+            failure @ (Failure::Exited(_)
+            | Failure::Misbehaved(_)
+            | Failure::NoEntrypoint(_)
+            | Failure::Extension { .. }),
+        ) => Status::Error { kind: failure.kind().to_owned(), shown: true },
     }
 }
 

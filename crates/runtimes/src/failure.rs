@@ -38,6 +38,8 @@ pub(crate) enum Failure {
     StreamTooLarge,
     /// The program could not be executed.
     NoEntrypoint(String),
+    /// An extension failed: Lambda's error type, and what is known of it.
+    Extension { kind: &'static str, reason: String },
 }
 
 impl Failure {
@@ -51,6 +53,7 @@ impl Failure {
             Failure::Misbehaved(_) => "Runtime.Unknown",
             Failure::TooLarge | Failure::StreamTooLarge => "Function.ResponseSizeTooLarge",
             Failure::NoEntrypoint(_) => "Runtime.InvalidEntrypoint",
+            Failure::Extension { kind, .. } => kind,
         }
     }
 
@@ -60,7 +63,10 @@ impl Failure {
             Failure::Reported(_) => None,
             // The time in front is the journal's.
             Failure::TimedOut => Some(format!("{id} {}", timed_out(timeout))),
-            Failure::Exited(_) | Failure::NoEntrypoint(_) | Failure::Misbehaved(_) => {
+            Failure::Exited(_)
+            | Failure::NoEntrypoint(_)
+            | Failure::Misbehaved(_)
+            | Failure::Extension { .. } => {
                 Some(format!("RequestId: {id} Error: {}\n{}", self.reason(timeout), self.kind()))
             }
             Failure::TooLarge | Failure::StreamTooLarge => {
@@ -74,7 +80,11 @@ impl Failure {
         let payload = match self {
             Failure::Reported(report) => with_request_id(&report.payload, id),
             Failure::TooLarge | Failure::StreamTooLarge => payload(self.kind(), &self.reason(timeout)),
-            Failure::TimedOut | Failure::Exited(_) | Failure::Misbehaved(_) | Failure::NoEntrypoint(_) => {
+            Failure::TimedOut
+            | Failure::Exited(_)
+            | Failure::Misbehaved(_)
+            | Failure::NoEntrypoint(_)
+            | Failure::Extension { .. } => {
                 payload(self.kind(), &format!("RequestId: {id} Error: {}", self.reason(timeout)))
             }
         };
@@ -94,7 +104,7 @@ impl Failure {
                 "Response payload size exceeded maximum allowed payload size ({} bytes).",
                 base::limits::PAYLOAD_STREAM_MAX.0
             ),
-            Failure::NoEntrypoint(reason) => reason.clone(),
+            Failure::NoEntrypoint(reason) | Failure::Extension { reason, .. } => reason.clone(),
         }
     }
 
@@ -104,7 +114,7 @@ impl Failure {
             Failure::Reported(_) | Failure::TooLarge | Failure::StreamTooLarge => None,
             Failure::TimedOut => Some(base::Exit::TimedOut),
             Failure::Exited(Exited { oom: true, .. }) => Some(base::Exit::OutOfMemory),
-            Failure::Exited(_) => Some(base::Exit::Crashed),
+            Failure::Exited(_) | Failure::Extension { .. } => Some(base::Exit::Crashed),
             Failure::Misbehaved(_) => Some(base::Exit::Misbehaved),
             Failure::NoEntrypoint(_) => Some(base::Exit::InitFailed),
         }
@@ -131,6 +141,14 @@ fn exit_reason(exited: &Exited) -> String {
         Exit::Code(0) => "Runtime exited without providing a reason".to_owned(),
         Exit::Code(code) => format!("Runtime exited with error: exit status {code}"),
         Exit::Signal(signal) => format!("Runtime exited with error: signal: {}", signal_name(signal)),
+    }
+}
+
+/// How an extension ended.
+pub(crate) fn extension_ended(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit status {code}"),
+        Exit::Signal(signal) => format!("signal: {}", signal_name(signal)),
     }
 }
 

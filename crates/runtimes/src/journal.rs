@@ -7,6 +7,9 @@
 //! `Start Phases: queue 0.00 ms, sandbox 1.21 ms, boot 8.90 ms, init 0.40 ms`, a field like its others (parsers that look
 //! for Lambda's fields find them unchanged); in JSON it is `startPhasesMs` in the metrics of `platform.report`.
 
+mod told;
+
+use crate::{extensions::Described, telemetry::Hub};
 use base::{
     Arn, FunctionSpec, Initialization, LogEvent, LogFormat, LogSink, Micros, Millis, Phases, RequestId,
     SystemLogLevel, Timestamp,
@@ -34,12 +37,21 @@ pub(crate) enum Entry {
     InitReport {
         /// When.
         at: Timestamp,
+        /// How.
+        how: Initialization,
         /// `init` or `invoke`.
         phase: &'static str,
         /// How long it took.
         took: Micros,
         /// What went wrong.
         failed: Option<InitFailed>,
+    },
+    /// An extension, as it is at the end of the initialisation.
+    Extension {
+        /// When.
+        at: Timestamp,
+        /// Which.
+        extension: Described,
     },
     /// An invocation begins.
     Start {
@@ -112,6 +124,8 @@ pub(crate) struct Journal {
     runtime_version: String,
     sink: Arc<dyn LogSink>,
     waiting: Mutex<Waiting>,
+    /// Who else hears of it, while a process runs.
+    hub: Mutex<Option<Arc<Hub>>>,
 }
 
 #[derive(Default)]
@@ -128,7 +142,7 @@ impl Journal {
         runtime_version: String,
         sink: Arc<dyn LogSink>,
     ) -> Journal {
-        Journal { spec, stream, runtime_version, sink, waiting: Mutex::default() }
+        Journal { spec, stream, runtime_version, sink, waiting: Mutex::default(), hub: Mutex::default() }
     }
 
     /// Name of the stream.
@@ -142,11 +156,13 @@ impl Journal {
 
     /// Appends an entry.
     pub(crate) fn add(&self, entry: Entry) {
+        self.tell(&entry);
         self.lock().entries.push(entry);
     }
 
     /// Appends the start of an invocation; `tail`: [`Journal::take_tail`] will be called at its end.
     pub(crate) fn start(&self, at: Timestamp, id: RequestId, tail: bool) {
+        self.tell(&Entry::Start { at, id });
         let mut waiting = self.lock();
         waiting.entries.push(Entry::Start { at, id });
         waiting.tail = tail.then(Tail::default);
@@ -157,6 +173,17 @@ impl Journal {
         if lines.is_empty() {
             return;
         }
+        self.tell_lines(lines, "function");
+        self.put_lines(lines);
+    }
+
+    /// The same for an extension's.
+    pub(crate) fn add_lines_of_extensions(&self, lines: &mut Vec<LogEvent>) {
+        self.tell_lines(lines, "extension");
+        self.put_lines(lines);
+    }
+
+    fn put_lines(&self, lines: &mut Vec<LogEvent>) {
         let many = {
             let mut waiting = self.lock();
             waiting.entries.extend(lines.drain(..).map(Entry::Line));
@@ -226,7 +253,7 @@ impl Journal {
                 ),
             ),
             Entry::InitReport { failed: None, .. } => {}
-            Entry::InitReport { at, phase, took, failed: Some(failed) } => {
+            Entry::InitReport { at, phase, took, failed: Some(failed), .. } => {
                 let status = if failed.timed_out {
                     "Status: timeout".to_owned()
                 } else {
@@ -235,6 +262,14 @@ impl Journal {
                 push(
                     at,
                     format!("INIT_REPORT Init Duration: {:.2} ms\tPhase: {phase}\t{status}", took.as_ms()),
+                );
+            }
+            Entry::Extension { at, extension } => {
+                let Described { name, state, events, error } = extension;
+                let error = error.map(|kind| format!("\tError Type: {kind}")).unwrap_or_default();
+                push(
+                    at,
+                    format!("EXTENSION\tName: {name}\tState: {state}\tEvents: [{}]{error}", events.join(",")),
                 );
             }
             Entry::Start { at, id } => {
@@ -285,7 +320,6 @@ impl Journal {
     }
 
     fn format_json(&self, entry: Entry, least: SystemLogLevel, out: &mut Vec<LogEvent>) {
-        let key = &self.spec.key;
         let mut push = |at: Timestamp, level: SystemLogLevel, kind: &str, record: Value| {
             if level >= least {
                 let message = json!({ "time": rfc3339(at), "type": kind, "record": record }).to_string();
@@ -294,36 +328,21 @@ impl Journal {
         };
         let good = |good: bool, then| if good { then } else { SystemLogLevel::Warn };
         match entry {
-            Entry::InitStart { at, how } => push(
-                at,
-                SystemLogLevel::Info,
-                "platform.initStart",
-                json!({
-                    "initializationType": initialization_name(how), "phase": "init",
-                    "runtimeVersion": self.runtime_version, "runtimeVersionArn": self.runtime_arn(),
-                    "functionName": key.name.as_str(), "functionVersion": key.version.to_string(),
-                    "instanceMaxMemory": self.spec.memory.bytes().0,
-                }),
-            ),
-            Entry::InitReport { at, phase, took, failed } => {
-                let mut record = json!({
-                    "initializationType": "on-demand", "phase": phase,
-                    "status": failed.as_ref().map_or("success", |f| if f.timed_out { "timeout" } else { "error" }),
-                    "metrics": { "durationMs": rounded(took) },
-                });
-                if let (Some(failed), Some(record)) = (&failed, record.as_object_mut())
-                    && !failed.timed_out
-                {
-                    record.insert("errorType".into(), failed.kind.as_str().into());
-                }
-                push(at, good(failed.is_none(), SystemLogLevel::Debug), "platform.initReport", record);
+            Entry::InitStart { at, how } => {
+                push(at, SystemLogLevel::Info, "platform.initStart", self.init_start_record(how));
             }
-            Entry::Start { at, id } => push(
-                at,
-                SystemLogLevel::Info,
-                "platform.start",
-                json!({ "requestId": id.to_string(), "functionArn": self.function_arn(), "version": key.version.to_string() }),
-            ),
+            Entry::InitReport { at, how, phase, took, failed } => {
+                let level = good(failed.is_none(), SystemLogLevel::Debug);
+                let record = init_report_record(how, phase, took, failed.as_ref());
+                push(at, level, "platform.initReport", record);
+            }
+            Entry::Extension { at, extension } => {
+                let level = good(extension.error.is_none(), SystemLogLevel::Info);
+                push(at, level, "platform.extension", extension_record(&extension));
+            }
+            Entry::Start { at, id } => {
+                push(at, SystemLogLevel::Info, "platform.start", self.start_record(id));
+            }
             // Never filtered: it says why an invocation failed.
             Entry::Note { at, text, .. } => {
                 let message =
@@ -332,31 +351,32 @@ impl Journal {
             }
             Entry::End(ended) => {
                 let success = ended.status == Status::Success;
-                let with_status = |metrics: Value| {
-                    let mut record = Map::new();
-                    record.insert("requestId".into(), ended.id.to_string().into());
-                    record.insert("metrics".into(), metrics);
-                    record.insert("status".into(), ended.status.name().into());
-                    if let Status::Error { kind, .. } = &ended.status {
-                        record.insert("errorType".into(), kind.as_str().into());
-                    }
-                    Value::Object(record)
-                };
-                push(
-                    ended.at,
-                    good(success, SystemLogLevel::Debug),
-                    "platform.runtimeDone",
-                    with_status(json!({ "durationMs": rounded(ended.run), "producedBytes": ended.produced })),
-                );
-                push(
-                    ended.at,
-                    good(success, SystemLogLevel::Info),
-                    "platform.report",
-                    with_status(self.metrics(&ended)),
-                );
+                let level = good(success, SystemLogLevel::Debug);
+                push(ended.at, level, "platform.runtimeDone", runtime_done_record(&ended));
+                let level = good(success, SystemLogLevel::Info);
+                push(ended.at, level, "platform.report", self.report_record(&ended));
             }
             Entry::Line(event) => out.push(event),
         }
+    }
+
+    fn init_start_record(&self, how: Initialization) -> Value {
+        let key = &self.spec.key;
+        json!({
+            "initializationType": initialization_name(how), "phase": "init",
+            "runtimeVersion": self.runtime_version, "runtimeVersionArn": self.runtime_arn(),
+            "functionName": key.name.as_str(), "functionVersion": key.version.to_string(),
+            "instanceMaxMemory": self.spec.memory.bytes().0,
+        })
+    }
+
+    fn start_record(&self, id: RequestId) -> Value {
+        let version = self.spec.key.version.to_string();
+        json!({ "requestId": id.to_string(), "functionArn": self.function_arn(), "version": version })
+    }
+
+    fn report_record(&self, ended: &Ended) -> Value {
+        with_status(ended.id, &ended.status, self.metrics(ended))
     }
 
     fn metrics(&self, ended: &Ended) -> Value {
@@ -393,6 +413,45 @@ impl Journal {
             self.runtime_version.replace([':', ' '], "-")
         )
     }
+}
+
+fn init_report_record(how: Initialization, phase: &str, took: Micros, failed: Option<&InitFailed>) -> Value {
+    let mut record = json!({
+        "initializationType": initialization_name(how), "phase": phase,
+        "status": failed.map_or("success", |f| if f.timed_out { "timeout" } else { "error" }),
+        "metrics": { "durationMs": rounded(took) },
+    });
+    if let (Some(failed), Some(record)) = (failed, record.as_object_mut())
+        && !failed.timed_out
+    {
+        record.insert("errorType".into(), failed.kind.as_str().into());
+    }
+    record
+}
+
+fn extension_record(extension: &Described) -> Value {
+    let Described { name, state, events, error } = extension;
+    let mut record = json!({ "name": name, "state": state, "events": events });
+    if let (Some(kind), Some(record)) = (error, record.as_object_mut()) {
+        record.insert("errorType".into(), kind.as_str().into());
+    }
+    record
+}
+
+fn runtime_done_record(ended: &Ended) -> Value {
+    let metrics = json!({ "durationMs": rounded(ended.run), "producedBytes": ended.produced });
+    with_status(ended.id, &ended.status, metrics)
+}
+
+fn with_status(id: RequestId, status: &Status, metrics: Value) -> Value {
+    let mut record = Map::new();
+    record.insert("requestId".into(), id.to_string().into());
+    record.insert("metrics".into(), metrics);
+    record.insert("status".into(), status.name().into());
+    if let Status::Error { kind, .. } = status {
+        record.insert("errorType".into(), kind.as_str().into());
+    }
+    Value::Object(record)
 }
 
 /// What Lambda calls the initialisation: from the start of the runtime until it takes events.

@@ -7,6 +7,7 @@
 mod api;
 mod bytecode;
 mod environment;
+mod extensions;
 mod failure;
 mod families;
 mod frames;
@@ -20,6 +21,7 @@ mod packages;
 mod process;
 mod root;
 mod settings;
+mod telemetry;
 mod variables;
 
 pub use packages::{Limits, unpack_into};
@@ -39,7 +41,7 @@ use std::{
     collections::{HashMap, HashSet},
     fs, io,
     os::unix::fs::DirBuilderExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -322,6 +324,7 @@ impl Launch for Runtimes {
                 plan: prepared.plan,
                 template: prepared.template,
                 code,
+                extensions: layers.as_ref().map(|layers| programs(&layers.folder)).unwrap_or_default(),
                 layers: layers.map(|layers| layers.folder),
                 sandboxes: self.sandboxes.clone(),
                 ports: self.ports.clone(),
@@ -330,6 +333,19 @@ impl Launch for Runtimes {
             environment::launch(recipe, queued).await
         })
     }
+}
+
+/// Names of the extensions that layers bring, in order: every file of their folder, but not its folders.
+fn programs(layers: &Path) -> Vec<String> {
+    let folder = layers.join("extensions");
+    let Ok(entries) = fs::read_dir(&folder) else { return Vec::new() };
+    // A link leads to a file inside, see `unpack.rs`; one that leads nowhere cannot be started, which is told then.
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| !folder.join(name).is_dir())
+        .collect();
+    names.sort_unstable();
+    names
 }
 
 impl Packages for Runtimes {

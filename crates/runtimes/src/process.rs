@@ -2,15 +2,19 @@
 
 use crate::{
     Ports, Settings, api,
-    failure::{Failure, RESPONSE_MAX},
+    extensions::{self, Extensions, Reason},
+    failure::{self, Failure, RESPONSE_MAX},
     families::Plan,
     frames::Frames,
     journal::{Entry, InitFailed, Journal},
     link::{Link, Said, Signal},
     output::Output,
+    telemetry::Hub,
     variables::{self, Start},
 };
-use base::{FunctionSpec, Initialization, LaunchError, MemoryMib, Micros, Phases};
+use base::{
+    Clock, FunctionSpec, Initialization, LaunchError, MemoryMib, Micros, Phases, RequestId, Timestamp,
+};
 use sandbox::{Attachment, CpuQuota, CpuWeight, Sandbox, Sandboxes, Spec, Template};
 use std::{
     ffi::OsString,
@@ -24,6 +28,14 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+/// How long a runtime may take to end after SIGTERM: beside programs of extensions, and with internal extensions only.
+/// Without any extension it is killed at once. Source: Lambda's guide, Shutdown phase.
+const RUNTIME_BESIDE: Duration = Duration::from_millis(300);
+const RUNTIME_ALONE: Duration = Duration::from_millis(500);
+/// How long runtime and programs of extensions may take together. Source: as above.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+/// Programs of extensions. Source: Lambda quotas.
+const EXTENSIONS_MAX: usize = 10;
 /// Where layers are inside.
 const LAYERS: &str = "/opt";
 /// How long a process may take to end after it has closed its channel.
@@ -41,6 +53,8 @@ pub(crate) struct Recipe {
     pub(crate) code: PathBuf,
     /// What is shown at `/opt`.
     pub(crate) layers: Option<PathBuf>,
+    /// Files of [`extensions::FOLDER`].
+    pub(crate) extensions: Vec<String>,
     pub(crate) sandboxes: Sandboxes,
     pub(crate) ports: Ports,
     pub(crate) settings: Arc<Settings>,
@@ -51,6 +65,10 @@ pub(crate) struct Process {
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) link: Link,
     pub(crate) output: Arc<Output>,
+    pub(crate) extensions: Arc<Extensions>,
+    /// What programs of extensions print.
+    beside: Option<Arc<Beside>>,
+    journal: Arc<Journal>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -58,6 +76,10 @@ impl Drop for Process {
     fn drop(&mut self) {
         // Listeners and connections go with it: only then is its network namespace reused.
         self.tasks.iter().for_each(AbortHandle::abort);
+        if let Some(hub) = self.journal.hub() {
+            hub.end();
+        }
+        self.journal.watch(None);
     }
 }
 
@@ -75,6 +97,50 @@ impl Process {
         self.tasks.push(task);
     }
 
+    /// Lets runtime and extensions end by themselves where there are extensions, for as long as Lambda does, then kills
+    /// everything inside; resolves when nothing is left.
+    pub(crate) async fn shut_down(self, reason: Reason, now: Timestamp) {
+        if self.extensions.any() {
+            let began = Instant::now();
+            let external = self.extensions.any_external();
+            let (runtime, whole) =
+                if external { (RUNTIME_BESIDE, SHUTDOWN) } else { (RUNTIME_ALONE, RUNTIME_ALONE) };
+            // What has ended already cannot be told so.
+            let _ = self.sandbox.terminate();
+            let hub = self.journal.hub();
+            let flushed = async {
+                if let Some(hub) = hub {
+                    hub.flush().await;
+                }
+            };
+            let _ = timeout_at(began + runtime, flushed).await;
+            let _ = timeout_at(began + runtime, self.sandbox.exited()).await;
+            if external {
+                let told = self.extensions.shut_down(reason, now.plus_ms(whole.as_millis() as i64));
+                let _ = timeout_at(began + whole, self.sandbox.companions_gone(&told)).await;
+            }
+        }
+        let beside = self.beside.clone();
+        self.end().await;
+        if let Some(beside) = beside {
+            beside.finish();
+        }
+    }
+
+    /// Resolves when every extension waits for its next event, or to why that will not be.
+    pub(crate) async fn until_idle(&self, deadline: Instant) -> Result<(), Failure> {
+        if self.extensions.idle() {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            failure = trouble(&self.extensions, &self.sandbox) => Err(failure),
+            exited = self.sandbox.exited() => Err(Failure::Exited(exited)),
+            () = self.extensions.until_idle() => Ok(()),
+            () = tokio::time::sleep_until(deadline) => Err(Failure::TimedOut),
+        }
+    }
+
     /// Kills everything inside; resolves when nothing is left.
     pub(crate) async fn end(self) {
         let sandbox = self.sandbox.clone();
@@ -84,9 +150,11 @@ impl Process {
 
     /// The next thing that the runtime says, or why there is none any more.
     pub(crate) async fn next(&mut self, deadline: Instant) -> Result<Said, Failure> {
+        let accompanied = self.extensions.any();
         let signal = tokio::select! {
             biased;
             signal = self.link.next() => signal,
+            failure = trouble(&self.extensions, &self.sandbox), if accompanied => return Err(failure),
             exited = self.sandbox.exited() => {
                 // What it said before is still on its way.
                 match timeout(LAST_WORDS, self.link.next()).await {
@@ -107,17 +175,61 @@ impl Process {
     }
 }
 
+/// Why an environment cannot go on, when it cannot: an extension failed.
+async fn trouble(extensions: &Extensions, sandbox: &Sandbox) -> Failure {
+    tokio::select! {
+        biased;
+        failure = extensions.failed() => failure,
+        (index, exit) = sandbox.companion_exited() => {
+            extensions.lost(index);
+            let name = extensions.described().get(index).map(|one| one.name.clone()).unwrap_or_default();
+            let reason = format!("extension {name} ended: {}", failure::extension_ended(exit));
+            Failure::Extension { kind: "Extension.Crash", reason }
+        }
+    }
+}
+
+/// Output of the programs of extensions, on its way to the log of the function.
+struct Beside {
+    output: Output,
+    journal: Arc<Journal>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Beside {
+    /// Passes on what is printed, until dropped.
+    async fn pass_on(self: Arc<Self>) {
+        let mut lines = Vec::new();
+        loop {
+            self.output.readable(|| self.clock.now()).await;
+            self.output.take(&mut lines);
+            self.journal.add_lines_of_extensions(&mut lines);
+            // They may be the last for long: nobody else flushes for them.
+            self.journal.flush();
+        }
+    }
+
+    /// Passes the rest on.
+    fn finish(&self) {
+        let mut lines = Vec::new();
+        self.output.finish(self.clock.now(), &mut lines);
+        self.journal.add_lines_of_extensions(&mut lines);
+        self.journal.flush();
+    }
+}
+
 impl Recipe {
     /// Starts a process and waits until it takes events, at most until `deadline`. Writes its initialisation's output, and
     /// on failure the report, into the journal; the process is gone then.
     pub(crate) async fn start(
         &self,
-        journal: &Journal,
+        journal: &Arc<Journal>,
         phase: &'static str,
         deadline: Instant,
     ) -> Result<(Process, Phases), NotReady> {
         let began = Instant::now();
-        let mut process = match self.spawn(journal).await {
+        let at = self.ports.clock.now();
+        let mut process = match self.spawn(journal, at).await {
             Ok(process) => process,
             Err(not_ready) => {
                 if let NotReady::Failed(failure) = &not_ready {
@@ -127,7 +239,13 @@ impl Recipe {
             }
         };
         let spawned = Instant::now();
-        let outcome = self.await_ready(&mut process, journal, deadline).await;
+        let mut outcome = self.begin(&mut process, deadline).await;
+        if outcome.is_ok() {
+            outcome = self.await_ready(&mut process, journal, phase, deadline).await;
+        }
+        for extension in process.extensions.described() {
+            journal.add(Entry::Extension { at: self.ports.clock.now(), extension });
+        }
         let ready = Instant::now();
         let mut lines = Vec::new();
         process.output.drain(self.ports.clock.now(), &mut lines);
@@ -152,7 +270,7 @@ impl Recipe {
                 process.output.finish(self.ports.clock.now(), &mut lines);
                 journal.add_lines(&mut lines);
                 self.report(journal, phase, spawned, Some(&failure));
-                process.end().await;
+                process.shut_down(Reason::of(&failure), self.ports.clock.now()).await;
                 Err(NotReady::Failed(failure))
             }
         }
@@ -169,7 +287,30 @@ impl Recipe {
             kind: failure.kind().to_owned(),
         });
         let took = Micros::of(since.elapsed());
-        journal.add(Entry::InitReport { at: self.ports.clock.now(), phase, took, failed });
+        journal.add(Entry::InitReport { at: self.ports.clock.now(), how: self.how, phase, took, failed });
+    }
+
+    /// Starts the runtime where extensions come before it, when they have registered.
+    async fn begin(&self, process: &mut Process, deadline: Instant) -> Result<Option<Instant>, Failure> {
+        if self.extensions.is_empty() {
+            return Ok(None);
+        }
+        tokio::select! {
+            biased;
+            failure = trouble(&process.extensions, &process.sandbox) => return Err(failure),
+            // It is killed as a whole for its memory.
+            exited = process.sandbox.exited() => return Err(Failure::Exited(exited)),
+            () = process.extensions.registered() => {}
+            () = tokio::time::sleep_until(deadline) => return Err(Failure::TimedOut),
+        }
+        process.extensions.begin();
+        match process.sandbox.begin().await {
+            Ok(()) => Ok(None),
+            Err(error) => match self.refused(error) {
+                NotReady::Failed(failure) => Err(failure),
+                NotReady::Launch(error) => Err(Failure::NoEntrypoint(error.to_string())),
+            },
+        }
     }
 
     /// Waits for the runtime's word that it is ready; resolves to when it began to load user code, if it tells.
@@ -177,6 +318,7 @@ impl Recipe {
         &self,
         process: &mut Process,
         journal: &Journal,
+        phase: &str,
         deadline: Instant,
     ) -> Result<Option<Instant>, Failure> {
         let mut booted = None;
@@ -195,8 +337,20 @@ impl Recipe {
             };
             match said {
                 Said::Booted => booted = Some(Instant::now()),
-                Said::Ready => return Ok(booted),
+                Said::Ready => {
+                    let mut lines = Vec::new();
+                    output.drain(clock.now(), &mut lines);
+                    journal.add_lines(&mut lines);
+                    journal.init_runtime_done(clock.now(), self.how, phase, true);
+                    process.extensions.close();
+                    if let Some(hub) = journal.hub() {
+                        hub.close();
+                    }
+                    process.until_idle(deadline).await?;
+                    return Ok(booted);
+                }
                 Said::InitError(report) => {
+                    journal.init_runtime_done(clock.now(), self.how, phase, false);
                     // It exits by itself, which is of no interest any more.
                     return Err(Failure::Reported(report));
                 }
@@ -211,7 +365,11 @@ impl Recipe {
         }
     }
 
-    async fn spawn(&self, journal: &Journal) -> Result<Process, NotReady> {
+    async fn spawn(&self, journal: &Arc<Journal>, at: Timestamp) -> Result<Process, NotReady> {
+        if self.extensions.len() > EXTENSIONS_MAX {
+            let reason = format!("{} extensions, and {EXTENSIONS_MAX} are allowed", self.extensions.len());
+            return Err(NotReady::Failed(Failure::Extension { kind: "Extension.TooManyExtensions", reason }));
+        }
         let launch =
             |error: Box<dyn std::error::Error + Send + Sync>| NotReady::Launch(LaunchError::Sandbox(error));
         let spec = &self.spec;
@@ -264,6 +422,11 @@ impl Recipe {
             runtime: &self.plan.variables,
             managed: self.plan.managed,
         });
+        if !self.extensions.is_empty() {
+            let folder = Path::new(extensions::FOLDER);
+            wanted.companions = self.extensions.iter().map(|name| folder.join(name)).collect();
+            wanted.companion_env = variables::for_extensions(&wanted.env);
+        }
         let frames = frames.map(|(frames, theirs)| {
             wanted.channel = Some(theirs);
             frames
@@ -274,25 +437,56 @@ impl Recipe {
             (Some(out), Some(err)) => Output::new(out, err).map_err(|error| launch(error.into()))?,
             (_, None) | (None, _) => return Err(launch("the sandbox has no output".into())),
         };
+        let beside = match sandbox.take_companion_output() {
+            Some((out, err)) => {
+                let output = Output::new(out, err).map_err(|error| launch(error.into()))?;
+                Some(Arc::new(Beside { output, journal: journal.clone(), clock: self.ports.clock.clone() }))
+            }
+            None => None,
+        };
         let runtime_api = sandbox.take_runtime_api();
         let platform = sandbox.take_platform();
-        let (link, served) = match (frames, api) {
-            (Some(frames), None) => (Link::Frames(frames), None),
+        let entropy = self.ports.entropy.clone();
+        let extensions = Extensions::new(spec, &self.extensions, move || RequestId::new(&*entropy));
+        if self.extensions.is_empty() {
+            // The runtime runs already.
+            extensions.begin();
+        }
+        let sandbox = Arc::new(sandbox);
+        let fresh = self.hubs(journal, &sandbox, at);
+        if !self.extensions.is_empty() {
+            fresh();
+        }
+        let telemetry = Some(api::Telemetry { journal: journal.clone(), fresh });
+        let mut doors = api::Doors { runtime: None, extensions: Some(extensions.clone()), telemetry };
+        let link = match (frames, api) {
+            (Some(frames), None) => Link::Frames(frames),
             (Some(frames), Some(api)) => {
-                let served = api.api();
-                (Link::Either(frames, api), Some(served))
+                doors.runtime = Some(api.api());
+                Link::Either(frames, api)
             }
             (None, api) => {
                 let api = api.unwrap_or_else(api::ApiLink::closed);
-                let served = api.api();
-                (Link::Api(api), Some(served))
+                doors.runtime = Some(api.api());
+                Link::Api(api)
             }
         };
-        let mut process =
-            Process { sandbox: Arc::new(sandbox), link, output: Arc::new(output), tasks: Vec::new() };
-        if let (Some(listener), Some(served)) = (runtime_api, served) {
+        let output = Arc::new(output);
+        let mut process = Process {
+            sandbox,
+            link,
+            output,
+            extensions,
+            beside,
+            journal: journal.clone(),
+            tasks: Vec::new(),
+        };
+        if let Some(listener) = runtime_api {
             let listener = TcpListener::from_std(listener).map_err(|error| launch(error.into()))?;
-            process.attach(tokio::spawn(api::serve(listener, served)).abort_handle());
+            process.attach(tokio::spawn(api::serve(listener, doors)).abort_handle());
+        }
+        if let Some(beside) = process.beside.clone() {
+            process.attach(tokio::spawn(beside.pass_on()).abort_handle());
         }
         if let Some(listener) = platform {
             let listener = TcpListener::from_std(listener).map_err(|error| launch(error.into()))?;
@@ -300,6 +494,23 @@ impl Recipe {
             process.attach(tokio::spawn(task).abort_handle());
         }
         Ok(process)
+    }
+
+    /// Makes who hears of what happens in a sandbox.
+    fn hubs(
+        &self,
+        journal: &Arc<Journal>,
+        sandbox: &Arc<Sandbox>,
+        at: Timestamp,
+    ) -> Box<dyn Fn() -> Arc<Hub> + Send + Sync> {
+        let (journal, clock, how) = (journal.clone(), self.ports.clock.clone(), self.how);
+        // Its last owner ends the sandbox.
+        let sandbox = Arc::downgrade(sandbox);
+        Box::new(move || {
+            let hub = Hub::new(clock.clone(), sandbox.clone());
+            journal.watch(Some((hub.clone(), at, how)));
+            hub
+        })
     }
 
     /// The program of a function whose own package brings none. Source: Lambda's guide, custom runtimes.
@@ -313,6 +524,10 @@ impl Recipe {
     fn refused(&self, error: sandbox::Error) -> NotReady {
         let own = !self.plan.managed || self.spec.variables.contains_key("AWS_LAMBDA_EXEC_WRAPPER");
         match &error {
+            sandbox::Error::Step { step, source } if step.contains("accompanying") => {
+                let reason = format!("{step}: {source}");
+                NotReady::Failed(Failure::Extension { kind: "Extension.LaunchError", reason })
+            }
             sandbox::Error::Step { step, source } if own && step.starts_with("exec") => {
                 let program = match self.spec.variables.get("AWS_LAMBDA_EXEC_WRAPPER") {
                     Some(wrapper) if self.plan.managed => wrapper.clone(),

@@ -114,6 +114,26 @@ pub(crate) fn assemble(start: &Start<'_>) -> Vec<(OsString, OsString)> {
     all.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
 
+/// Variables that programs of extensions do not get. Source: Lambda's guide, environment variables of extensions.
+const OF_RUNTIMES: [&str; 11] = [
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_XRAY_CONTEXT_MISSING",
+    "AWS_XRAY_DAEMON_ADDRESS",
+    "LAMBDA_RUNTIME_DIR",
+    "LAMBDA_TASK_ROOT",
+    "_AWS_XRAY_DAEMON_ADDRESS",
+    "_AWS_XRAY_DAEMON_PORT",
+    "_HANDLER",
+    "_LAMBDA_TELEMETRY_LOG_FD",
+];
+
+/// Of the environment of a runtime, that of extensions beside it.
+pub(crate) fn for_extensions(all: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+    all.iter().filter(|(name, _)| !OF_RUNTIMES.iter().any(|one| name == one)).cloned().collect()
+}
+
 /// Names that an environment can hold.
 fn passable(name: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0'])

@@ -3,16 +3,21 @@
 use crate::{
     CpuQuota, CpuWeight, Error,
     egress::Relay,
+    network,
     sandboxes::{Node, next_report},
     slots::Slot,
     spawner::protocol::Report,
     sys,
 };
 use base::{ByteCount, Micros};
-use rustix::process::Signal;
+use rustix::{
+    net::{AddressFamily, SocketFlags, SocketType},
+    process::Signal,
+};
 use std::{
     net::TcpListener,
     os::fd::OwnedFd,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -25,8 +30,12 @@ use tokio::{io::unix::AsyncFd, sync::watch};
 pub struct Sandbox {
     shared: Arc<Shared>,
     life: watch::Receiver<Life>,
+    news: watch::Receiver<News>,
+    /// The program, for messages.
+    program: PathBuf,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
+    beside: Option<(OwnedFd, OwnedFd)>,
     runtime_api: Option<TcpListener>,
     platform: Option<TcpListener>,
     timing: Timing,
@@ -54,6 +63,31 @@ struct Last {
     cpu_us: u64,
 }
 
+/// What is known of a program that others accompany, and of those.
+#[derive(Clone, Copy, Debug, Default)]
+struct News {
+    /// Whether the program was started, or the error number with which that failed.
+    begun: Option<Result<(), i32>>,
+    /// The first companion that ended.
+    lost: Option<(u32, Exit)>,
+    /// A bit for each companion that has ended; those beyond the 64th share the last.
+    ended: u64,
+}
+
+impl News {
+    fn hear(&mut self, report: Report) {
+        match report {
+            Report::Begun => self.begun = Some(Ok(())),
+            Report::Failed { errno, .. } => self.begun = Some(Err(errno)),
+            Report::CompanionExited { index, status } => {
+                self.lost = self.lost.or(Some((index, Exit::of(status))));
+                self.ended |= 1 << index.min(63);
+            }
+            Report::Cloned { .. } | Report::Executed { .. } | Report::Exited { .. } | Report::Built => {}
+        }
+    }
+}
+
 /// `Running → Exited → Gone`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
@@ -71,17 +105,23 @@ pub(crate) struct Parts {
     pub(crate) pid: u32,
     pub(crate) process: OwnedFd,
     pub(crate) control: AsyncFd<OwnedFd>,
-    pub(crate) stdout: OwnedFd,
-    pub(crate) stderr: OwnedFd,
+    /// Standard output and error.
+    pub(crate) streams: (OwnedFd, OwnedFd),
+    /// Those of the companions.
+    pub(crate) beside: Option<(OwnedFd, OwnedFd)>,
     pub(crate) timing: Timing,
     /// Wait status of a program that has ended already.
     pub(crate) status: Option<i32>,
+    /// The companion that has ended already, and its wait status.
+    pub(crate) lost: Option<(u32, i32)>,
+    pub(crate) program: PathBuf,
 }
 
 impl Sandbox {
     /// Begins to watch a program that was just started.
     pub(crate) fn watch(parts: Parts) -> Result<Sandbox, Error> {
-        let Parts { node, slot, pid, process, control, stdout, stderr, timing, status } = parts;
+        let Parts { node, slot, pid, process, control, streams, beside, timing, status, lost, program } =
+            parts;
         let shared = Arc::new(Shared {
             node,
             index: slot.index,
@@ -110,12 +150,20 @@ impl Sandbox {
         });
         let (watched, runtime_api, platform, relay) = watched?;
         let (told, life) = watch::channel(Life::Running);
-        tokio::spawn(watched.until_gone(Arc::clone(&shared), relay, told));
+        let mut known = News::default();
+        if let Some((index, status)) = lost {
+            known.hear(Report::CompanionExited { index, status });
+        }
+        let (heard, news) = watch::channel(known);
+        tokio::spawn(watched.until_gone(Arc::clone(&shared), relay, told, heard));
         Ok(Sandbox {
             shared,
             life,
-            stdout: Some(stdout),
-            stderr: Some(stderr),
+            news,
+            program,
+            stdout: Some(streams.0),
+            stderr: Some(streams.1),
+            beside,
             runtime_api: Some(runtime_api),
             platform,
             timing,
@@ -146,6 +194,76 @@ impl Sandbox {
     /// Read end of its standard error, non-blocking. `None` the second time.
     pub fn take_stderr(&mut self) -> Option<OwnedFd> {
         self.stderr.take()
+    }
+
+    /// Read ends of standard output and error of its companions, non-blocking. `None` without any, and the second time.
+    pub fn take_companion_output(&mut self) -> Option<(OwnedFd, OwnedFd)> {
+        self.beside.take()
+    }
+
+    /// Starts the program where [`crate::Spec::companions`] run already; resolves when its image is loaded. Once.
+    /// Cancel-safe: it may be started all the same.
+    pub async fn begin(&self) -> Result<(), Error> {
+        match rustix::process::pidfd_send_signal(&self.shared.process, Signal::USR1) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::SRCH) => return Err(Error::Ended),
+            Err(error) => return Err(Error::step("signalling")(error)),
+        }
+        let mut news = self.news.clone();
+        // An error means that the watching task has ended with the sandbox.
+        let begun = news.wait_for(|news| news.begun.is_some()).await.map(|news| news.begun);
+        match begun {
+            Ok(Some(Err(errno))) => Err(Error::Step {
+                step: format!("executing the program {}", self.program.display()),
+                source: std::io::Error::from_raw_os_error(errno),
+            }),
+            Ok(Some(Ok(())) | None) => Ok(()),
+            Err(_) => Err(Error::Ended),
+        }
+    }
+
+    /// Resolves when a companion has ended (at once if one has): which, and how. Pends for ever without any.
+    /// Any number of callers. Cancel-safe.
+    pub async fn companion_exited(&self) -> (usize, Exit) {
+        let mut news = self.news.clone();
+        let lost = news.wait_for(|news| news.lost.is_some()).await.map(|news| news.lost);
+        match lost {
+            Ok(Some((index, exit))) => (index as usize, exit),
+            Ok(None) | Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Resolves when the companions with these numbers have all ended, or nothing of the sandbox is left. Cancel-safe.
+    pub async fn companions_gone(&self, which: &[usize]) {
+        let wanted = which.iter().fold(0, |mask, index| mask | 1_u64 << (*index).min(63));
+        let mut news = self.news.clone();
+        // An error means that the watching task has ended with the sandbox.
+        let _ = news.wait_for(|news| news.ended & wanted == wanted).await;
+    }
+
+    /// A socket of its network namespace, for connections to what it listens on: at 127.0.0.1 there are only its own
+    /// processes. [`Error::Ended`] when nothing is left. Drop it with the sandbox, as the listeners. Cancel-safe.
+    pub async fn socket(&self) -> Result<tokio::net::TcpSocket, Error> {
+        let failed = Error::step("making a socket inside");
+        let namespace = self.shared.with_slot(|slot| slot.network.namespace.try_clone())?;
+        let (told, made) = tokio::sync::oneshot::channel();
+        // A thread of its own, since it stays in the namespace.
+        let thread = std::thread::Builder::new().name("socket".to_owned());
+        let work = move || {
+            let socket = network::enter(&namespace).and_then(|()| {
+                let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+                Ok(rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?)
+            });
+            let _ = told.send(socket);
+        };
+        if let Err(error) = thread.spawn(work) {
+            return Err(failed(error));
+        }
+        match made.await {
+            Ok(Ok(socket)) => Ok(tokio::net::TcpSocket::from_std_stream(socket.into())),
+            Ok(Err(error)) => Err(failed(error)),
+            Err(_) => Err(Error::Ended),
+        }
     }
 
     /// Listener at [`crate::RUNTIME_API`] inside, non-blocking. `None` the second time.
@@ -321,16 +439,32 @@ struct Watched {
 }
 
 impl Watched {
-    async fn until_gone(self, shared: Arc<Shared>, relay: Option<Relay>, told: watch::Sender<Life>) {
-        let (exit, told_oom) = self.until_exit().await;
+    async fn until_gone(
+        self,
+        shared: Arc<Shared>,
+        relay: Option<Relay>,
+        told: watch::Sender<Life>,
+        news: watch::Sender<News>,
+    ) {
+        let (exit, told_oom) = self.until_exit(&news).await;
         if told_oom {
             shared.kill_now();
         }
         let oom = shared.settle().oom_kills > 0 || told_oom;
         let exited = Exited { exit, oom };
         told.send_replace(Life::Exited(exited));
-        // Whoever is left in the sandbox is ended by the kernel with the init, which ends after its report.
-        let _ = self.process.readable().await;
+        // Whoever is left in the sandbox is ended by the kernel with the init, which ends after its report, or, where
+        // companions run on, when it is killed.
+        let listen = async {
+            while let Ok(Some((report, _))) = next_report(&self.control).await {
+                news.send_modify(|news| news.hear(report));
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            _ = self.process.readable() => {}
+            () = listen => {}
+        }
         shared.settle();
         if let Some(relay) = relay {
             relay.end().await;
@@ -342,7 +476,7 @@ impl Watched {
     }
 
     /// Waits for the program's end, or for the memory limit: whether it was that.
-    async fn until_exit(&self) -> (Exit, bool) {
+    async fn until_exit(&self, news: &watch::Sender<News>) -> (Exit, bool) {
         if let Some(exit) = self.ended {
             return (exit, false);
         }
@@ -356,7 +490,7 @@ impl Watched {
             loop {
                 match next_report(&self.control).await {
                     Ok(Some((Report::Exited { status }, _))) => return Exit::of(status),
-                    Ok(Some(_)) => {}
+                    Ok(Some((report, _))) => news.send_modify(|news| news.hear(report)),
                     Ok(None) | Err(_) => return Exit::Signal(9),
                 }
             }

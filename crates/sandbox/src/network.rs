@@ -2,7 +2,7 @@
 
 use crate::{
     PLATFORM, RUNTIME_API,
-    egress::{Context, Doors},
+    egress::{self, Context, Doors},
     sys,
 };
 use rustix::{
@@ -11,7 +11,12 @@ use rustix::{
     net::{AddressFamily, SocketType},
     thread::LinkNameSpaceType,
 };
-use std::{io, net::TcpListener, os::fd::OwnedFd, sync::Arc};
+use std::{
+    io,
+    net::{SocketAddrV4, TcpListener},
+    os::fd::OwnedFd,
+    sync::Arc,
+};
 
 /// A network namespace with the listeners bound inside. Vanishes with its last process, socket and descriptor.
 #[derive(Debug)]
@@ -97,7 +102,7 @@ impl Network {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            sockets += text.lines().skip(1).filter(|line| table != "tcp" || !is_time_wait(line)).count();
+            sockets += text.lines().skip(1).filter(|line| table != "tcp" || !is_over(line)).count();
         }
         Ok(sockets == own)
     }
@@ -120,10 +125,24 @@ pub(crate) fn refuse_waiting(listener: &TcpListener) -> io::Result<()> {
     }
 }
 
-/// Whether a line of `/proc/net/tcp` is of a connection that has ended and only keeps its port. Source: proc(5),
-/// `TCP_TIME_WAIT` is 6.
-fn is_time_wait(line: &str) -> bool {
-    line.split_whitespace().nth(3) == Some("06")
+/// Whether a line of `/proc/net/tcp` is of a connection that has ended and only keeps its port, which is none that the next
+/// sandbox may want: of one with the daemon, or with somebody outside. Source: proc(5), `TCP_TIME_WAIT` is 6.
+fn is_over(line: &str) -> bool {
+    let mut words = line.split_whitespace().skip(1);
+    let (Some(local), Some(remote), Some("06")) = (words.next(), words.next(), words.next()) else {
+        return false;
+    };
+    let (Some(local), Some(remote)) = (address(local), address(remote)) else { return false };
+    let daemon = |end: SocketAddrV4| [RUNTIME_API.port(), PLATFORM.port()].contains(&end.port());
+    let inside = |end: SocketAddrV4| end.ip().is_loopback() || *end.ip() == egress::OWN;
+    daemon(local) || daemon(remote) || !inside(local) || !inside(remote)
+}
+
+/// As the kernel prints it: the address as a number of this machine, the port, both hexadecimal.
+fn address(text: &str) -> Option<SocketAddrV4> {
+    let (ip, port) = text.split_once(':')?;
+    let ip = u32::from_str_radix(ip, 16).ok()?.to_ne_bytes();
+    Some(SocketAddrV4::new(ip.into(), u16::from_str_radix(port, 16).ok()?))
 }
 
 #[cfg(test)]
@@ -131,13 +150,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_ended_connections_from_live_ones() {
-        let line = |state: &str| {
+    fn tells_ended_connections_from_live_ones_and_from_those_that_keep_a_port() {
+        let line = |local: &str, remote: &str, state: &str| {
             format!(
-                "   1: 0100007F:2329 0100007F:A2B4 {state} 00000000:00000000 03:00001770 00000000     0        0 0 3"
+                "   1: {local} {remote} {state} 00000000:00000000 03:00001770 00000000     0        0 0 3"
             )
         };
-        assert!(is_time_wait(&line("06")));
-        assert!(!is_time_wait(&line("08")));
+        let loopback = |local: &str, remote: &str, state: &str| {
+            let hex = format!("{:08X}", u32::from_ne_bytes([127, 0, 0, 1]));
+            line(&format!("{hex}:{local}"), &format!("{hex}:{remote}"), state)
+        };
+        assert!(is_over(&loopback("2329", "A2B4", "06")));
+        assert!(is_over(&loopback("A2B4", "11D6", "06")));
+        assert!(!is_over(&loopback("2329", "A2B4", "08")));
+        assert!(!is_over(&loopback("1F90", "A2B4", "06")));
+        let (own, outside) =
+            [egress::OWN.octets(), [8, 8, 8, 8]].map(|ip| format!("{:08X}", u32::from_ne_bytes(ip))).into();
+        assert!(is_over(&line(&format!("{own}:A2B4"), &format!("{outside}:01BB"), "06")));
+        assert!(!is_over(&line(&format!("{own}:A2B4"), &format!("{own}:1F90"), "06")));
+        assert!(!is_over("") && !is_over("  sl  local_address rem_address   st"));
     }
 }

@@ -233,7 +233,10 @@ impl Node {
         vec![
             file("/etc/passwd", passwd),
             file("/etc/group", group),
-            file("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n".into()),
+            file(
+                "/etc/hosts",
+                "127.0.0.1 localhost sandbox.localdomain sandbox.local sandbox\n::1 localhost\n".into(),
+            ),
             file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".into()),
             file(
                 "/etc/resolv.conf",

@@ -136,6 +136,11 @@ pub struct Spec {
     pub argv: Vec<OsString>,
     /// The whole environment. Secrets: never logged.
     pub env: Vec<(OsString, OsString)>,
+    /// Programs (paths inside) that are started before the program and run beside it; default none. With any, the program
+    /// itself is started by [`crate::Sandbox::begin`], and its end ends the sandbox only after theirs.
+    pub companions: Vec<PathBuf>,
+    /// Their whole environment.
+    pub companion_env: Vec<(OsString, OsString)>,
     /// Working directory inside.
     pub cwd: PathBuf,
     /// Becomes descriptor 3.
@@ -158,6 +163,8 @@ impl Spec {
             cpu_quota: None,
             argv,
             env: Vec::new(),
+            companions: Vec::new(),
+            companion_env: Vec::new(),
             cwd: PathBuf::from("/"),
             channel: None,
         }

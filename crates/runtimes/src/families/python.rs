@@ -6,7 +6,7 @@ use crate::{
     libraries::Library,
 };
 use base::{RuntimeRefused, RuntimeSupport};
-use sandbox::Attachment;
+use sandbox::{Attachment, TemplateLink};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -89,6 +89,11 @@ impl Family for Python {
             // The system's own: its prefix holds everything else, too.
             template.binds.push(Attachment::new(&interpreter.executable, &program));
             template.binds.push(Attachment::new(standard, format!("/var/lang/lib/python3.{minor}")));
+            // Scripts of functions and layers ask for it by these names.
+            for name in ["python3", "python"] {
+                let inside = Path::new("/var/lang/bin").join(name);
+                template.links.push(TemplateLink { inside, target: (&program).into() });
+            }
         } else {
             template.binds.push(Attachment::new(prefix, "/var/lang"));
             let packages = format!("lib/python3.{minor}/site-packages");

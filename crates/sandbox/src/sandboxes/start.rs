@@ -20,7 +20,7 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 use tokio::io::unix::AsyncFd;
@@ -89,6 +89,7 @@ fn check(spec: &Spec) -> Result<Vec<Attachment>, Error> {
     absolute("attached host path", attachments.iter().map(|attached| attached.host.as_path()))?;
     absolute("path inside", attachments.iter().map(|attached| attached.inside.as_path()))?;
     absolute("program", spec.argv.iter().take(1).map(Path::new))?;
+    absolute("accompanying program", spec.companions.iter().map(PathBuf::as_path))?;
     if spec.argv.is_empty() {
         return Err(Error::Setting { name: "argv", reason: "is empty".into() });
     }
@@ -114,6 +115,10 @@ async fn start(
         Some(streams) => streams,
         None => Streams::make(slot.owner).map_err(Error::step("making pipes"))?,
     };
+    let beside = match spec.companions.is_empty() {
+        true => None,
+        false => Some(Streams::make(slot.owner).map_err(Error::step("making pipes"))?),
+    };
     slot.scratch = node.scratches.take(spec.scratch, slot.owner).await;
     let (control, theirs) = control().map_err(Error::step("making a socket"))?;
     let request = encode(slot, &spec, &attachments)?;
@@ -126,6 +131,9 @@ async fn start(
             streams.stdout_inside.as_fd(),
             streams.stderr_inside.as_fd(),
         ];
+        if let Some(streams) = &beside {
+            descriptors.extend([streams.stdout_inside.as_fd(), streams.stderr_inside.as_fd()]);
+        }
         descriptors.extend(slot.scratch.as_ref().and_then(|scratch| scratch.tree()));
         descriptors.extend(spec.channel.as_ref().map(AsFd::as_fd));
         descriptors.extend(slot.group.birthplace().map(AsFd::as_fd));
@@ -135,12 +143,16 @@ async fn start(
     drop(theirs);
     let slot = held.slot.take().ok_or(Error::SpawnerGone)?;
     let (stdout, stderr) = streams.outside();
+    let beside = beside.map(Streams::outside);
     let begun = follow(&control).await;
-    let Begun { process, failure, phases, status } = begun;
+    let Begun { process, failure, phases, status, lost } = begun;
     match (failure, process, phases) {
         (None, Some((pid, process)), Some(phases)) => {
             let timing = phases.timing(called_ns, slot_ns);
-            let parts = Parts { node, slot, pid, process, control, stdout, stderr, timing, status };
+            let program = spec.argv.into_iter().next().unwrap_or_default().into();
+            let streams = (stdout, stderr);
+            let parts =
+                Parts { node, slot, pid, process, control, streams, beside, timing, status, lost, program };
             Sandbox::watch(parts)
         }
         (failure, process, _) => {
@@ -150,6 +162,9 @@ async fn start(
             }
             node.slots.put_back(slot, process);
             Err(match failure {
+                Some((step @ Step::ExecCompanion, errno, index)) => {
+                    failed(step, errno, spec.companions.get(index as usize).map(PathBuf::as_path))
+                }
                 Some((Step::Exec, errno, _)) => failed(Step::Exec, errno, spec.argv.first().map(Path::new)),
                 Some((step, errno, index)) => {
                     let about = attachments.get(index as usize).map(|attached| attached.host.as_path());
@@ -185,6 +200,12 @@ fn encode(slot: &Slot, spec: &Spec, attachments: &[Attachment]) -> Result<Vec<u8
         cwd: spec.cwd.as_os_str().as_bytes(),
         argv: spec.argv.iter().map(|argument| argument.as_bytes()).collect(),
         env: spec.env.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect(),
+        companions: spec.companions.iter().map(|path| path.as_os_str().as_bytes()).collect(),
+        companion_env: spec
+            .companion_env
+            .iter()
+            .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+            .collect(),
     };
     let request = order.encode().ok_or_else(|| Error::Setting {
         name: "argv, env or paths",
@@ -204,6 +225,8 @@ struct Begun {
     phases: Option<Phases>,
     /// Wait status of a program that ended before the worker had reported its process.
     status: Option<i32>,
+    /// A companion that did, and its wait status.
+    lost: Option<(u32, i32)>,
 }
 
 struct Phases {
@@ -229,7 +252,8 @@ async fn follow(control: &AsyncFd<OwnedFd>) -> Begun {
             }
             Report::Failed { step, errno, index } => begun.failure = Some((step, errno, index)),
             Report::Exited { status } => begun.status = Some(status),
-            Report::Built => {}
+            Report::CompanionExited { index, status } => begun.lost = begun.lost.or(Some((index, status))),
+            Report::Built | Report::Begun => {}
         }
         if let (Some(_), Some(phases)) = (&begun.process, &mut begun.phases) {
             phases.received_ns = received;

@@ -44,11 +44,15 @@ pub(crate) struct Order<'a> {
     pub(crate) argv: Vec<&'a [u8]>,
     /// Name, value.
     pub(crate) env: Vec<(&'a [u8], &'a [u8])>,
+    /// Paths inside.
+    pub(crate) companions: Vec<&'a [u8]>,
+    /// Name, value.
+    pub(crate) companion_env: Vec<(&'a [u8], &'a [u8])>,
 }
 
 impl Order<'_> {
     /// As [`Request::decode`] reads it; `None` when a text contains a zero. The descriptors that go along, in order:
-    /// control, mount namespace, network namespace, stdout, stderr, scratch, channel, birth cgroup, cgroups to join.
+    /// control, mount namespace, network namespace, stdout, stderr, both of the companions if there are any, scratch, channel, birth cgroup, cgroups to join.
     pub(crate) fn encode(&self) -> Option<Vec<u8>> {
         let mut writer = Writer::new(protocol::SPAWN);
         writer.number(self.uid.into());
@@ -68,9 +72,15 @@ impl Order<'_> {
         for argument in &self.argv {
             whole &= writer.text(&[argument]);
         }
-        writer.number(self.env.len() as u64);
-        for (name, value) in &self.env {
-            whole &= writer.text(&[name, b"=", value]);
+        for env in [&self.env, &self.companion_env] {
+            writer.number(env.len() as u64);
+            for (name, value) in env {
+                whole &= writer.text(&[name, b"=", value]);
+            }
+        }
+        writer.number(self.companions.len() as u64);
+        for companion in &self.companions {
+            whole &= writer.text(&[companion]);
         }
         whole.then(|| writer.finish())
     }
@@ -87,10 +97,14 @@ pub(crate) struct Request<'a> {
     path: &'a CStr,
     argv: Vec<*const libc::c_char>,
     envp: Vec<*const libc::c_char>,
+    companions: Vec<&'a CStr>,
+    companion_envp: Vec<*const libc::c_char>,
     root: OwnedFd,
     network: OwnedFd,
     stdout: OwnedFd,
     stderr: OwnedFd,
+    /// Standard output and error of the companions.
+    companion_streams: Option<(OwnedFd, OwnedFd)>,
     scratch: Option<OwnedFd>,
     channel: Option<OwnedFd>,
     pub(crate) birth_cgroup: Option<OwnedFd>,
@@ -114,6 +128,8 @@ impl<'a> Request<'a> {
         let attachments = reader.texts()?;
         let argv = reader.texts()?;
         let env = reader.texts()?;
+        let companion_env = reader.texts()?;
+        let companions = reader.texts()?;
         Some(Request {
             uid,
             scratch_bytes,
@@ -124,10 +140,16 @@ impl<'a> Request<'a> {
             path: argv.first()?,
             argv: list(&argv),
             envp: list(&env),
+            companion_envp: list(&companion_env),
             root: descriptors.next()?,
             network: descriptors.next()?,
             stdout: descriptors.next()?,
             stderr: descriptors.next()?,
+            companion_streams: match companions.is_empty() {
+                true => None,
+                false => Some((descriptors.next()?, descriptors.next()?)),
+            },
+            companions,
             scratch: if has_scratch { Some(descriptors.next()?) } else { None },
             channel: if has_channel { Some(descriptors.next()?) } else { None },
             birth_cgroup: if has_birth_cgroup { Some(descriptors.next()?) } else { None },
@@ -159,11 +181,11 @@ fn at_nth<E: Into<io::Error>>(step: Step, index: usize) -> impl FnOnce(E) -> Fai
 /// Everything that a sandbox's first process does.
 pub(crate) fn run(control: &OwnedFd, request: &Request<'_>, common: &Common) -> ! {
     match start(control, request, common) {
-        Ok((program, executed)) => {
+        Ok((programs, executed)) => {
             if protocol::report(control, executed, None).is_err() {
                 sys::exit_now(1); // the daemon does not wait any more
             }
-            attend(control, program)
+            attend(control, request, programs)
         }
         Err(Failure { step, errno, index }) => {
             let _ = protocol::report(control, Report::Failed { step, errno, index }, None);
@@ -172,7 +194,15 @@ pub(crate) fn run(control: &OwnedFd, request: &Request<'_>, common: &Common) -> 
     }
 }
 
-fn start(control: &OwnedFd, request: &Request<'_>, common: &Common) -> Result<(i32, Report), Failure> {
+/// What an init has started.
+struct Programs {
+    /// `None` until it is asked for, where others accompany it.
+    program: Option<i32>,
+    /// Those that run.
+    companions: Vec<Option<i32>>,
+}
+
+fn start(control: &OwnedFd, request: &Request<'_>, common: &Common) -> Result<(Programs, Report), Failure> {
     let born_ns = sys::monotonic_ns();
     sys::block_signals(true);
     sys::reset_signals();
@@ -188,6 +218,18 @@ fn start(control: &OwnedFd, request: &Request<'_>, common: &Common) -> Result<(i
     limit(request)?;
     drop_privileges(request, common)?;
     let locked_ns = sys::monotonic_ns();
+    let programs = match &request.companion_streams {
+        None => Programs {
+            program: Some(begin(control, request).map_err(at(Step::Exec))?),
+            companions: Vec::new(),
+        },
+        Some(streams) => Programs { program: None, companions: accompany(request, streams)? },
+    };
+    Ok((programs, Report::Executed { born_ns, mounted_ns, locked_ns, executed_ns: sys::monotonic_ns() }))
+}
+
+/// Starts the program.
+fn begin(control: &OwnedFd, request: &Request<'_>) -> io::Result<i32> {
     let image = sys::Image {
         path: request.path,
         argv: &request.argv,
@@ -196,12 +238,28 @@ fn start(control: &OwnedFd, request: &Request<'_>, common: &Common) -> Result<(i
         stderr: raw(&request.stderr),
         channel: request.channel.as_ref().map(raw),
     };
-    let program = sys::vfork_exec(&image).map_err(at(Step::Exec))?;
+    let program = sys::vfork_exec(&image)?;
     // From here on the init holds nothing but the control socket.
     let keep = raw(control).cast_unsigned();
     sys::close_range(0, keep.saturating_sub(1));
     sys::close_range(keep + 1, u32::MAX);
-    Ok((program, Report::Executed { born_ns, mounted_ns, locked_ns, executed_ns: sys::monotonic_ns() }))
+    Ok(program)
+}
+
+/// Starts what accompanies the program.
+fn accompany(request: &Request<'_>, streams: &(OwnedFd, OwnedFd)) -> Result<Vec<Option<i32>>, Failure> {
+    let start = |(index, path): (usize, &&CStr)| {
+        let image = sys::Image {
+            path,
+            argv: &[path.as_ptr(), std::ptr::null()],
+            envp: &request.companion_envp,
+            stdout: raw(&streams.0),
+            stderr: raw(&streams.1),
+            channel: None,
+        };
+        sys::vfork_exec(&image).map(Some).map_err(at_nth(Step::ExecCompanion, index))
+    };
+    request.companions.iter().enumerate().map(start).collect()
 }
 
 /// Where the uid is the daemon's: shows it as another one, in a user namespace of its own, whose processes the kernel counts
@@ -361,17 +419,49 @@ fn drop_privileges(request: &Request<'_>, common: &Common) -> Result<(), Failure
     Ok(())
 }
 
-/// Reaps whatever ends, relays SIGTERM to the program, and ends with the program: then the kernel kills the rest.
-fn attend(control: &OwnedFd, program: i32) -> ! {
+/// Reaps whatever ends, relays SIGTERM to the program, starts it on SIGUSR1 where others accompany it, and ends with the
+/// last of them: then the kernel kills the rest.
+fn attend(control: &OwnedFd, request: &Request<'_>, programs: Programs) -> ! {
+    let Programs { mut program, mut companions } = programs;
+    let mut ended = false;
     loop {
         while let Ok(Some((pid, status))) = sys::wait_any(false) {
-            if pid == program {
+            let companion = companions.iter().position(|running| *running == Some(pid));
+            if program == Some(pid) {
+                (program, ended) = (None, true);
                 let _ = protocol::report(control, Report::Exited { status }, None);
+            } else if let Some((index, running)) =
+                companion.and_then(|at| Some((at, companions.get_mut(at)?)))
+            {
+                *running = None;
+                let index = u32::try_from(index).unwrap_or(u32::MAX);
+                let _ = protocol::report(control, Report::CompanionExited { index, status }, None);
+            }
+            if ended && companions.iter().all(Option::is_none) {
                 sys::exit_now(0);
             }
         }
-        if sys::next_signal() == libc::SIGTERM {
-            let _ = sys::kill(program, libc::SIGTERM);
+        match sys::next_signal() {
+            libc::SIGTERM => {
+                if let Some(program) = program {
+                    let _ = sys::kill(program, libc::SIGTERM);
+                }
+            }
+            libc::SIGUSR1 if program.is_none() && !ended => {
+                let report = match begin(control, request) {
+                    Ok(started) => {
+                        program = Some(started);
+                        Report::Begun
+                    }
+                    Err(error) => {
+                        ended = true;
+                        let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+                        Report::Failed { step: Step::Exec, errno, index: 0 }
+                    }
+                };
+                let _ = protocol::report(control, report, None);
+            }
+            _ => {}
         }
     }
 }

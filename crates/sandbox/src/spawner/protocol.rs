@@ -125,10 +125,11 @@ pub(crate) enum Step {
     BuildFile,
     BuildLink,
     BuildFolder,
+    ExecCompanion,
 }
 
 impl Step {
-    const ALL: [Step; 23] = [
+    const ALL: [Step; 24] = [
         Step::Request,
         Step::Clone,
         Step::JoinCgroup,
@@ -152,6 +153,7 @@ impl Step {
         Step::BuildFile,
         Step::BuildLink,
         Step::BuildFolder,
+        Step::ExecCompanion,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -179,6 +181,7 @@ impl Step {
             Step::BuildFile => "writing a file of the root",
             Step::BuildLink => "making a link of the root",
             Step::BuildFolder => "making a folder of the root",
+            Step::ExecCompanion => "executing the accompanying program",
         }
     }
 }
@@ -188,7 +191,7 @@ impl Step {
 pub(crate) enum Report {
     /// The process exists; its pidfd comes along.
     Cloned { pid: u32, received_ns: u64 },
-    /// The program's image is loaded.
+    /// The program's image is loaded, or, where others accompany it, those of all others.
     Executed { born_ns: u64, mounted_ns: u64, locked_ns: u64, executed_ns: u64 },
     /// A step failed at the n-th of its things.
     Failed { step: Step, errno: i32, index: u32 },
@@ -196,6 +199,10 @@ pub(crate) enum Report {
     Exited { status: i32 },
     /// The template's mount namespace comes along.
     Built,
+    /// The program's image is loaded, after those of its companions.
+    Begun,
+    /// The n-th companion ended with this wait status.
+    CompanionExited { index: u32, status: i32 },
 }
 
 const REPORT_BYTES: usize = 40;
@@ -212,6 +219,10 @@ impl Report {
             }
             Report::Exited { status } => [4, u64::from(status.cast_unsigned()), 0, 0, 0],
             Report::Built => [5, 0, 0, 0, 0],
+            Report::Begun => [6, 0, 0, 0, 0],
+            Report::CompanionExited { index, status } => {
+                [7, index.into(), u64::from(status.cast_unsigned()), 0, 0]
+            }
         };
         let mut bytes = [0; REPORT_BYTES];
         for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
@@ -236,6 +247,8 @@ impl Report {
             },
             4 => Report::Exited { status: signed(a)? },
             5 => Report::Built,
+            6 => Report::Begun,
+            7 => Report::CompanionExited { index: u32::try_from(a).ok()?, status: signed(b)? },
             _ => return None,
         })
     }
@@ -311,6 +324,8 @@ mod tests {
             Report::Failed { step: Step::BuildFolder, errno: 13, index: 2 },
             Report::Exited { status: 0x0100 },
             Report::Built,
+            Report::Begun,
+            Report::CompanionExited { index: 9, status: 9 },
         ];
         for report in reports {
             assert_eq!(Report::decode(&report.encode()), Some(report));
