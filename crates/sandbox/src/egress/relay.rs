@@ -204,10 +204,14 @@ impl Carrier {
         };
         if let Some(Outside { stream, place, since: _ }) = self.arriving.remove(&(from, to)) {
             self.tasks.spawn(async move {
-                carry(inside, stream).await;
+                if let Err(error) = carry(inside, stream).await {
+                    tracing::debug!(%error, %to, "a connection broke");
+                }
                 drop(place);
                 None
             });
+        } else {
+            tracing::debug!(%from, %to, "a connection that nobody awaits is refused");
         }
     }
 
@@ -236,7 +240,7 @@ async fn connect(targets: &[SocketAddr]) -> io::Result<TcpStream> {
 }
 
 /// Passes bytes on in both directions until both have ended, or one is broken: then the other side learns that too.
-async fn carry(mut inside: TcpStream, mut outside: TcpStream) {
+async fn carry(mut inside: TcpStream, mut outside: TcpStream) -> io::Result<()> {
     let _ = inside.set_nodelay(true);
     let carried = tokio::io::copy_bidirectional_with_sizes(&mut inside, &mut outside, BUFFER, BUFFER).await;
     if carried.is_err() {
@@ -244,6 +248,7 @@ async fn carry(mut inside: TcpStream, mut outside: TcpStream) {
         let _ = inside.set_zero_linger();
         let _ = outside.set_zero_linger();
     }
+    carried.map(drop)
 }
 
 /// What the queue has for us, at least one message.
