@@ -3,6 +3,7 @@
 The node runs in a network namespace made for it, whose "internet" is another one (`network.py`)."""
 
 import json
+import shutil
 import subprocess
 import threading
 
@@ -11,7 +12,9 @@ from conftest import BINARY, ROLE, Function, eventually, package, root
 from network import (METADATA, NOBODY, NODE, OTHER, PRIVATE, PUBLIC, RESOLVER, UNREACHABLE, Servers, World)
 from test_rootless import ACCEPTED
 
-pytestmark = root
+TOOLS = ["ip", "nsenter", "setpriv", "sysctl", "unshare"]
+MISSING = [tool for tool in TOOLS if not shutil.which(tool)]
+pytestmark = [root, pytest.mark.skipif(bool(MISSING), reason=f"a world of namespaces is made with {', '.join(MISSING)}")]
 
 # Runs code that it is sent; an error of the operating system is answered by its name.
 SOURCE = """
