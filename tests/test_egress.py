@@ -3,14 +3,18 @@
 The node runs in a network namespace made for it, whose "internet" is another one (`network.py`)."""
 
 import json
+import shutil
+import subprocess
 import threading
 
 import pytest
-from conftest import ROLE, Function, eventually, package, root
-from network import (METADATA, NOBODY, NODE, OTHER, PRIVATE, PUBLIC, RESOLVER, ROUTER, UNREACHABLE, Servers, World)
+from conftest import BINARY, ROLE, Function, eventually, package, root
+from network import (METADATA, NOBODY, NODE, OTHER, PRIVATE, PUBLIC, RESOLVER, UNREACHABLE, Servers, World)
 from test_rootless import ACCEPTED
 
-pytestmark = root
+TOOLS = ["ip", "nsenter", "setpriv", "sysctl", "unshare"]
+MISSING = [tool for tool in TOOLS if not shutil.which(tool)]
+pytestmark = [root, pytest.mark.skipif(bool(MISSING), reason=f"a world of namespaces is made with {', '.join(MISSING)}")]
 
 # Runs code that it is sent; an error of the operating system is answered by its name.
 SOURCE = """
@@ -138,6 +142,22 @@ with socket.create_connection((nameserver, 53), 10) as connection:
     assert probe(code) == PUBLIC
 
 
+def test_resolvers_hear_questions_only(probe, world):
+    """The host may be trusted with more, such as changing names or copying zones."""
+    code = """
+def message(flags, kind):
+    return b'\\x12\\x34' + bytes([flags, 0, 0, 1, 0, 0, 0, 0, 0, 0]) + b'\\x06public\\x04test\\x00' + struct.pack('>HH', kind, 1)
+result = []
+for data in (message(1, 1), message(0x28, 6), message(1, 252), message(0x80, 1), b'GET / HTTP/1.1'):
+    result.append(len(attempt(udp, '192.0.0.1', 53, data, timeout=0.5)))
+    result.append(len(attempt(tcp, '192.0.0.1', 53, struct.pack('>H', len(data)) + data)))
+"""
+    before = len(world.resolver.asked)
+    answers = probe(code)
+    assert answers[0] > 20 and answers[1] > 20 and all(length <= len("ECONNRESET") for length in answers[2:]), answers
+    assert world.resolver.asked[before:] == [("public.test", 1)] * 2
+
+
 def test_failures_are_those_of_the_network(probe):
     assert probe(f"result = attempt(tcp, '{PUBLIC}', 81)") == "ECONNREFUSED"
     assert probe(f"result = attempt(tcp, '{UNREACHABLE}', 80)") == "EHOSTUNREACH"
@@ -151,7 +171,7 @@ with socket.create_connection(('{PUBLIC}', 80), 10) as connection:
     assert probe(half) == ["half of the ans", "ECONNRESET"], "what was cut off does not look whole"
 
 
-@pytest.mark.parametrize("address", [*PRIVATE, ROUTER.replace("198.51.100.1", "192.0.0.8"), "0.1.2.3", "224.0.0.1", "240.0.0.1",
+@pytest.mark.parametrize("address", [*PRIVATE, "192.0.0.8", "0.1.2.3", "224.0.0.1", "240.0.0.1",
                                      "255.255.255.255"])
 def test_private_ranges_are_refused_at_once(probe, world, address):
     code = f"""
@@ -422,3 +442,16 @@ result = [tcp('{PUBLIC}', 80), udp('{PUBLIC}', 80), socket.gethostbyname('public
         assert own.came == []
     finally:
         own.close()
+
+
+def test_a_host_without_the_means_says_so(tmp_path):
+    """Without the right to administer networks, as in a container that was not given it."""
+    without = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", BINARY]
+    done = subprocess.run([*without, "serve", "--listen", "127.0.0.1:0", "--data", tmp_path / "data"], capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode != 0 and "network.egress" in done.stderr and "platform-only" in done.stderr, done.stderr
+    found = json.loads(subprocess.run([*without, "doctor", "--json"], capture_output=True, text=True, timeout=60).stdout)
+    (egress,) = [check for check in found["checks"] if check["name"] == "egress"]
+    assert egress["status"] == "missing" and "network.egress" in egress["consequence"]
+    found = json.loads(subprocess.run([BINARY, "doctor", "--json"], capture_output=True, text=True, timeout=60).stdout)
+    assert [check["status"] for check in found["checks"] if check["name"] == "egress"] == ["ok"]

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests use and this machine lacks: cargo-nextest, a PostgreSQL server, a C compiler.
+# Installs the programs that the tests use and this machine lacks: cargo-nextest, a PostgreSQL server, a C compiler, what
+# makes network namespaces.
 # Without root the packages are left out, and the tests that need them report themselves as skipped.
 set -euo pipefail
 
@@ -18,6 +19,8 @@ install() {
 
 command -v cargo-nextest >/dev/null || cargo install --locked --quiet cargo-nextest
 command -v cc >/dev/null || install gcc
+command -v ip >/dev/null || install iproute2
+command -v sysctl >/dev/null || install procps
 if ! command -v initdb >/dev/null && ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
     install postgresql
 fi

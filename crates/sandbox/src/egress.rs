@@ -41,3 +41,18 @@ const DNS: u16 = 53;
 /// Where what is handed to the daemon arrives, at [`NAMESERVER`]: a port that no program inside may use, since it is below
 /// 1,024.
 const ARRIVAL: u16 = 1;
+
+/// The parsers of bytes that come from sandboxes, for `fuzz/`.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    /// Whether a message asks for one name and does nothing else.
+    pub fn is_question(message: &[u8]) -> bool {
+        super::names::is_question(message)
+    }
+
+    /// How many packets a buffer from the kernel's queue holds, and of how many the addresses can be read.
+    pub fn packets(buffer: &[u8]) -> (usize, usize) {
+        let all: Vec<_> = super::queue::packets(buffer).collect();
+        (all.len(), all.iter().filter(|(_, first)| first.is_some()).count())
+    }
+}

@@ -15,7 +15,8 @@
 //! # What a program inside sees
 //! A read-only root of exactly the template's paths, `/var/task` read-only, `/tmp` private and limited, `/proc` of its
 //! own processes read-only, a minimal `/dev` and `/etc`, a loopback interface of its own on which the daemon listens at
-//! [`RUNTIME_API`] and [`PLATFORM`], descriptors 0–2 (null, pipe, pipe) and, when given, 3 (the channel). It has an own
+//! [`RUNTIME_API`] and [`PLATFORM`] and behind which, if [`Settings::network`] says so, it carries connections to the
+//! internet, descriptors 0–2 (null, pipe, pipe) and, when given, 3 (the channel). It has an own
 //! uid, no capabilities, no way to gain privileges, and the system calls of `seccomp/table.rs`.
 //!
 //! # Scratch space
@@ -53,6 +54,9 @@ mod spec;
 mod streams;
 mod sys;
 mod users;
+
+#[cfg(feature = "fuzzing")]
+pub use egress::fuzzing;
 
 // What the tests of `tests/` share, for tests that see more than they do.
 #[cfg(test)]

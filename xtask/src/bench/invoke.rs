@@ -53,7 +53,7 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
     Ok(())
 }
 
-fn built() -> Outcome<PathBuf> {
+pub(super) fn built() -> Outcome<PathBuf> {
     progress("building neap");
     cargo(&["build", "--release", "--quiet", "--package", "neap"])?;
     let metadata = cargo_output(&["metadata", "--no-deps", "--format-version", "1"])?;
@@ -352,11 +352,11 @@ pub(super) fn progress(text: &str) {
     eprintln!("  {text}");
 }
 
-fn cpus() -> usize {
+pub(super) fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn kernel() -> String {
+pub(super) fn kernel() -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("Linux {}", release.trim())
 }

@@ -14,6 +14,8 @@ use tokio::sync::{Semaphore, oneshot};
 /// Of the connections and conversations of one node together, as a part of the descriptors that it may have: each takes two
 /// of them, and the rest is for everything else.
 const PART_OF_DESCRIPTORS: u64 = 4;
+/// The same, at most: each connection has buffers of 16 KiB in the daemon's memory.
+const PLACES_MAX: usize = 16_384;
 
 /// Shared by all relays of a node.
 #[derive(Debug)]
@@ -60,7 +62,7 @@ impl Context {
         })?;
         let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         let places = descriptors.unwrap_or(u64::MAX) / PART_OF_DESCRIPTORS;
-        let places = usize::try_from(places).unwrap_or(usize::MAX).clamp(16, Semaphore::MAX_PERMITS);
+        let places = usize::try_from(places).unwrap_or(usize::MAX).clamp(16, PLACES_MAX);
         let binds_any = std::fs::read_to_string("/proc/sys/net/ipv4/ip_nonlocal_bind")
             .is_ok_and(|text| text.trim() != "0");
         let places = Arc::new(Semaphore::new(places));

@@ -1,7 +1,8 @@
 //! What carries one sandbox's datagrams, and its questions for names.
 
-use super::{Context, DNS, NAMESERVER};
+use super::{Context, DNS, NAMESERVER, names::is_question};
 use crate::sys::{self, Datagram};
+use rustix::net::RecvFlags;
 use std::{
     collections::HashMap,
     io,
@@ -58,14 +59,13 @@ impl Datagrams {
     }
 
     pub(super) async fn run(&mut self) {
-        let mut buffer = vec![0; LENGTH_MAX];
         loop {
             tokio::select! {
-                received = receive(&self.arrivals, &mut buffer) => match received {
-                    Ok(Some(Datagram { length, from, to })) => {
-                        self.pass_on(buffer.get(..length).unwrap_or_default(), from, to);
-                    }
+                received = arrival(&self.arrivals) => match received {
+                    Ok(Some((bytes, from, to))) => self.pass_on(bytes, from, to),
                     Ok(None) => {}
+                    // The kernel's word on an answer that nobody waited for.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                     Err(error) => {
                         tracing::warn!(%error, "a sandbox's datagrams can no longer be carried");
                         std::future::pending().await
@@ -87,13 +87,12 @@ impl Datagrams {
         self.questions.shutdown().await;
     }
 
-    fn pass_on(&mut self, bytes: &[u8], from: SocketAddrV4, to: SocketAddrV4) {
+    fn pass_on(&mut self, bytes: Vec<u8>, from: SocketAddrV4, to: SocketAddrV4) {
         match (*to.ip(), to.port()) {
             (NAMESERVER, DNS) => {
-                if self.questions.len() < QUESTIONS_MAX {
+                if self.questions.len() < QUESTIONS_MAX && is_question(&bytes) {
                     let (names, context) = (Arc::clone(&self.names), Arc::clone(&self.context));
-                    let question = bytes.to_vec();
-                    self.questions.spawn(async move { ask(&context, &names, &question, from).await });
+                    self.questions.spawn(async move { ask(&context, &names, &bytes, from).await });
                 }
             }
             (NAMESERVER, _) => {}
@@ -102,10 +101,10 @@ impl Datagrams {
     }
 
     /// Says something in a conversation, a new one if need be.
-    fn say(&mut self, bytes: &[u8], from: SocketAddrV4, to: SocketAddrV4) {
+    fn say(&mut self, bytes: Vec<u8>, from: SocketAddrV4, to: SocketAddrV4) {
         if let Some(conversation) = self.conversations.get(&(from, to)) {
             // Full or just ended: lost.
-            let _ = conversation.try_send(bytes.to_vec());
+            let _ = conversation.try_send(bytes);
             return;
         }
         if self.conversations.len() >= CONVERSATIONS_MAX || !self.context.permit(*to.ip()) {
@@ -113,7 +112,7 @@ impl Datagrams {
         }
         let Ok(place) = Arc::clone(&self.context.places).try_acquire_owned() else { return };
         let (conversation, said) = mpsc::channel(WAITING_MAX);
-        let _ = conversation.try_send(bytes.to_vec());
+        let _ = conversation.try_send(bytes);
         self.conversations.insert((from, to), conversation);
         let (namespace, context) = (Arc::clone(&self.namespace), Arc::clone(&self.context));
         self.tasks.spawn(async move {
@@ -125,16 +124,33 @@ impl Datagrams {
     }
 }
 
-/// The next datagram. Cancel-safe.
-async fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<Datagram>> {
+/// The next datagram from inside, with who sent it and to whom. Cancel-safe.
+async fn arrival(socket: &UdpSocket) -> io::Result<Option<(Vec<u8>, SocketAddrV4, SocketAddrV4)>> {
+    next(socket, |buffer| {
+        let received = sys::receive_datagram(socket.as_fd(), buffer)?;
+        Ok(received.map(|Datagram { length, from, to }| {
+            (buffer.get(..length).unwrap_or_default().to_vec(), from, to)
+        }))
+    })
+    .await
+}
+
+/// The next datagram from outside. Cancel-safe.
+async fn answer(socket: &UdpSocket) -> io::Result<Vec<u8>> {
+    next(socket, |buffer| {
+        let length = rustix::net::recv(socket, &mut *buffer, RecvFlags::DONTWAIT)?.0;
+        Ok(buffer.get(..length).unwrap_or_default().to_vec())
+    })
+    .await
+}
+
+/// Receives when there is something, into a buffer that exists only for that: most sandboxes never say anything this way.
+async fn next<T>(socket: &UdpSocket, mut receive: impl FnMut(&mut [u8]) -> io::Result<T>) -> io::Result<T> {
     loop {
         socket.readable().await?;
-        let received =
-            socket.try_io(Interest::READABLE, || sys::receive_datagram(socket.as_fd(), &mut *buffer));
+        let received = socket.try_io(Interest::READABLE, || receive(&mut vec![0; LENGTH_MAX]));
         match received {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // The kernel's word on an earlier answer that nobody waited for.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
             other => return other,
         }
     }
@@ -152,15 +168,12 @@ async fn converse(
     let outside = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
     outside.connect(to).await?;
     let inside = UdpSocket::from_std(context.socket(namespace.try_clone()?, to).await?)?;
-    let mut buffer = vec![0; LENGTH_MAX];
     loop {
         let step = async {
             tokio::select! {
                 Some(bytes) = said.recv() => lossy(outside.send(&bytes).await),
-                received = outside.recv(&mut buffer) => match received {
-                    Ok(length) => {
-                        lossy(inside.send_to(buffer.get(..length).unwrap_or_default(), from).await)
-                    }
+                received = answer(&outside) => match received {
+                    Ok(bytes) => lossy(inside.send_to(&bytes, from).await),
                     Err(error) => lossy(Err(error)),
                 },
             }
@@ -214,8 +227,5 @@ async fn ask_one(resolver: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     let socket = UdpSocket::bind(any).await?;
     socket.connect(resolver).await?;
     socket.send(question).await?;
-    let mut answer = vec![0; LENGTH_MAX];
-    let length = socket.recv(&mut answer).await?;
-    answer.truncate(length);
-    Ok(answer)
+    answer(&socket).await
 }

@@ -3,6 +3,7 @@
 use super::{
     Context, DNS, Doors, NAMESERVER,
     datagrams::Datagrams,
+    names::is_question,
     queue::{self, Fate, First},
     rules::{MARK_ADMITTED, MARK_REFUSED, MARK_UNREACHABLE},
 };
@@ -17,7 +18,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::unix::AsyncFd,
+    io::{AsyncReadExt, AsyncWriteExt, unix::AsyncFd},
     net::{TcpListener, TcpStream, UdpSocket},
     sync::{OwnedSemaphorePermit, oneshot},
     task::{JoinHandle, JoinSet},
@@ -34,7 +35,9 @@ const RESOLVER_MAX: Duration = Duration::from_secs(3);
 /// the program has given up meanwhile.
 const ARRIVAL_MAX: Duration = Duration::from_secs(10);
 /// Bytes in flight in each direction.
-const BUFFER: usize = 16 * 1024;
+const BUFFER: usize = 8 * 1024;
+/// Longest message from the queue, which has one packet's headers.
+const MESSAGE_MAX: usize = 4 * 1024;
 
 /// Carries one sandbox's connections until it is dropped or ended.
 #[derive(Debug)]
@@ -114,7 +117,7 @@ struct Made {
 
 impl Carrier {
     async fn run(&mut self, arrivals: TcpListener) {
-        let mut buffer = vec![0; 64 * 1024];
+        let mut buffer = vec![0; MESSAGE_MAX];
         loop {
             let oldest = self.arriving.values().map(|outside| outside.since).min();
             let expiry = sleep_until(oldest.unwrap_or_else(Instant::now) + ARRIVAL_MAX);
@@ -204,10 +207,18 @@ impl Carrier {
         };
         if let Some(Outside { stream, place, since: _ }) = self.arriving.remove(&(from, to)) {
             self.tasks.spawn(async move {
-                carry(inside, stream).await;
+                let carried = match *to.ip() {
+                    NAMESERVER => carry_questions(inside, stream).await,
+                    _ => carry(inside, stream).await,
+                };
+                if let Err(error) = carried {
+                    tracing::debug!(%error, %to, "a connection broke");
+                }
                 drop(place);
                 None
             });
+        } else {
+            tracing::debug!(%from, %to, "a connection that nobody awaits is refused");
         }
     }
 
@@ -236,7 +247,7 @@ async fn connect(targets: &[SocketAddr]) -> io::Result<TcpStream> {
 }
 
 /// Passes bytes on in both directions until both have ended, or one is broken: then the other side learns that too.
-async fn carry(mut inside: TcpStream, mut outside: TcpStream) {
+async fn carry(mut inside: TcpStream, mut outside: TcpStream) -> io::Result<()> {
     let _ = inside.set_nodelay(true);
     let carried = tokio::io::copy_bidirectional_with_sizes(&mut inside, &mut outside, BUFFER, BUFFER).await;
     if carried.is_err() {
@@ -244,6 +255,37 @@ async fn carry(mut inside: TcpStream, mut outside: TcpStream) {
         let _ = inside.set_zero_linger();
         let _ = outside.set_zero_linger();
     }
+    carried.map(drop)
+}
+
+/// Passes questions for names on, one after the other as their lengths say, and everything that comes back; what is no question
+/// ends the connection. Source: RFC 7766.
+async fn carry_questions(inside: TcpStream, outside: TcpStream) -> io::Result<()> {
+    let (mut from_inside, mut to_inside) = inside.into_split();
+    let (mut from_outside, mut to_outside) = outside.into_split();
+    let questions = async {
+        loop {
+            let length = match from_inside.read_u16().await {
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error),
+            };
+            let mut question = vec![0; length.into()];
+            from_inside.read_exact(&mut question).await?;
+            if !is_question(&question) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "no question for a name"));
+            }
+            let mut framed = length.to_be_bytes().to_vec();
+            framed.append(&mut question);
+            to_outside.write_all(&framed).await?;
+        }
+        to_outside.shutdown().await
+    };
+    let answers = async {
+        tokio::io::copy(&mut from_outside, &mut to_inside).await?;
+        to_inside.shutdown().await
+    };
+    tokio::try_join!(questions, answers).map(drop)
 }
 
 /// What the queue has for us, at least one message.

@@ -56,6 +56,8 @@ fn route(all: &mut Messages, first: Ipv4Addr, prefix: u8, may: bool) {
     });
 }
 
+/// A port at which nobody listens; no program inside may use it.
+const NOBODY: u16 = 2;
 const AF_INET: u8 = 2;
 const TABLE: &str = "neap";
 const OUTPUT: &str = "output";
@@ -99,8 +101,14 @@ pub(super) fn table(queueing: Queueing) -> Messages {
     rule(&mut all, OUTPUT, |rule| rule.protocol(TCP).first_of_connection().queue(queueing));
     for protocol in [TCP, UDP] {
         rule(&mut all, OUTPUT, |rule| rule.protocol(protocol).verdict(ACCEPT));
-        rule(&mut all, ARRIVING, |rule| rule.protocol(protocol).hand_over().verdict(ACCEPT));
     }
+    rule(&mut all, ARRIVING, |rule| {
+        rule.protocol(TCP).first_of_connection().hand_over(ARRIVAL).verdict(ACCEPT)
+    });
+    // Goes to the socket of its connection, or else is dropped and sent again: first data can overtake the packet that makes
+    // the connection, since they come from different processors, and would be answered with a reset by the listening socket.
+    rule(&mut all, ARRIVING, |rule| rule.protocol(TCP).hand_over(NOBODY).verdict(ACCEPT));
+    rule(&mut all, ARRIVING, |rule| rule.protocol(UDP).hand_over(ARRIVAL).verdict(ACCEPT));
     batch(&mut all, 0x11);
     all
 }
@@ -243,8 +251,9 @@ impl Rule {
         })
     }
 
-    /// Gives the packet to the daemon's socket at [`NAMESERVER`], [`ARRIVAL`].
-    fn hand_over(self) -> Rule {
+    /// Gives the packet to the socket of its connection, else to the daemon's at that port of [`NAMESERVER`]; ends the rule
+    /// where there is neither.
+    fn hand_over(self, port: u16) -> Rule {
         const ADDRESS: u32 = 2;
         let set = |rule: Rule, register: u32, bytes: Vec<u8>| {
             rule.with("immediate", move |data| {
@@ -252,7 +261,7 @@ impl Rule {
                 data.nest(2, |value| value.bytes(1, &bytes));
             })
         };
-        set(set(self, REGISTER, ARRIVAL.to_be_bytes().into()), ADDRESS, NAMESERVER.octets().into()).with(
+        set(set(self, REGISTER, port.to_be_bytes().into()), ADDRESS, NAMESERVER.octets().into()).with(
             "tproxy",
             |data| {
                 data.number(1, AF_INET.into());

@@ -111,7 +111,7 @@ pub(super) const GROUPS: &[Group] = &[
         },
     },
     Group {
-        reason: "sockets that exist already; the network namespace has a loopback interface only",
+        reason: "sockets that exist already; the network namespace has a loopback interface only, behind which is the daemon",
         verdict: Verdict::Allow,
         calls: calls! {
             SYS_socketpair SYS_bind SYS_listen SYS_accept SYS_accept4 SYS_connect SYS_getsockname SYS_getpeername
