@@ -27,6 +27,7 @@
 //! `api` lists the operations, `logs.rs` does them, `search.rs` reads events page by page, `logic.rs` and `chunk.rs` have the rules
 //! and the stored form, `buffer.rs` and `meter.rs` what waits in memory, `tasks.rs` flushes and clears, `data.rs` has all SQL.
 
+mod alarms;
 pub mod api;
 mod buffer;
 mod chunk;
@@ -48,10 +49,13 @@ pub use metrics::{Metric, MetricKind};
 
 use api::{logs::Logs, monitoring::Monitoring, usage::Usage};
 use base::{
-    AccountId, Clock, Entropy, InvocationRecord, LogEvent, LogSink, Meter, QueueStep, QueuedEvent, Region,
-    RequestId, VersionKey,
+    AccountId, Clock, Entropy, InvocationRecord, InvokeLater, LogEvent, LogSink, Meter, QueueStep,
+    QueuedEvent, Region, RequestId, VersionKey,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use store::{Database, Migration};
 use tokio::sync::{Mutex, Notify};
 
@@ -98,6 +102,7 @@ pub struct Telemetry {
 pub(crate) struct Inner {
     db: Database,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
     settings: Settings,
     buffer: buffer::Buffer,
     counting: meter::Counting,
@@ -112,6 +117,10 @@ pub(crate) struct Inner {
     logs_urgent: Notify,
     usage_wait: Notify,
     metrics_wait: Notify,
+    /// There is an alarm; there is an action to be done.
+    alarms_wait: Notify,
+    actions_wait: Notify,
+    invoke: OnceLock<Arc<dyn InvokeLater>>,
 }
 
 impl Telemetry {
@@ -137,8 +146,12 @@ impl Telemetry {
             logs_urgent: Notify::new(),
             usage_wait: Notify::new(),
             metrics_wait: Notify::new(),
+            alarms_wait: Notify::new(),
+            actions_wait: Notify::new(),
+            invoke: OnceLock::new(),
             db,
             clock,
+            entropy,
             settings,
         };
         Telemetry { inner: Arc::new(inner) }
@@ -147,6 +160,22 @@ impl Telemetry {
     /// CloudWatch Logs, for the gateway.
     pub fn logs(&self) -> Arc<Logs> {
         Arc::new(Logs(Arc::clone(&self.inner)))
+    }
+
+    /// Alarms invoke functions through `invoke`. Set once, before [`Telemetry::run`]; until then their actions wait.
+    pub fn invoke_through(&self, invoke: Arc<dyn InvokeLater>) {
+        // A second call would change nothing.
+        let _ = self.inner.invoke.set(invoke);
+    }
+
+    /// Evaluates every alarm and does every action now instead of within a minute.
+    ///
+    /// # Errors
+    /// Those of the store; what is left is done next time.
+    pub async fn evaluate_alarms(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.inner.evaluate_alarms(i64::MAX).await?;
+        self.inner.do_actions().await?;
+        Ok(())
     }
 
     /// CloudWatch, for the gateway.
@@ -183,6 +212,7 @@ impl Telemetry {
     pub async fn clear(&self) -> Result<(), store::Error> {
         self.inner.clear().await?;
         self.inner.age_metrics().await?;
+        self.inner.expire_history().await?;
         self.inner.merge().await
     }
 

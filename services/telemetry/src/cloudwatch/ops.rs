@@ -174,7 +174,7 @@ impl Monitoring {
             )));
         }
         let now = context.now.0.div_euclid(1_000);
-        let results = self.0.evaluate(&queries, start, end, now).await?;
+        let results = self.0.evaluate(&queries, (start, end), now, None).await?;
         let results = results.into_iter().map(|(id, series)| (id.to_owned(), series)).collect();
         Ok(page(results, ascending, skip, usize::try_from(most).unwrap_or(usize::MAX)))
     }
@@ -415,23 +415,25 @@ impl Inner {
     }
 
     /// Evaluates queries from start to end in milliseconds; gives the time series of those that are returned, with their ids.
+    /// Periods are whole ones since 1970, or lie from `origin` on, in seconds.
     pub(crate) async fn evaluate<'q>(
         &self,
         queries: &'q [Query],
-        start: i64,
-        end: i64,
+        (start, end): (i64, i64),
         now: i64,
+        origin: Option<i64>,
     ) -> Result<Vec<(&'q str, Series)>, Error> {
         let until = end.div_euclid(1_000) + i64::from(end.rem_euclid(1_000) > 0);
         let mut scope = Scope { range: (i64::MAX, until), ..Scope::default() };
         for query in queries {
             let What::Measure(measure) = &query.what else { continue };
             let rounded = query::rounded_start(start, now, measure.period);
-            let from = rounded - rounded.rem_euclid(measure.period);
+            let origin = origin.unwrap_or(0);
+            let from = rounded - (rounded - origin).rem_euclid(measure.period);
             scope.range.0 = scope.range.0.min(from);
             let wanted = Wanted {
                 period: measure.period,
-                origin: 0,
+                origin,
                 unit: measure.unit,
                 apart: false,
                 statistics: vec![measure.statistic],
