@@ -13,7 +13,7 @@
 //! | usage (what is charged) | all but the last [`Settings::usage_flush`] (500 ms) and a commit | the same |
 //! | `PutMetricData` | everything answered | everything answered |
 //! | metrics of functions: AWS/Lambda, embedded in logs | all but the last [`Settings::metrics_flush`] (2 s) and a commit | the same |
-//! | the last invocations, Prometheus metrics | nothing: memory only | nothing |
+//! | results of Insights queries, the last invocations, Prometheus metrics | nothing: memory only | nothing |
 //!
 //! Functions' log events wait in a bounded buffer, so that logging never waits for the disk; whatever reads logs flushes it
 //! first, so that events are visible at once. What the buffer cannot take is dropped, counted in `neap_log_events_dropped`, and
@@ -34,6 +34,7 @@ mod chunk;
 mod cloudwatch;
 mod data;
 mod error;
+pub mod insights;
 mod logic;
 mod logs;
 mod meter;
@@ -121,6 +122,7 @@ pub(crate) struct Inner {
     alarms_wait: Notify,
     actions_wait: Notify,
     invoke: OnceLock<Arc<dyn InvokeLater>>,
+    queries: insights::run::Queries,
 }
 
 impl Telemetry {
@@ -149,6 +151,7 @@ impl Telemetry {
             alarms_wait: Notify::new(),
             actions_wait: Notify::new(),
             invoke: OnceLock::new(),
+            queries: insights::run::Queries::default(),
             db,
             clock,
             entropy,
@@ -222,6 +225,7 @@ impl Telemetry {
     /// Those of the store; nothing is deleted then.
     pub async fn reset(&self) -> Result<(), store::Error> {
         self.flush().await?;
+        self.inner.queries.forget();
         self.inner.db.write(data::delete_everything).await
     }
 
