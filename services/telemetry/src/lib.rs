@@ -1,4 +1,4 @@
-//! Logs, metering, prices and metrics.
+//! Logs and queries over them, metering, prices, metrics and alarms.
 //!
 //! Owns: the ports [`base::LogSink`] and [`base::Meter`]; the operations of CloudWatch Logs ([`Telemetry::logs`])
 //! and CloudWatch ([`Telemetry::monitoring`]); Neap's own usage API ([`Telemetry::usage`]); price books ([`prices`]); filter patterns ([`pattern`]); Prometheus text
@@ -25,7 +25,8 @@
 //!
 //! # Where to look
 //! `api` lists the operations, `logs.rs` does them, `search.rs` reads events page by page, `logic.rs` and `chunk.rs` have the rules
-//! and the stored form, `buffer.rs` and `meter.rs` what waits in memory, `tasks.rs` flushes and clears, `data.rs` has all SQL.
+//! and the stored form, `buffer.rs` and `meter.rs` what waits in memory, `tasks.rs` flushes and clears, `data.rs` has all SQL. `cloudwatch`
+//! are metrics, `alarms` alarms on them, `insights` queries over logs; each has a `data.rs` of its own where it has tables.
 
 mod alarms;
 pub mod api;

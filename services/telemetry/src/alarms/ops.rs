@@ -102,6 +102,7 @@ impl Monitoring {
         self.0.alarms_wait.notify_one();
         // At once, so that whoever asks next sees what it is; the background goes on with it.
         let found = self.0.db.read(move |tx| data::find(tx, &place, &name)).await?;
+        self.0.flush_metrics().await?;
         if let Some(alarm) = found
             && let Err(error) = self.0.evaluate_alarm(&alarm).await
         {

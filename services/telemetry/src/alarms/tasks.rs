@@ -80,6 +80,9 @@ impl Inner {
             let alarms =
                 self.db.read(move |tx| data::due(tx, every_s, (&from.0, &from.1, &from.2), ROWS)).await?;
             let Some(last) = alarms.last() else { return Ok(any) };
+            if !any {
+                self.flush_metrics().await?;
+            }
             any = true;
             after = (last.place.account.to_string(), last.place.region.to_string(), last.name.clone());
             for alarm in &alarms {

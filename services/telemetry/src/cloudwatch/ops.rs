@@ -18,6 +18,8 @@ use wire::{Context, Time};
 const QUERIES_MAX: usize = 500;
 /// Data points of one page of `GetMetricData`.
 const DATAPOINTS_MAX: i64 = 100_800;
+/// Data points that the queries of one `GetMetricData` may ask for together, whether they exist or not.
+const ASKED_MAX: i64 = 1_000_000;
 /// Data points of one `GetMetricStatistics`.
 const STATISTICS_MAX: i64 = 1_440;
 /// Metrics of one page of `ListMetrics`.
@@ -108,6 +110,7 @@ impl Monitoring {
             apart: true,
             statistics: statistics.iter().map(|(_, statistic)| *statistic).collect(),
         };
+        self.0.flush_metrics().await?;
         let folded = self.0.fold(key, (from, until), wanted).await?;
         let named = |Folded { at, unit, values }: Folded| {
             let known: Vec<_> = statistics.iter().map(|(name, _)| name.as_str()).zip(values).collect();
@@ -167,13 +170,14 @@ impl Monitoring {
             })
             .fold(0, i64::saturating_add);
         // Bounded before anything is read; AWS gives pages instead, of what is stored and not of what could be.
-        if asked > DATAPOINTS_MAX * 50 {
+        if asked > ASKED_MAX {
             return Err(Error::Validation(format!(
                 "The queries ask for up to {asked} data points together, more than {}. Increase Period, or decrease the time range",
-                DATAPOINTS_MAX * 50
+                ASKED_MAX
             )));
         }
         let now = context.now.0.div_euclid(1_000);
+        self.0.flush_metrics().await?;
         let results = self.0.evaluate(&queries, (start, end), now, None).await?;
         let results = results.into_iter().map(|(id, series)| (id.to_owned(), series)).collect();
         Ok(page(results, ascending, skip, usize::try_from(most).unwrap_or(usize::MAX)))
@@ -401,7 +405,6 @@ fn measure(place: &Place, stat: &MetricStat) -> Result<Measure, Error> {
 impl Inner {
     /// Statistics of a metric, from (included) until (excluded) in seconds.
     async fn fold(&self, key: SeriesKey, range: (i64, i64), wanted: Wanted) -> Result<Vec<Folded>, Error> {
-        self.flush_metrics().await?;
         self.db
             .read(move |tx| {
                 let mut fold = Fold::new(wanted.clone());
@@ -415,7 +418,8 @@ impl Inner {
     }
 
     /// Evaluates queries from start to end in milliseconds; gives the time series of those that are returned, with their ids.
-    /// Periods are whole ones since 1970, or lie from `origin` on, in seconds.
+    /// Periods are whole ones since 1970, or lie from `origin` on, in seconds. What functions have measured and is not stored yet
+    /// does not count: [`Inner::flush_metrics`] comes first.
     pub(crate) async fn evaluate<'q>(
         &self,
         queries: &'q [Query],

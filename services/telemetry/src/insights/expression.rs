@@ -7,6 +7,9 @@ use super::{Malformed, malformed, record::Record};
 use regex::Regex;
 use std::{cmp::Ordering, collections::BTreeMap, str::FromStr};
 
+/// Bytes of a text that `concat` or `replace` may make; beyond it there is no value.
+const TEXT_MAX: usize = 256 * 1024;
+
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
@@ -90,9 +93,10 @@ pub(crate) enum Expression {
     Field(String),
     Negative(Box<Expression>),
     Not(Box<Expression>),
-    And(Box<Expression>, Box<Expression>),
-    Or(Box<Expression>, Box<Expression>),
-    Arithmetic(char, Box<Expression>, Box<Expression>),
+    And(Vec<Expression>),
+    Or(Vec<Expression>),
+    /// From left to right.
+    Arithmetic(Box<Expression>, Vec<(char, Expression)>),
     Compare(Comparison, Box<Expression>, Box<Expression>),
     /// `like` or `=~`; the second says whether it is to be so.
     Like(Box<Expression>, Pattern, bool),
@@ -163,9 +167,11 @@ impl Expression {
             Expression::Field(name) => row.get(name),
             Expression::Negative(inner) => number(value(inner).number().map(|number| -number)),
             Expression::Not(inner) => Value::Truth(!value(inner).is_true()),
-            Expression::And(left, right) => Value::Truth(value(left).is_true() && value(right).is_true()),
-            Expression::Or(left, right) => Value::Truth(value(left).is_true() || value(right).is_true()),
-            Expression::Arithmetic(sign, left, right) => arithmetic(*sign, &value(left), &value(right)),
+            Expression::And(all) => Value::Truth(all.iter().all(|one| value(one).is_true())),
+            Expression::Or(any) => Value::Truth(any.iter().any(|one| value(one).is_true())),
+            Expression::Arithmetic(first, rest) => {
+                rest.iter().fold(value(first), |left, (sign, right)| arithmetic(*sign, &left, &value(right)))
+            }
             Expression::Compare(comparison, left, right) => {
                 Value::Truth(comparison.holds(&value(left), &value(right)))
             }
@@ -263,19 +269,30 @@ impl Function {
             Function::Trim => text(&|text| text.trim().to_owned()),
             Function::Ltrim => text(&|text| text.trim_start().to_owned()),
             Function::Rtrim => text(&|text| text.trim_end().to_owned()),
-            Function::Concat => Value::Text(arguments.iter().map(Value::text).collect()),
+            Function::Concat => {
+                let parts: Vec<String> = arguments.iter().map(Value::text).collect();
+                match parts.iter().map(String::len).sum::<usize>() > TEXT_MAX {
+                    true => Value::Nothing,
+                    false => Value::Text(parts.concat()),
+                }
+            }
             Function::Contains => Value::Truth(first.text().contains(&given(1).text())),
             Function::Substr => {
                 let count = |value: &Value| value.number().map(|number| number.max(0.0) as usize);
                 let (from, length) = (count(given(1)).unwrap_or(0), count(given(2)).unwrap_or(usize::MAX));
                 text(&|text| text.chars().skip(from).take(length).collect())
             }
-            // Bounded: what is put in cannot make a text longer than both together, over and over.
-            Function::Replace => text(&|text| {
-                let (part, with) = (given(1).text(), given(2).text());
-                let grown = text.len().saturating_mul(with.len() + 1);
-                if part.is_empty() || grown > 1 << 20 { text.to_owned() } else { text.replace(&part, &with) }
-            }),
+            Function::Replace => {
+                let (text, part, with) = (first.text(), given(1).text(), given(2).text());
+                if *first == Value::Nothing || part.is_empty() {
+                    return first.clone();
+                }
+                let grown = text.matches(&part).count().saturating_mul(with.len());
+                match text.len().saturating_add(grown) > TEXT_MAX.max(text.len()) {
+                    true => Value::Nothing,
+                    false => Value::Text(text.replace(&part, &with)),
+                }
+            }
             Function::IsPresent => Value::Truth(*first != Value::Nothing),
             Function::IsEmpty => Value::Truth(first.text().is_empty()),
             Function::IsBlank => Value::Truth(first.text().trim().is_empty()),

@@ -227,20 +227,30 @@ impl Parser {
         if self.depth > DEPTH_MAX {
             return malformed(format!("the query is nested deeper than {DEPTH_MAX}"));
         }
-        let mut left = self.conjunction()?;
+        let first = self.conjunction()?;
+        let mut any = Vec::new();
         while self.word("or") {
-            left = Expression::Or(Box::new(left), Box::new(self.conjunction()?));
+            any.push(self.conjunction()?);
         }
         self.depth -= 1;
-        Ok(left)
+        if any.is_empty() {
+            return Ok(first);
+        }
+        any.insert(0, first);
+        Ok(Expression::Or(any))
     }
 
     fn conjunction(&mut self) -> Result<Expression, Malformed> {
-        let mut left = self.negation()?;
+        let first = self.negation()?;
+        let mut all = Vec::new();
         while self.word("and") {
-            left = Expression::And(Box::new(left), Box::new(self.negation()?));
+            all.push(self.negation()?);
         }
-        Ok(left)
+        if all.is_empty() {
+            return Ok(first);
+        }
+        all.insert(0, first);
+        Ok(Expression::And(all))
     }
 
     fn negation(&mut self) -> Result<Expression, Malformed> {
@@ -306,11 +316,12 @@ impl Parser {
         signs: &[char],
         next: fn(&mut Parser) -> Result<Expression, Malformed>,
     ) -> Result<Expression, Malformed> {
-        let mut left = next(self)?;
+        let first = next(self)?;
+        let mut rest = Vec::new();
         while let Some(sign) = signs.iter().find(|sign| self.sign(sign.encode_utf8(&mut [0; 4]))) {
-            left = Expression::Arithmetic(*sign, Box::new(left), Box::new(next(self)?));
+            rest.push((*sign, next(self)?));
         }
-        Ok(left)
+        Ok(if rest.is_empty() { first } else { Expression::Arithmetic(Box::new(first), rest) })
     }
 
     fn unary(&mut self) -> Result<Expression, Malformed> {

@@ -152,6 +152,26 @@ fn what_is_not_carried_out_is_named() {
 }
 
 #[test]
+fn long_chains_and_growing_texts_are_no_danger() {
+    let sum = format!("fields 1{} as n | limit 1", "+1".repeat(4_000));
+    assert_eq!(answer(&sum), ["n=4001"]);
+    let any = format!("filter took = 0{} | fields took", " or took = 10".repeat(700));
+    assert_eq!(answer(&any), ["took=10"]);
+    let grown = format!(
+        "fields @message as t {} | fields strlen(t) as n | display n",
+        "| fields concat(t, t, t, t) as t".repeat(30)
+    );
+    // What is too long is nothing, and nothing is an empty text where texts are joined.
+    assert_eq!(answer(&grown), ["n=0"; 6]);
+    assert_eq!(
+        answer(
+            "filter @timestamp = 0 | fields replace(@message, 't', 'TT') as r, replace(none, 'a', 'b') as s"
+        ),
+        ["r=plain TTexTT"]
+    );
+}
+
+#[test]
 fn what_a_query_holds_is_bounded() {
     let many = (0..200_000).map(|n| source(-n, &format!("{{\"n\": {n}}}")));
     let groups = Plan::parse("stats count(*) by n").unwrap().answer(many, 10);

@@ -101,6 +101,24 @@ async fn two_of_three_minutes_make_an_alarm_and_its_actions_wait_until_they_can_
     );
     assert_eq!(history(&node, "Action").await.len(), 3);
 
+    // Disabled, it changes its state and does nothing; the page of its history goes on where it ended.
+    for operation in ["DisableAlarmActions", "DisableAlarmActions", "EnableAlarmActions"] {
+        node.metrics(operation, json!({"AlarmNames": ["a", "nobody"]})).await.unwrap();
+    }
+    assert_eq!(history(&node, "ConfigurationUpdate").await.len(), 3);
+    let mut pages = Vec::new();
+    let mut token = Value::Null;
+    loop {
+        let input = json!({"AlarmName": "a", "MaxRecords": 4, "NextToken": token});
+        let page = node.metrics("DescribeAlarmHistory", input).await.unwrap();
+        pages.push(page["AlarmHistoryItems"].as_array().unwrap().len());
+        token = page["NextToken"].clone();
+        if token.is_null() {
+            break;
+        }
+    }
+    assert_eq!(pages, [4, 4, 1]);
+
     // No data any more, and at last no history either.
     node.pass(DAY);
     node.telemetry.evaluate_alarms().await.unwrap();
