@@ -146,7 +146,8 @@ def test_an_action_that_cannot_be_done_is_told_in_the_history(cloudwatch):
     ({"EvaluateLowSampleCountPercentile": "ignore"}, "EvaluateLowSampleCountPercentile"),
     ({"EvaluationWindow": {"WallClockWindow": {}}}, "EvaluationWindow"),
     ({"WarmUpConfiguration": {"WarmUpPeriodDurationInMinutes": 5}}, "WarmUpConfiguration"),
-    ({"Tags": [{"Key": "a", "Value": "b"}]}, "Tags"),
+    ({"Tags": [{"Key": "aws:a", "Value": "b"}]}, "aws:a"),
+    ({"ActionConfiguration": {"AlarmTagsPropagation": {"Enabled": True}}}, "ActionConfiguration"),
     ({"TreatMissingData": "panic"}, "TreatMissingData"),
     ({"DatapointsToAlarm": 2}, "DatapointsToAlarm"),
     ({"Period": 5}, "Period"),
@@ -176,6 +177,25 @@ def test_alarms_are_found_in_pages_by_prefix_state_and_metric(cloudwatch):
     assert len(cloudwatch.describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"]) == 3
     waiter = cloudwatch.get_waiter("alarm_exists")
     waiter.wait(AlarmNames=names[2:], WaiterConfig={"Delay": 1, "MaxAttempts": 2})
+
+
+def test_alarms_have_tags(cloudwatch):
+    name = alarm(cloudwatch, fresh(), Tags=[{"Key": "team", "Value": "a"}, {"Key": "stage", "Value": "prod"}])
+    arn = shown(cloudwatch, name)["AlarmArn"]
+    tags = lambda: {tag["Key"]: tag["Value"] for tag in cloudwatch.list_tags_for_resource(ResourceARN=arn)["Tags"]}
+    assert tags() == {"team": "a", "stage": "prod"}
+    cloudwatch.tag_resource(ResourceARN=arn, Tags=[{"Key": "team", "Value": "b"}])
+    cloudwatch.untag_resource(ResourceARN=arn, TagKeys=["stage", "nobody"])
+    assert tags() == {"team": "b"}
+    many = [{"Key": f"k{n}", "Value": "v"} for n in range(50)]
+    assert refused(cloudwatch.tag_resource, ResourceARN=arn, Tags=many)[0] == "InvalidParameterValue"
+    assert tags() == {"team": "b"}
+    assert refused(cloudwatch.list_tags_for_resource, ResourceARN=arn + "x")[0] == "ResourceNotFoundException"
+    assert refused(cloudwatch.list_tags_for_resource, ResourceARN="arn:aws:cloudwatch::000000000000:dashboard/d")[0] == \
+        "InvalidParameterValue"
+    cloudwatch.delete_alarms(AlarmNames=[name])
+    alarm(cloudwatch, fresh(), name)
+    assert tags() == {}
 
 
 def test_the_aws_cli_makes_and_shows_an_alarm(node):

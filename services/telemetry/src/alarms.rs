@@ -11,4 +11,5 @@ pub(crate) mod data;
 pub(crate) mod definition;
 pub(crate) mod evaluation;
 mod ops;
+mod tags;
 mod tasks;

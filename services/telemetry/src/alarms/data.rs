@@ -14,6 +14,10 @@ pub(crate) const SCHEMA: &str = "
         state TEXT NOT NULL, reason TEXT NOT NULL, reason_data TEXT, updated_ms INTEGER NOT NULL, transitioned_ms INTEGER NOT NULL,
         PRIMARY KEY (account, region, name)
     );
+    CREATE TABLE alarm_tags (
+        account TEXT NOT NULL, region TEXT NOT NULL, alarm TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL,
+        PRIMARY KEY (account, region, alarm, name)
+    );
     CREATE TABLE alarm_history (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         account TEXT NOT NULL, region TEXT NOT NULL, name TEXT NOT NULL, at_ms INTEGER NOT NULL, kind TEXT NOT NULL,
@@ -28,8 +32,12 @@ pub(crate) const SCHEMA: &str = "
     );
     ";
 
-pub(crate) const DELETE_ALL: [&str; 3] =
-    ["DELETE FROM alarms", "DELETE FROM alarm_history", "DELETE FROM alarm_actions"];
+pub(crate) const DELETE_ALL: [&str; 4] = [
+    "DELETE FROM alarms",
+    "DELETE FROM alarm_tags",
+    "DELETE FROM alarm_history",
+    "DELETE FROM alarm_actions",
+];
 
 /// An alarm as stored.
 #[derive(Clone, Debug)]
@@ -229,7 +237,43 @@ pub(crate) fn delete(tx: &mut Tx<'_>, place: &Place, name: &str) -> Result<bool,
         "DELETE FROM alarms WHERE account = ?1 AND region = ?2 AND name = ?3",
         params![place.account.as_str(), place.region.as_str(), name],
     )?;
+    tx.execute(
+        "DELETE FROM alarm_tags WHERE account = ?1 AND region = ?2 AND alarm = ?3",
+        params![place.account.as_str(), place.region.as_str(), name],
+    )?;
     Ok(deleted == 1)
+}
+
+/// Names and values of an alarm's tags, by name.
+pub(crate) fn tags(tx: &mut Tx<'_>, place: &Place, alarm: &str) -> Result<Vec<(String, String)>, Error> {
+    tx.query(
+        "SELECT name, value FROM alarm_tags WHERE account = ?1 AND region = ?2 AND alarm = ?3 ORDER BY name",
+        params![place.account.as_str(), place.region.as_str(), alarm],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )
+}
+
+pub(crate) fn tag_set(
+    tx: &mut Tx<'_>,
+    place: &Place,
+    alarm: &str,
+    name: &str,
+    value: &str,
+) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO alarm_tags (account, region, alarm, name, value) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (account, region, alarm, name) DO UPDATE SET value = excluded.value",
+        params![place.account.as_str(), place.region.as_str(), alarm, name, value],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn tag_delete(tx: &mut Tx<'_>, place: &Place, alarm: &str, name: &str) -> Result<(), Error> {
+    tx.execute(
+        "DELETE FROM alarm_tags WHERE account = ?1 AND region = ?2 AND alarm = ?3 AND name = ?4",
+        params![place.account.as_str(), place.region.as_str(), alarm, name],
+    )?;
+    Ok(())
 }
 
 /// Sets the state of an alarm unless it has changed since `seen` was read; whether it did.

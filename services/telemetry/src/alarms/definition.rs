@@ -48,9 +48,6 @@ fn unsupported(input: &MetricAlarm) -> Result<(), Error> {
     if input.action_configuration.is_some() {
         return refuse("ActionConfiguration", "actions carry no tags");
     }
-    if input.tags.as_ref().is_some_and(|tags| !tags.is_empty()) {
-        return refuse("Tags", "alarms have no tags");
-    }
     if input.evaluate_low_sample_count_percentile.as_deref().is_some_and(|how| how != "evaluate") {
         return refuse(
             "EvaluateLowSampleCountPercentile other than evaluate",

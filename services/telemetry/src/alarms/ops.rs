@@ -4,7 +4,7 @@ use super::{
     data::{self, Alarm, Change, History, Wanted},
     definition,
     evaluation::State,
-    tasks,
+    tags, tasks,
 };
 use crate::{
     api::{alarms::*, monitoring::Monitoring},
@@ -28,7 +28,7 @@ const RECORDS: i64 = 50;
 const ROWS: i64 = 200;
 const KINDS: [&str; 3] = ["ConfigurationUpdate", "StateUpdate", "Action"];
 
-fn arn(place: &Place, name: &str) -> String {
+pub(super) fn arn(place: &Place, name: &str) -> String {
     format!("arn:aws:cloudwatch:{}:{}:alarm:{name}", place.region, place.account)
 }
 
@@ -38,6 +38,9 @@ fn names(given: Vec<String>) -> Result<Vec<String>, Error> {
             "AlarmNames must have 1 to {NAMES_MAX} members: {}",
             given.len()
         )));
+    }
+    for name in &given {
+        definition::name("AlarmNames", Some(name))?;
     }
     Ok(given)
 }
@@ -72,6 +75,10 @@ impl Monitoring {
         let checked = definition::check(&place, &input)?;
         let name = definition::name("AlarmName", input.alarm_name.as_deref())?.to_owned();
         let enabled = input.actions_enabled.unwrap_or(true);
+        let labels = tags::check(input.tags.as_deref().unwrap_or_default())?;
+        if !labels.is_empty() {
+            context.authorize("cloudwatch:TagResource", &arn(&place, &name))?;
+        }
         let stored = MetricAlarm { actions_enabled: None, ..input };
         let stored = serde_json::to_string(&stored)
             .map_err(|error| store::Error::decode("alarm definition", error))?;
@@ -93,6 +100,9 @@ impl Monitoring {
                     None => {
                         let reason = "Unchecked: Initial alarm creation";
                         data::insert(tx, &at, &named, &stored, enabled, every, reason, now)?;
+                        for (name, value) in &labels {
+                            data::tag_set(tx, &at, &named, name, value)?;
+                        }
                         "created"
                     }
                 };
@@ -138,6 +148,9 @@ impl Monitoring {
         let action = input.action_prefix;
         let place = place(context);
         let mut after = input.next_token.unwrap_or_default();
+        if !after.is_empty() && definition::name("NextToken", Some(&after)).is_err() {
+            return Err(Error::Token(after.chars().take(64).collect()));
+        }
         let mut found = self
             .0
             .db
@@ -308,6 +321,9 @@ impl Monitoring {
             return Err(Error::unsupported("AlarmContributorId", "alarms have no contributors"));
         }
         let most = records(input.max_records)?;
+        if let Some(name) = &input.alarm_name {
+            definition::name("AlarmName", Some(name))?;
+        }
         if let Some(kind) = &input.history_item_type
             && !KINDS.contains(&kind.as_str())
         {

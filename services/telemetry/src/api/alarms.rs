@@ -47,7 +47,7 @@ pub struct MetricAlarm {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) metrics: Vec<MetricDataQuery>,
     #[serde(skip_serializing)]
-    pub(crate) tags: Option<Vec<Refused>>,
+    pub(crate) tags: Option<Vec<Tag>>,
     #[serde(skip_serializing)]
     pub(crate) threshold_metric_id: Option<String>,
     #[serde(skip_serializing)]
@@ -75,6 +75,50 @@ pub struct MetricAlarm {
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub(crate) state_transitioned_timestamp: Option<Time>,
 }
+
+/// A tag of an alarm.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Tag {
+    pub(crate) key: Option<String>,
+    pub(crate) value: Option<String>,
+}
+
+/// `TagResource`.
+#[derive(Debug, Deserialize)]
+pub struct TagResourceRequest {
+    #[serde(rename = "ResourceARN")]
+    pub(crate) resource_arn: Option<String>,
+    #[serde(default, rename = "Tags")]
+    pub(crate) tags: Vec<Tag>,
+}
+
+/// `UntagResource`.
+#[derive(Debug, Deserialize)]
+pub struct UntagResourceRequest {
+    #[serde(rename = "ResourceARN")]
+    pub(crate) resource_arn: Option<String>,
+    #[serde(default, rename = "TagKeys")]
+    pub(crate) tag_keys: Vec<String>,
+}
+
+/// `ListTagsForResource`.
+#[derive(Debug, Deserialize)]
+pub struct ListTagsForResourceRequest {
+    #[serde(rename = "ResourceARN")]
+    pub(crate) resource_arn: Option<String>,
+}
+
+/// The tags of an alarm.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ListTagsForResourceResponse {
+    pub(crate) tags: Vec<Tag>,
+}
+
+/// Nothing.
+#[derive(Debug, Serialize)]
+pub struct Done {}
 
 /// A member that is refused whatever it holds.
 #[derive(Clone, Copy, Debug)]

@@ -42,7 +42,7 @@ wire::api! {
             errors: [InternalServiceFault, InvalidParameterValueException],
         }
         /// Makes or changes an alarm on a metric or on metric math. Actions invoke functions of the same account and region; others,
-        /// tags, anomaly detection and the members that go with them are refused.
+        /// anomaly detection and the members that go with it are refused. Tags are those of a new alarm, as in AWS.
         PutMetricAlarm => put_metric_alarm(MetricAlarm) -> () {
             allow: "cloudwatch:PutMetricAlarm" on put_alarm,
             errors: [InternalServiceFault, InvalidParameterCombinationException, InvalidParameterValueException,
@@ -73,6 +73,21 @@ wire::api! {
             allow: "cloudwatch:SetAlarmState" on set_alarm,
             errors: [InternalServiceFault, InvalidFormatFault, MissingRequiredParameterException, ResourceNotFound, ValidationError],
         }
+        /// Adds tags to an alarm.
+        TagResource => tag_resource(TagResourceRequest) -> Done {
+            allow: "cloudwatch:TagResource" on tagged,
+            errors: [InternalServiceFault, InvalidParameterValueException, ResourceNotFoundException],
+        }
+        /// Removes tags from an alarm.
+        UntagResource => untag_resource(UntagResourceRequest) -> Done {
+            allow: "cloudwatch:UntagResource" on untagged,
+            errors: [InternalServiceFault, InvalidParameterValueException, ResourceNotFoundException],
+        }
+        /// Lists the tags of an alarm.
+        ListTagsForResource => list_tags_for_resource(ListTagsForResourceRequest) -> ListTagsForResourceResponse {
+            allow: "cloudwatch:ListTagsForResource" on listed,
+            errors: [InternalServiceFault, InvalidParameterValueException, ResourceNotFoundException],
+        }
         /// Lets alarms do their actions.
         EnableAlarmActions => enable_alarm_actions(AlarmNamesRequest) -> () {
             allow: "cloudwatch:EnableAlarmActions" on "*",
@@ -90,9 +105,9 @@ wire::api! {
         DisassociateDatasetKmsKey, EnableInsightRules, GetAlarmMuteRule, GetDashboard, GetDataset,
         GetInsightRuleReport, GetMetricDataQueryDefinition, GetMetricStream, GetMetricWidgetImage, GetOTelEnrichment,
         GetResourceMetricsConfiguration, ListAlarmMuteRules, ListDashboards, ListManagedInsightRules,
-        ListMetricDataQueryDefinitions, ListMetricStreams, ListTagsForResource, PutAlarmMuteRule, PutAnomalyDetector,
+        ListMetricDataQueryDefinitions, ListMetricStreams, PutAlarmMuteRule, PutAnomalyDetector,
         PutCompositeAlarm, PutDashboard, PutInsightRule, PutLogAlarm, PutManagedInsightRules, PutMetricDataQueryDefinition, PutMetricStream, StartMetricStreams, StartOTelEnrichment, StopMetricStreams,
-        StopOTelEnrichment, TagResource, UntagResource, UpdateOTelEnrichment, UpdateResourceMetricsConfiguration];
+        StopOTelEnrichment, UpdateOTelEnrichment, UpdateResourceMetricsConfiguration];
 }
 
 /// `PutMetricData`.

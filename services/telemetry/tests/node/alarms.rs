@@ -164,3 +164,26 @@ async fn a_redefined_alarm_keeps_its_state_and_a_restart_keeps_all() {
     assert_eq!((&alarm["Threshold"], &alarm["StateValue"]), (&json!(5.0), &json!("ALARM")));
     assert_eq!(alarm["StateUpdatedTimestamp"].as_f64().unwrap() as i64, START / 1_000);
 }
+
+#[tokio::test]
+async fn names_that_no_alarm_has_are_the_callers_mistake() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::open(folder.path());
+    for (operation, input) in [
+        ("DeleteAlarms", json!({"AlarmNames": ["a\0"]})),
+        ("DeleteAlarms", json!({"AlarmNames": []})),
+        ("EnableAlarmActions", json!({"AlarmNames": [""]})),
+        ("DescribeAlarms", json!({"NextToken": "a\0"})),
+        ("DescribeAlarms", json!({"MaxRecords": 101})),
+        ("DescribeAlarmHistory", json!({"AlarmName": "a\0"})),
+        ("DescribeAlarmHistory", json!({"NextToken": "x"})),
+        ("SetAlarmState", json!({"AlarmName": "a\0", "StateValue": "OK", "StateReason": ""})),
+        (
+            "ListTagsForResource",
+            json!({"ResourceARN": "arn:aws:cloudwatch:us-east-1:000000000000:alarm:a\0"}),
+        ),
+    ] {
+        let refused = node.metrics(operation, input.clone()).await.unwrap_err();
+        assert!(!refused.contains("InternalServiceFault"), "{operation} {input}: {refused}");
+    }
+}
