@@ -1,7 +1,7 @@
 //! The vocabulary of Neap and the ports by which its parts meet.
 //!
 //! Owns: identifiers, ARNs, units, the clock, limits, the error trait, and the ports
-//! ([`Launch`], [`Execute`], [`Authorize`], [`Credentials`], [`Sessions`], [`Meter`], [`LogSink`], [`Packages`],
+//! ([`Launch`], [`Execute`], [`InvokeLater`], [`Authorize`], [`Credentials`], [`Sessions`], [`Meter`], [`LogSink`], [`Packages`],
 //! [`RuntimeCatalog`], [`Clock`], [`Entropy`]).
 //! Must never know: an asynchronous runtime, HTTP, SQL, or any service.
 //!
@@ -15,6 +15,7 @@ mod error;
 mod execute;
 mod function;
 mod ids;
+mod invoke;
 mod launch;
 pub mod limits;
 mod logs;
@@ -34,6 +35,7 @@ pub use ids::{
     AccountId, BadAccountId, BadFunctionName, BadRegion, BadRequestId, BadTenantId, BadVersion, CodeSha256,
     EnvironmentId, FunctionName, Region, RequestId, TenantId, Version,
 };
+pub use invoke::{InvokeLater, NotInvoked};
 pub use launch::{
     After, Answer, Chunk, ChunkStream, Environment, Executed, Exit, FunctionError, FunctionErrorKind,
     Initialization, Invocation, Launch, LaunchError, Phases, Release,

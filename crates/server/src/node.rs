@@ -131,6 +131,7 @@ impl Prepared {
             functions_settings(&config),
         );
         functions.meter_events(meter);
+        telemetry.invoke_through(functions.clone());
 
         let ports =
             wire::Ports { credentials: identity.clone(), authorize: identity.clone(), clock, entropy };

@@ -7,6 +7,7 @@ mod create;
 mod delete;
 mod event_config;
 mod invoke;
+mod invoke_later;
 mod layers;
 mod list;
 mod management;

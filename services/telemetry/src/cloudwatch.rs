@@ -18,7 +18,7 @@ pub(crate) mod expression;
 pub(crate) mod gathering;
 pub(crate) mod logic;
 pub(crate) mod model;
-mod ops;
+pub(crate) mod ops;
 pub(crate) mod query;
 pub(crate) mod statistic;
 pub(crate) mod upkeep;

@@ -1,6 +1,7 @@
 //! All SQL of telemetry, one function for each statement.
 
 use crate::{
+    alarms::data as alarms,
     cloudwatch::data as metrics,
     logic::Direction,
     meter::{Batch, Usage, UsageKey},
@@ -12,10 +13,13 @@ use std::collections::BTreeMap;
 use store::{Error, Migration, Row, Tx, params};
 
 /// The schema.
-pub(crate) const MIGRATIONS: &[Migration] = &[LOGS_AND_USAGE, METRICS];
+pub(crate) const MIGRATIONS: &[Migration] = &[LOGS_AND_USAGE, METRICS, ALARMS];
 
 /// Their statements are in [`metrics`].
 const METRICS: Migration = Migration::portable(2, "metrics", metrics::SCHEMA);
+
+/// Their statements are in [`alarms`].
+const ALARMS: Migration = Migration::portable(3, "alarms", alarms::SCHEMA);
 
 const LOGS_AND_USAGE: Migration = Migration::portable(
     1,
@@ -80,7 +84,7 @@ pub(crate) fn delete_everything(tx: &mut Tx<'_>) -> Result<(), Error> {
     ] {
         tx.execute(statement, params![])?;
     }
-    for statement in metrics::DELETE_ALL {
+    for statement in metrics::DELETE_ALL.into_iter().chain(alarms::DELETE_ALL) {
         tx.execute(statement, params![])?;
     }
     Ok(())

@@ -36,6 +36,18 @@ pub enum Error {
         /// How many are allowed.
         max: usize,
     },
+    /// The query is not one that is carried out.
+    #[error(transparent)]
+    Malformed(#[from] crate::insights::Malformed),
+    /// Too many queries run.
+    #[error("{max} queries are running already")]
+    TooManyQueries {
+        /// How many may.
+        max: usize,
+    },
+    /// No such query, or it is forgotten.
+    #[error("The specified query does not exist.")]
+    NoSuchQuery,
     /// A permission beyond the operation's own is missing.
     #[error(transparent)]
     Denied(#[from] base::Denied),
@@ -53,7 +65,9 @@ impl From<crate::pattern::Refused> for Error {
 impl ServiceError for Error {
     fn code(&self) -> &str {
         match self {
-            Error::NoSuchGroup | Error::NoSuchStream => "ResourceNotFoundException",
+            Error::NoSuchGroup | Error::NoSuchStream | Error::NoSuchQuery => "ResourceNotFoundException",
+            Error::Malformed(_) => "MalformedQueryException",
+            Error::TooManyQueries { .. } => "LimitExceededException",
             Error::GroupExists | Error::StreamExists => "ResourceAlreadyExistsException",
             Error::Invalid(_) | Error::Unsupported { .. } => "InvalidParameterException",
             Error::TooManyTags { .. } => "TooManyTagsException",
@@ -64,9 +78,13 @@ impl ServiceError for Error {
 
     fn fault(&self) -> Fault {
         match self {
-            Error::NoSuchGroup | Error::NoSuchStream => Fault::NotFound,
+            Error::NoSuchGroup | Error::NoSuchStream | Error::NoSuchQuery => Fault::NotFound,
+            Error::TooManyQueries { .. } => Fault::Throttled,
             Error::GroupExists | Error::StreamExists => Fault::Conflict,
-            Error::Invalid(_) | Error::Unsupported { .. } | Error::TooManyTags { .. } => Fault::Invalid,
+            Error::Invalid(_)
+            | Error::Unsupported { .. }
+            | Error::TooManyTags { .. }
+            | Error::Malformed(_) => Fault::Invalid,
             Error::Denied(_) => Fault::Denied,
             Error::Store(_) => Fault::Unavailable,
         }

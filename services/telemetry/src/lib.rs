@@ -1,4 +1,4 @@
-//! Logs, metering, prices and metrics.
+//! Logs and queries over them, metering, prices, metrics and alarms.
 //!
 //! Owns: the ports [`base::LogSink`] and [`base::Meter`]; the operations of CloudWatch Logs ([`Telemetry::logs`])
 //! and CloudWatch ([`Telemetry::monitoring`]); Neap's own usage API ([`Telemetry::usage`]); price books ([`prices`]); filter patterns ([`pattern`]); Prometheus text
@@ -13,7 +13,7 @@
 //! | usage (what is charged) | all but the last [`Settings::usage_flush`] (500 ms) and a commit | the same |
 //! | `PutMetricData` | everything answered | everything answered |
 //! | metrics of functions: AWS/Lambda, embedded in logs | all but the last [`Settings::metrics_flush`] (2 s) and a commit | the same |
-//! | the last invocations, Prometheus metrics | nothing: memory only | nothing |
+//! | results of Insights queries, the last invocations, Prometheus metrics | nothing: memory only | nothing |
 //!
 //! Functions' log events wait in a bounded buffer, so that logging never waits for the disk; whatever reads logs flushes it
 //! first, so that events are visible at once. What the buffer cannot take is dropped, counted in `neap_log_events_dropped`, and
@@ -25,14 +25,17 @@
 //!
 //! # Where to look
 //! `api` lists the operations, `logs.rs` does them, `search.rs` reads events page by page, `logic.rs` and `chunk.rs` have the rules
-//! and the stored form, `buffer.rs` and `meter.rs` what waits in memory, `tasks.rs` flushes and clears, `data.rs` has all SQL.
+//! and the stored form, `buffer.rs` and `meter.rs` what waits in memory, `tasks.rs` flushes and clears, `data.rs` has all SQL. `cloudwatch`
+//! are metrics, `alarms` alarms on them, `insights` queries over logs; each has a `data.rs` of its own where it has tables.
 
+mod alarms;
 pub mod api;
 mod buffer;
 mod chunk;
 mod cloudwatch;
 mod data;
 mod error;
+pub mod insights;
 mod logic;
 mod logs;
 mod meter;
@@ -48,10 +51,13 @@ pub use metrics::{Metric, MetricKind};
 
 use api::{logs::Logs, monitoring::Monitoring, usage::Usage};
 use base::{
-    AccountId, Clock, Entropy, InvocationRecord, LogEvent, LogSink, Meter, QueueStep, QueuedEvent, Region,
-    RequestId, VersionKey,
+    AccountId, Clock, Entropy, InvocationRecord, InvokeLater, LogEvent, LogSink, Meter, QueueStep,
+    QueuedEvent, Region, RequestId, VersionKey,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use store::{Database, Migration};
 use tokio::sync::{Mutex, Notify};
 
@@ -98,6 +104,7 @@ pub struct Telemetry {
 pub(crate) struct Inner {
     db: Database,
     clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
     settings: Settings,
     buffer: buffer::Buffer,
     counting: meter::Counting,
@@ -112,6 +119,11 @@ pub(crate) struct Inner {
     logs_urgent: Notify,
     usage_wait: Notify,
     metrics_wait: Notify,
+    /// There is an alarm; there is an action to be done.
+    alarms_wait: Notify,
+    actions_wait: Notify,
+    invoke: OnceLock<Arc<dyn InvokeLater>>,
+    queries: insights::run::Queries,
 }
 
 impl Telemetry {
@@ -137,8 +149,13 @@ impl Telemetry {
             logs_urgent: Notify::new(),
             usage_wait: Notify::new(),
             metrics_wait: Notify::new(),
+            alarms_wait: Notify::new(),
+            actions_wait: Notify::new(),
+            invoke: OnceLock::new(),
+            queries: insights::run::Queries::default(),
             db,
             clock,
+            entropy,
             settings,
         };
         Telemetry { inner: Arc::new(inner) }
@@ -147,6 +164,22 @@ impl Telemetry {
     /// CloudWatch Logs, for the gateway.
     pub fn logs(&self) -> Arc<Logs> {
         Arc::new(Logs(Arc::clone(&self.inner)))
+    }
+
+    /// Alarms invoke functions through `invoke`. Set once, before [`Telemetry::run`]; until then their actions wait.
+    pub fn invoke_through(&self, invoke: Arc<dyn InvokeLater>) {
+        // A second call would change nothing.
+        let _ = self.inner.invoke.set(invoke);
+    }
+
+    /// Evaluates every alarm and does every action now instead of within a minute.
+    ///
+    /// # Errors
+    /// Those of the store; what is left is done next time.
+    pub async fn evaluate_alarms(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.inner.evaluate_alarms(i64::MAX).await?;
+        self.inner.do_actions().await?;
+        Ok(())
     }
 
     /// CloudWatch, for the gateway.
@@ -183,6 +216,7 @@ impl Telemetry {
     pub async fn clear(&self) -> Result<(), store::Error> {
         self.inner.clear().await?;
         self.inner.age_metrics().await?;
+        self.inner.expire_history().await?;
         self.inner.merge().await
     }
 
@@ -192,6 +226,7 @@ impl Telemetry {
     /// Those of the store; nothing is deleted then.
     pub async fn reset(&self) -> Result<(), store::Error> {
         self.flush().await?;
+        self.inner.queries.forget();
         self.inner.db.write(data::delete_everything).await
     }
 

@@ -25,7 +25,7 @@ const ABOVE: char = char::MAX;
 /// Old clients want a sequence token; nobody checks it.
 const SEQUENCE_TOKEN: &str = "49000000000000000000000000000000000000000000000000000000";
 
-fn find(tx: &mut Tx<'_>, account: AccountId, region: &Region, name: &str) -> Result<Group, Error> {
+pub(crate) fn find(tx: &mut Tx<'_>, account: AccountId, region: &Region, name: &str) -> Result<Group, Error> {
     data::group_find(tx, account, region, name)?.ok_or(Error::NoSuchGroup)
 }
 
@@ -45,7 +45,7 @@ fn named(context: &Context, name: Option<&str>, identifier: Option<&str>) -> Res
     }
 }
 
-fn arn(context: &Context, group: &str) -> String {
+pub(crate) fn arn(context: &Context, group: &str) -> String {
     context.arn("logs", &format!("log-group:{group}"))
 }
 
@@ -55,7 +55,7 @@ fn limit(asked: Option<i64>, most: usize) -> usize {
 
 impl Logs {
     /// Makes what functions have logged so far visible to the reads that follow.
-    async fn settle(&self) -> Result<(), Error> {
+    pub(crate) async fn settle(&self) -> Result<(), Error> {
         Ok(self.0.flush_logs().await?)
     }
 

@@ -67,6 +67,7 @@ impl Inner {
             () = self.flush_usage_when_woken() => {}
             () = self.flush_metrics_when_woken() => {}
             () = self.clear_forever() => {}
+            () = self.watch_alarms() => {}
         }
         for attempt in 1..=LAST_ATTEMPTS {
             let (logs, usage) = (self.flush_logs().await, self.flush_usage().await);

@@ -165,7 +165,7 @@ impl Functions {
     }
 
     /// Puts an asynchronous invocation on disk.
-    async fn accept(&self, target: Target, version: Version, call: Call) -> Result<(), Error> {
+    pub(super) async fn accept(&self, target: Target, version: Version, call: Call) -> Result<(), Error> {
         let max = self.settings.events.backlog_max;
         if self.events.backlog() >= max {
             return Err(Error::BacklogFull { max });

@@ -1,5 +1,6 @@
 //! CloudWatch Logs. Source of shapes and limits: CloudWatch Logs API reference, 2014-03-28.
 
+use super::insights::*;
 use crate::{Error, Inner, logic};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use std::{collections::BTreeMap, sync::Arc};
@@ -125,6 +126,27 @@ wire::api! {
             allow: "logs:ListTagsLogGroup" on named_group,
             errors: [ResourceNotFoundException, ServiceUnavailableException],
         }
+        /// Starts an Insights query (CWLI: fields, display, filter, parse, stats, sort, limit, dedup). Others are refused by name.
+        StartQuery => start_query(StartQueryRequest) -> StartQueryResponse {
+            allow: "logs:StartQuery" on "*",
+            errors: [InvalidParameterException, LimitExceededException, MalformedQueryException, ResourceNotFoundException,
+                ServiceUnavailableException],
+        }
+        /// Answers of a query. They are kept in memory: a restart of the node forgets them.
+        GetQueryResults => get_query_results(GetQueryResultsRequest) -> GetQueryResultsResponse {
+            allow: "logs:GetQueryResults" on "*",
+            errors: [InvalidParameterException, ResourceNotFoundException],
+        }
+        /// Stops a query.
+        StopQuery => stop_query(StopQueryRequest) -> StopQueryResponse {
+            allow: "logs:StopQuery" on "*",
+            errors: [ResourceNotFoundException],
+        }
+        /// Lists the queries that are running or remembered, newest first.
+        DescribeQueries => describe_queries(DescribeQueriesRequest) -> DescribeQueriesResponse {
+            allow: "logs:DescribeQueries" on "*",
+            errors: [InvalidParameterException],
+        }
     }
     missing: [AssociateKmsKey, AssociateSourceToS3TableIntegration, CancelExportTask, CancelImportTask, CreateDelivery,
         CreateExportTask, CreateImportTask, CreateLogAnomalyDetector, CreateScheduledQuery, DeleteAccountPolicy,
@@ -133,15 +155,13 @@ wire::api! {
         DeleteMetricFilter, DeleteQueryDefinition, DeleteResourcePolicy, DeleteScheduledQuery, DeleteSubscriptionFilter,
         DeleteTransformer, DescribeAccountPolicies, DescribeConfigurationTemplates, DescribeDeliveries,
         DescribeDeliveryDestinations, DescribeDeliverySources, DescribeDestinations, DescribeExportTasks,
-        DescribeFieldIndexes, DescribeImportTasks, DescribeIndexPolicies, DescribeMetricFilters, DescribeQueries,
-        DescribeQueryDefinitions, DescribeResourcePolicies, DescribeSubscriptionFilters, DisassociateKmsKey, GetDataProtectionPolicy,
+        DescribeFieldIndexes, DescribeImportTasks, DescribeIndexPolicies, DescribeMetricFilters, DescribeQueryDefinitions, DescribeResourcePolicies, DescribeSubscriptionFilters, DisassociateKmsKey, GetDataProtectionPolicy,
         GetDelivery, GetDeliveryDestination, GetDeliveryDestinationPolicy, GetDeliverySource, GetIntegration,
-        GetLogAnomalyDetector, GetLogFields, GetLogGroupFields, GetLogObject, GetLogRecord, GetQueryResults,
-        GetScheduledQuery, GetTransformer, ListAnomalies, ListIntegrations, ListLogAnomalyDetectors, ListLogGroups,
+        GetLogAnomalyDetector, GetLogFields, GetLogGroupFields, GetLogObject, GetLogRecord, GetScheduledQuery, GetTransformer, ListAnomalies, ListIntegrations, ListLogAnomalyDetectors, ListLogGroups,
         ListLogGroupsForQuery, ListScheduledQueries, PutAccountPolicy, PutDataProtectionPolicy, PutDeliveryDestination,
         PutDeliveryDestinationPolicy, PutDeliverySource, PutDestination, PutDestinationPolicy, PutIndexPolicy,
         PutIntegration, PutLogGroupDeletionProtection, PutMetricFilter, PutQueryDefinition, PutResourcePolicy,
-        PutSubscriptionFilter, PutTransformer, StartLiveTail, StartQuery, StopQuery, TestMetricFilter, TestTransformer,
+        PutSubscriptionFilter, PutTransformer, StartLiveTail, TestMetricFilter, TestTransformer,
         UpdateAnomaly, UpdateDeliveryConfiguration, UpdateLogAnomalyDetector, UpdateScheduledQuery, CreateLookupTable,
         DeleteLookupTable, DescribeImportTaskBatches, DescribeLookupTables, DisassociateSourceFromS3TableIntegration,
         GetLookupTable, GetScheduledQueryHistory, ListAggregateLogGroupSummaries, ListSourcesForS3TableIntegration,

@@ -1,6 +1,7 @@
 //! CloudWatch. Source of shapes and limits: CloudWatch API reference, 2010-08-01. Members that AWS requires are optional here:
 //! what is missing is refused in its words.
 
+use super::alarms::*;
 use crate::{Inner, cloudwatch::error::Error};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use std::{collections::BTreeMap, sync::Arc};
@@ -40,18 +41,73 @@ wire::api! {
             allow: "cloudwatch:ListMetrics" on "*",
             errors: [InternalServiceFault, InvalidParameterValueException],
         }
+        /// Makes or changes an alarm on a metric or on metric math. Actions invoke functions of the same account and region; others,
+        /// anomaly detection and the members that go with it are refused. Tags are those of a new alarm, as in AWS.
+        PutMetricAlarm => put_metric_alarm(MetricAlarm) -> () {
+            allow: "cloudwatch:PutMetricAlarm" on put_alarm,
+            errors: [InternalServiceFault, InvalidParameterCombinationException, InvalidParameterValueException,
+                LimitExceededFault, MissingRequiredParameterException, ValidationError],
+        }
+        /// Lists alarms with their states.
+        DescribeAlarms => describe_alarms(DescribeAlarmsRequest) -> DescribeAlarmsResponse {
+            allow: "cloudwatch:DescribeAlarms" on "*",
+            errors: [InternalServiceFault, InvalidNextToken, ValidationError],
+        }
+        /// Lists the alarms on one metric.
+        DescribeAlarmsForMetric => describe_alarms_for_metric(DescribeAlarmsForMetricRequest) -> DescribeAlarmsForMetricResponse {
+            allow: "cloudwatch:DescribeAlarmsForMetric" on "*",
+            errors: [InternalServiceFault, InvalidParameterValueException, MissingRequiredParameterException],
+        }
+        /// Lists what happened to alarms in the last 30 days.
+        DescribeAlarmHistory => describe_alarm_history(DescribeAlarmHistoryRequest) -> DescribeAlarmHistoryResponse {
+            allow: "cloudwatch:DescribeAlarmHistory" on "*",
+            errors: [InternalServiceFault, InvalidNextToken, ValidationError],
+        }
+        /// Deletes alarms; names of alarms that are not there are passed over.
+        DeleteAlarms => delete_alarms(AlarmNamesRequest) -> () {
+            allow: "cloudwatch:DeleteAlarms" on "*",
+            errors: [InternalServiceFault, ValidationError],
+        }
+        /// Sets the state of an alarm until it is evaluated next, and does what follows from it.
+        SetAlarmState => set_alarm_state(SetAlarmStateRequest) -> () {
+            allow: "cloudwatch:SetAlarmState" on set_alarm,
+            errors: [InternalServiceFault, InvalidFormatFault, MissingRequiredParameterException, ResourceNotFound, ValidationError],
+        }
+        /// Adds tags to an alarm.
+        TagResource => tag_resource(TagResourceRequest) -> Done {
+            allow: "cloudwatch:TagResource" on tagged,
+            errors: [InternalServiceFault, InvalidParameterValueException, ResourceNotFoundException],
+        }
+        /// Removes tags from an alarm.
+        UntagResource => untag_resource(UntagResourceRequest) -> Done {
+            allow: "cloudwatch:UntagResource" on untagged,
+            errors: [InternalServiceFault, InvalidParameterValueException, ResourceNotFoundException],
+        }
+        /// Lists the tags of an alarm.
+        ListTagsForResource => list_tags_for_resource(ListTagsForResourceRequest) -> ListTagsForResourceResponse {
+            allow: "cloudwatch:ListTagsForResource" on listed,
+            errors: [InternalServiceFault, InvalidParameterValueException, ResourceNotFoundException],
+        }
+        /// Lets alarms do their actions.
+        EnableAlarmActions => enable_alarm_actions(AlarmNamesRequest) -> () {
+            allow: "cloudwatch:EnableAlarmActions" on "*",
+            errors: [InternalServiceFault, ValidationError],
+        }
+        /// Keeps alarms from doing their actions.
+        DisableAlarmActions => disable_alarm_actions(AlarmNamesRequest) -> () {
+            allow: "cloudwatch:DisableAlarmActions" on "*",
+            errors: [InternalServiceFault, ValidationError],
+        }
     }
-    missing: [AssociateDatasetKmsKey, CreateResourceMetricsConfiguration, DeleteAlarmMuteRule, DeleteAlarms, DeleteAnomalyDetector,
+    missing: [AssociateDatasetKmsKey, CreateResourceMetricsConfiguration, DeleteAlarmMuteRule, DeleteAnomalyDetector,
         DeleteDashboards, DeleteInsightRules, DeleteMetricDataQueryDefinition, DeleteMetricStream,
-        DeleteResourceMetricsConfiguration, DescribeAlarmContributors, DescribeAlarmHistory, DescribeAlarms,
-        DescribeAlarmsForMetric, DescribeAnomalyDetectors, DescribeInsightRules, DisableAlarmActions, DisableInsightRules,
-        DisassociateDatasetKmsKey, EnableAlarmActions, EnableInsightRules, GetAlarmMuteRule, GetDashboard, GetDataset,
+        DeleteResourceMetricsConfiguration, DescribeAlarmContributors, DescribeAnomalyDetectors, DescribeInsightRules, DisableInsightRules,
+        DisassociateDatasetKmsKey, EnableInsightRules, GetAlarmMuteRule, GetDashboard, GetDataset,
         GetInsightRuleReport, GetMetricDataQueryDefinition, GetMetricStream, GetMetricWidgetImage, GetOTelEnrichment,
         GetResourceMetricsConfiguration, ListAlarmMuteRules, ListDashboards, ListManagedInsightRules,
-        ListMetricDataQueryDefinitions, ListMetricStreams, ListTagsForResource, PutAlarmMuteRule, PutAnomalyDetector,
-        PutCompositeAlarm, PutDashboard, PutInsightRule, PutLogAlarm, PutManagedInsightRules, PutMetricAlarm,
-        PutMetricDataQueryDefinition, PutMetricStream, SetAlarmState, StartMetricStreams, StartOTelEnrichment, StopMetricStreams,
-        StopOTelEnrichment, TagResource, UntagResource, UpdateOTelEnrichment, UpdateResourceMetricsConfiguration];
+        ListMetricDataQueryDefinitions, ListMetricStreams, PutAlarmMuteRule, PutAnomalyDetector,
+        PutCompositeAlarm, PutDashboard, PutInsightRule, PutLogAlarm, PutManagedInsightRules, PutMetricDataQueryDefinition, PutMetricStream, StartMetricStreams, StartOTelEnrichment, StopMetricStreams,
+        StopOTelEnrichment, UpdateOTelEnrichment, UpdateResourceMetricsConfiguration];
 }
 
 /// `PutMetricData`.

@@ -34,6 +34,9 @@ pub(crate) enum Error {
     /// No such alarm.
     #[error("{0}")]
     NotFound(String),
+    /// No such thing that could have tags.
+    #[error("The resource {0} does not exist.")]
+    NoResource(String),
     /// Not JSON where JSON is wanted.
     #[error("{0}")]
     Format(String),
@@ -62,6 +65,7 @@ impl ServiceError for Error {
             Error::Token(_) => "InvalidNextToken",
             Error::Limit(_) => "LimitExceededFault",
             Error::NotFound(_) => "ResourceNotFound",
+            Error::NoResource(_) => "ResourceNotFoundException",
             Error::Format(_) => "InvalidFormatFault",
             Error::Denied(_) => "AccessDenied",
             Error::Store(_) => "InternalServiceFault",
@@ -76,7 +80,11 @@ impl ServiceError for Error {
             Error::Limit(_) => "LimitExceeded",
             Error::Format(_) => "InvalidFormat",
             Error::Store(_) => "InternalServiceError",
-            Error::Validation(_) | Error::Token(_) | Error::NotFound(_) | Error::Denied(_) => self.code(),
+            Error::Validation(_)
+            | Error::Token(_)
+            | Error::NotFound(_)
+            | Error::NoResource(_)
+            | Error::Denied(_) => self.code(),
         }
     }
 
@@ -90,7 +98,7 @@ impl ServiceError for Error {
             | Error::Token(_)
             | Error::Limit(_)
             | Error::Format(_) => Fault::Invalid,
-            Error::NotFound(_) => Fault::NotFound,
+            Error::NotFound(_) | Error::NoResource(_) => Fault::NotFound,
             Error::Denied(_) => Fault::Denied,
             Error::Store(_) => Fault::Us,
         }

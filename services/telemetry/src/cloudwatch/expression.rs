@@ -4,6 +4,7 @@
 //! [`Function`]; every other function is refused by its name.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, HashMap},
     str::FromStr,
 };
@@ -12,6 +13,10 @@ use std::{
 pub(crate) const LENGTH_MAX: usize = 2_048;
 /// Nesting of parentheses, arrays and functions.
 const DEPTH_MAX: usize = 32;
+/// Operators of one expression.
+const OPERATORS_MAX: usize = 200;
+/// Data points that the expressions of one request handle, copies included.
+const POINTS_MAX: usize = 4_000_000;
 
 /// Why an expression is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +52,25 @@ pub(crate) struct Scope<'a> {
     pub(crate) metrics: Vec<&'a str>,
     /// From (included) and until (excluded), in seconds: where `FILL` fills.
     pub(crate) range: (i64, i64),
+    /// Points handled so far, at most [`POINTS_MAX`].
+    pub(crate) handled: Cell<usize>,
+}
+
+impl Scope<'_> {
+    /// A copy of a value, counted.
+    fn copy(&self, value: &Value) -> Result<Value, Refused> {
+        let count = match value {
+            Value::Number(_) => 0,
+            Value::Series(series) => series.points.len(),
+            Value::Many(all) => all.iter().map(|series| series.points.len() + 1).sum(),
+        };
+        let handled = self.handled.get().saturating_add(count + 1);
+        self.handled.set(handled);
+        if handled > POINTS_MAX {
+            return refused(format!("the expressions handle more than {POINTS_MAX} data points"));
+        }
+        Ok(value.clone())
+    }
 }
 
 /// A parsed expression.
@@ -110,7 +134,7 @@ impl Expression {
         if text.trim_start().get(..7).is_some_and(|word| word.eq_ignore_ascii_case("SELECT ")) {
             return refused("SELECT: Metrics Insights queries are not supported by Neap");
         }
-        let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0 };
+        let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0, operators: 0 };
         let expression = parser.disjunction()?;
         match parser.peek() {
             None => Ok(expression),
@@ -142,7 +166,7 @@ impl Expression {
             Expression::Number(number) => Ok(Value::Number(*number)),
             Expression::Text(text) => refused(format!("the text \"{text}\" is not a value")),
             Expression::Id(id) => match scope.values.get(id.as_str()) {
-                Some(value) => Ok(value.clone()),
+                Some(value) => scope.copy(value),
                 None => refused(format!("the id {id} is not defined")),
             },
             Expression::Array(items) => {
@@ -250,8 +274,10 @@ fn average(values: &[f64]) -> f64 {
 fn metrics(scope: &Scope<'_>, part: &str) -> Result<Value, Refused> {
     let mut all = Vec::new();
     for id in scope.metrics.iter().filter(|id| id.contains(part)) {
-        if let Some(Value::Series(series)) = scope.values.get(id) {
-            all.push(series.clone());
+        if let Some(value @ Value::Series(_)) = scope.values.get(id)
+            && let Value::Series(series) = scope.copy(value)?
+        {
+            all.push(series);
         }
     }
     if all.is_empty() {
@@ -425,6 +451,7 @@ struct Parser<'a> {
     tokens: Vec<&'a str>,
     at: usize,
     depth: usize,
+    operators: usize,
 }
 
 /// Words, numbers, texts in quotes, and signs.
@@ -479,6 +506,10 @@ impl<'a> Parser<'a> {
     ) -> Result<Expression, Refused> {
         let mut left = next(self)?;
         while let Some(operator) = self.operator(table) {
+            self.operators += 1;
+            if self.operators > OPERATORS_MAX {
+                return refused(format!("the expression has more than {OPERATORS_MAX} operators"));
+            }
             left = Expression::Binary(operator, Box::new(left), Box::new(next(self)?));
         }
         Ok(left)
@@ -596,7 +627,12 @@ mod tests {
     fn evaluate(text: &str) -> Result<Value, Refused> {
         let a = Value::Series(series(&[(0, 1.0), (60, 2.0), (180, 4.0)]));
         let b = Value::Series(series(&[(0, 10.0), (60, 0.0), (120, 30.0)]));
-        let scope = Scope { values: [("a", a), ("b", b)].into(), metrics: vec!["a", "b"], range: (0, 240) };
+        let scope = Scope {
+            values: [("a", a), ("b", b)].into(),
+            metrics: vec!["a", "b"],
+            range: (0, 240),
+            handled: Cell::new(0),
+        };
         Expression::parse(text)?.evaluate(&scope)
     }
 
@@ -655,7 +691,18 @@ mod tests {
         }
         assert!(Expression::parse(&"(".repeat(2_000)).is_err());
         assert!(Expression::parse(&"-".repeat(2_000)).is_err());
-        assert!(evaluate(&format!("1{}", "+1".repeat(1_000))).is_ok());
+        assert!(evaluate(&format!("1{}", "+1".repeat(OPERATORS_MAX))).is_ok());
+        assert!(evaluate(&format!("1{}", "+1".repeat(OPERATORS_MAX + 1))).is_err());
+    }
+
+    #[test]
+    fn what_expressions_handle_is_bounded() {
+        let many =
+            Series { label: String::new(), period: 1, points: (0..100_000).map(|at| (at, 1.0)).collect() };
+        let scope =
+            Scope { values: [("a", Value::Series(many))].into(), metrics: vec!["a"], ..Scope::default() };
+        let sum = Expression::parse(&format!("SUM([{}a])", "METRICS(),".repeat(50))).unwrap();
+        assert!(sum.evaluate(&scope).unwrap_err().to_string().contains("data points"));
     }
 
     proptest! {

@@ -18,6 +18,8 @@ use wire::{Context, Time};
 const QUERIES_MAX: usize = 500;
 /// Data points of one page of `GetMetricData`.
 const DATAPOINTS_MAX: i64 = 100_800;
+/// Data points that the queries of one `GetMetricData` may ask for together, whether they exist or not.
+const ASKED_MAX: i64 = 1_000_000;
 /// Data points of one `GetMetricStatistics`.
 const STATISTICS_MAX: i64 = 1_440;
 /// Metrics of one page of `ListMetrics`.
@@ -108,6 +110,7 @@ impl Monitoring {
             apart: true,
             statistics: statistics.iter().map(|(_, statistic)| *statistic).collect(),
         };
+        self.0.flush_metrics().await?;
         let folded = self.0.fold(key, (from, until), wanted).await?;
         let named = |Folded { at, unit, values }: Folded| {
             let known: Vec<_> = statistics.iter().map(|(name, _)| name.as_str()).zip(values).collect();
@@ -167,14 +170,15 @@ impl Monitoring {
             })
             .fold(0, i64::saturating_add);
         // Bounded before anything is read; AWS gives pages instead, of what is stored and not of what could be.
-        if asked > DATAPOINTS_MAX * 50 {
+        if asked > ASKED_MAX {
             return Err(Error::Validation(format!(
                 "The queries ask for up to {asked} data points together, more than {}. Increase Period, or decrease the time range",
-                DATAPOINTS_MAX * 50
+                ASKED_MAX
             )));
         }
         let now = context.now.0.div_euclid(1_000);
-        let results = self.0.evaluate(&queries, start, end, now).await?;
+        self.0.flush_metrics().await?;
+        let results = self.0.evaluate(&queries, (start, end), now, None).await?;
         let results = results.into_iter().map(|(id, series)| (id.to_owned(), series)).collect();
         Ok(page(results, ascending, skip, usize::try_from(most).unwrap_or(usize::MAX)))
     }
@@ -401,7 +405,6 @@ fn measure(place: &Place, stat: &MetricStat) -> Result<Measure, Error> {
 impl Inner {
     /// Statistics of a metric, from (included) until (excluded) in seconds.
     async fn fold(&self, key: SeriesKey, range: (i64, i64), wanted: Wanted) -> Result<Vec<Folded>, Error> {
-        self.flush_metrics().await?;
         self.db
             .read(move |tx| {
                 let mut fold = Fold::new(wanted.clone());
@@ -415,23 +418,26 @@ impl Inner {
     }
 
     /// Evaluates queries from start to end in milliseconds; gives the time series of those that are returned, with their ids.
+    /// Periods are whole ones since 1970, or lie from `origin` on, in seconds. What functions have measured and is not stored yet
+    /// does not count: [`Inner::flush_metrics`] comes first.
     pub(crate) async fn evaluate<'q>(
         &self,
         queries: &'q [Query],
-        start: i64,
-        end: i64,
+        (start, end): (i64, i64),
         now: i64,
+        origin: Option<i64>,
     ) -> Result<Vec<(&'q str, Series)>, Error> {
         let until = end.div_euclid(1_000) + i64::from(end.rem_euclid(1_000) > 0);
         let mut scope = Scope { range: (i64::MAX, until), ..Scope::default() };
         for query in queries {
             let What::Measure(measure) = &query.what else { continue };
             let rounded = query::rounded_start(start, now, measure.period);
-            let from = rounded - rounded.rem_euclid(measure.period);
+            let origin = origin.unwrap_or(0);
+            let from = rounded - (rounded - origin).rem_euclid(measure.period);
             scope.range.0 = scope.range.0.min(from);
             let wanted = Wanted {
                 period: measure.period,
-                origin: 0,
+                origin,
                 unit: measure.unit,
                 apart: false,
                 statistics: vec![measure.statistic],

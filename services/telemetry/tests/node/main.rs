@@ -1,6 +1,7 @@
 //! Telemetry behind a gateway, on SQLite, with a clock of the test's own.
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy takes only test functions themselves for tests
 
+mod alarms;
 mod harness;
 mod logs;
 mod metrics;

@@ -1,0 +1,64 @@
+//! Asynchronous invocations that other services of the node ask for.
+
+use super::invoke::{Call, trace};
+use crate::{
+    Error, Functions,
+    logic::names::{self, Asker, Form},
+};
+use base::{Arn, Fault, Future, InvokeLater, NotInvoked, RequestId, ServiceError};
+use bytes::Bytes;
+
+impl InvokeLater for Functions {
+    fn invoke_later(
+        &self,
+        function: Arn,
+        request_id: RequestId,
+        payload: Bytes,
+    ) -> Future<'_, Result<(), NotInvoked>> {
+        Box::pin(async move {
+            match self.take(function, request_id, payload).await {
+                Ok(()) => Ok(()),
+                // The same event is on disk already.
+                Err(Error::Store(error)) if error.is_unique_violation() => Ok(()),
+                Err(error) => Err(match error.fault() {
+                    Fault::Conflict
+                    | Fault::Throttled
+                    | Fault::Us
+                    | Fault::Dependency
+                    | Fault::Unavailable => NotInvoked::NotNow(error.to_string()),
+                    Fault::Invalid
+                    | Fault::Unauthenticated
+                    | Fault::Denied
+                    | Fault::NotFound
+                    | Fault::Precondition
+                    | Fault::TooLarge
+                    | Fault::Unsupported => NotInvoked::Never(error.to_string()),
+                }),
+            }
+        })
+    }
+}
+
+impl Functions {
+    async fn take(&self, function: Arn, request_id: RequestId, payload: Bytes) -> Result<(), Error> {
+        let text = function.to_string();
+        let (Some(account), Some(region)) = (function.account, &function.region) else {
+            return Err(Error::NotFound(text));
+        };
+        let who = || text.clone();
+        let asker = Asker { account, region, who: &who, action: "lambda:InvokeFunction" };
+        let target = names::target(asker, &text, None, Form::Plain)?;
+        let version = self.chosen(&target).await?;
+        // Whether it is there at all.
+        self.served(&target, version).await?;
+        let call = Call {
+            request_id,
+            payload,
+            invoked_arn: target.arn(),
+            client_context: None,
+            trace: Some(trace(request_id, self.now().0)),
+            tail: false,
+        };
+        self.accept(target, version, call).await
+    }
+}
