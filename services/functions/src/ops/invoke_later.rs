@@ -50,13 +50,15 @@ impl Functions {
         let target = names::target(asker, &text, None, Form::Plain)?;
         let version = self.chosen(&target).await?;
         // Whether it is there at all.
-        self.served(&target, version).await?;
+        let served = self.served(&target, version).await?;
+        served.spec_for(None)?;
         let call = Call {
             request_id,
             payload,
             invoked_arn: target.arn(),
             client_context: None,
             trace: Some(trace(request_id, self.now().0)),
+            tenant: None,
             tail: false,
         };
         self.accept(target, version, call).await
