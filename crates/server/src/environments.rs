@@ -9,11 +9,11 @@ use std::sync::Arc;
 use wire::Context;
 
 /// The node's environments.
-pub struct Environments(pub(crate) Arc<Fleet>);
+pub(crate) struct Environments(pub(crate) Arc<Fleet>);
 
 /// Nothing of this service fails.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {}
+pub(crate) enum Error {}
 
 impl ServiceError for Error {
     fn code(&self) -> &str {
@@ -43,11 +43,11 @@ wire::api! {
 
 /// An input without members.
 #[derive(Debug, serde::Deserialize)]
-pub struct NoInput {}
+pub(crate) struct NoInput {}
 
 /// The environments of an account.
 #[derive(Debug, Serialize)]
-pub struct ListEnvironmentsResponse {
+pub(crate) struct ListEnvironmentsResponse {
     /// By function, version and tenant.
     environments: Vec<EnvironmentView>,
     /// Starts under way.
@@ -58,7 +58,7 @@ pub struct ListEnvironmentsResponse {
 
 /// One environment.
 #[derive(Debug, Serialize)]
-pub struct EnvironmentView {
+pub(crate) struct EnvironmentView {
     function: String,
     region: String,
     version: String,
