@@ -9,6 +9,7 @@ mod floors;
 mod invoke;
 mod noisy;
 mod options;
+mod stream;
 mod table;
 
 use options::Options;
@@ -22,11 +23,12 @@ const USAGE: &str = "usage: cargo xtask bench NAME [OPTIONS]
 invoke    invocations: warm at 1, 16 and 64 connections, cold with phases, bursts, idle memory, launch
 floors    the floors of invoke alone
 noisy     a function beside neighbours that use up processors, memory, processes, the disk
+stream    function URLs beside Invoke, streamed answers, provisioned environments beside cold ones
 store     durable writes of the store beside plain SQLite
 fleet     what the fleet adds to a warm call
 sandbox   starts of the bare sandbox
 
-options of invoke, floors and noisy:
+options of invoke, floors, noisy and stream:
   --quick              one short round of everything
   --rounds N           rounds of each measurement, default 3
   --seconds N          length of one warm measurement, default 3
@@ -43,7 +45,7 @@ type Outcome<T> = Result<T, String>;
 pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
     let args: Vec<String> = args.collect();
     let (name, rest) = args.split_first().map_or(("", &[][..]), |(name, rest)| (name.as_str(), rest));
-    if cfg!(debug_assertions) && matches!(name, "invoke" | "floors" | "noisy") {
+    if cfg!(debug_assertions) && matches!(name, "invoke" | "floors" | "noisy" | "stream") {
         // The floors and the load generator are in this program: they must be as optimised as what they measure.
         let mut own = vec!["run", "--release", "--quiet", "--package", "xtask", "--", "bench"];
         own.extend(args.iter().map(String::as_str));
@@ -53,6 +55,7 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
         "invoke" => invoke::run(&Options::parse(rest)?),
         "floors" => invoke::floors(&Options::parse(rest)?),
         "noisy" => noisy::run(&Options::parse(rest)?),
+        "stream" => stream::run(&Options::parse(rest)?),
         "store" => cargo(&["bench", "--package", "neap-store", "--bench", "store"]),
         "fleet" => cargo(&["bench", "--package", "neap-fleet", "--bench", "warm_path"]),
         "sandbox" => cargo(&["run", "--release", "--package", "neap-sandbox", "--example", "bench_spawn"]),
