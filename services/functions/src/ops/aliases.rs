@@ -1,6 +1,6 @@
 //! CreateAlias, GetAlias, ListAliases, UpdateAlias, DeleteAlias.
 
-use super::list::{page_size, read_marker, write_marker};
+use super::list::{page, page_size, read_marker};
 use crate::{
     Error, Functions,
     api::{
@@ -70,17 +70,14 @@ impl Functions {
         let size = page_size(input.max_items, Violations::default())?;
         let (after, _) = read_marker(input.marker.as_deref())?;
         let version = input.function_version.map(|word| aliases::version(&id, &word)).transpose()?;
-        let mut found = self
+        let found = self
             .db
             .read(move |tx| {
                 data::function(tx, &id)?.ok_or_else(|| Error::NotFound(id.arn()))?;
                 data::list_aliases(tx, &id, &after, version, size + 1)
             })
             .await?;
-        let size = usize::try_from(size).unwrap_or_default();
-        let more = found.len() > size;
-        found.truncate(size);
-        let next_marker = found.last().filter(|_| more).map(|alias| write_marker(&alias.name, 0));
+        let (found, next_marker) = page(found, size, |alias| (&alias.name, 0));
         Ok(ListAliasesResponse {
             next_marker,
             aliases: found.into_iter().map(AliasConfiguration::of).collect(),

@@ -1,7 +1,7 @@
 //! Put-, Update-, Get-, DeleteFunctionEventInvokeConfig and ListFunctionEventInvokeConfigs: how asynchronous invocations of a
 //! function, version or alias are retried.
 
-use super::list::{read_marker, write_marker};
+use super::list::{page, read_marker};
 use crate::{
     Error, Functions,
     api::{
@@ -116,17 +116,14 @@ impl Functions {
         }
         let (after, _) = read_marker(input.marker.as_deref())?;
         let owner = id.clone();
-        let mut found = self
+        let found = self
             .db
             .read(move |tx| {
                 data::function(tx, &owner)?.ok_or(Error::NoFunction)?;
                 data::list_configs(tx, &owner, &after, size + 1)
             })
             .await?;
-        let size = usize::try_from(size).unwrap_or_default();
-        let more = found.len() > size;
-        found.truncate(size);
-        let next_marker = found.last().filter(|_| more).map(|(qualifier, _)| write_marker(qualifier, 0));
+        let (found, next_marker) = page(found, size, |(qualifier, _)| (qualifier, 0));
         let shown = |(qualifier, config): &(String, _)| FunctionEventInvokeConfig::of(&id, qualifier, config);
         let configs = found.iter().map(shown).collect();
         Ok(ListEventConfigsResponse { function_event_invoke_configs: configs, next_marker })

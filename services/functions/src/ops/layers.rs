@@ -2,7 +2,7 @@
 
 use super::{
     create::charge_bytes,
-    list::{read_marker, write_marker},
+    list::{page, read_marker},
 };
 use crate::{
     Error, Functions,
@@ -111,7 +111,7 @@ impl Functions {
             -1 => i64::MAX,
             number => number,
         };
-        let mut found = self
+        let found = self
             .db
             .read(move |tx| {
                 let (mut found, mut before) = (Vec::new(), before);
@@ -120,15 +120,13 @@ impl Functions {
                     let Some(last) = rows.last() else { return Ok::<_, Error>(found) };
                     before = i64::try_from(last.version).unwrap_or(i64::MAX);
                     found.extend(rows.into_iter().filter(|version| filter.shows(version)));
-                    if found.len() > size {
+                    if found.len() as i64 > size {
                         return Ok(found);
                     }
                 }
             })
             .await?;
-        let more = found.len() > size;
-        found.truncate(size);
-        let next_marker = found.last().filter(|_| more).map(|last| write_marker(&last.id.name, last.version));
+        let (found, next_marker) = page(found, size, |last: &LayerVersion| (&last.id.name, last.version));
         Ok(ListLayerVersionsResponse {
             next_marker,
             layer_versions: found.iter().map(LayerVersionItem::of).collect(),
@@ -144,7 +142,7 @@ impl Functions {
         let size = page_size(input.max_items)?;
         let (mut after, _) = read_marker(input.marker.as_deref())?;
         let (account, region) = (context.account, context.region.clone());
-        let mut found = self
+        let found = self
             .db
             .read(move |tx| {
                 let mut found = Vec::new();
@@ -154,16 +152,14 @@ impl Functions {
                     after.clone_from(last);
                     for name in names {
                         found.extend(latest(tx, LayerId { account, region: region.clone(), name }, &filter)?);
-                        if found.len() > size {
+                        if found.len() as i64 > size {
                             return Ok(found);
                         }
                     }
                 }
             })
             .await?;
-        let more = found.len() > size;
-        found.truncate(size);
-        let next_marker = found.last().filter(|_| more).map(|last| write_marker(&last.id.name, 0));
+        let (found, next_marker) = page(found, size, |last: &LayerVersion| (&last.id.name, 0));
         let item = |version: &LayerVersion| LayerItem {
             layer_name: version.id.name.clone(),
             layer_arn: version.id.arn(),
@@ -322,7 +318,7 @@ fn latest(tx: &mut Tx<'_>, id: LayerId, filter: &Filter) -> Result<Option<LayerV
     }
 }
 
-fn page_size(max_items: Option<i64>) -> Result<usize, Error> {
+fn page_size(max_items: Option<i64>) -> Result<i64, Error> {
     let mut violations = Violations::default();
     if let Some(items) = max_items {
         violations.range("maxItems", items, 1..=PAGE_MAX);
@@ -330,5 +326,5 @@ fn page_size(max_items: Option<i64>) -> Result<usize, Error> {
     if !violations.is_empty() {
         return Err(Error::Constraints(violations.to_string()));
     }
-    Ok(usize::try_from(max_items.unwrap_or(PAGE_MAX)).unwrap_or_default())
+    Ok(max_items.unwrap_or(PAGE_MAX))
 }

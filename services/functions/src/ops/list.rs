@@ -46,7 +46,7 @@ impl Functions {
                 false => data::list_latest(tx, account.as_str(), region.as_str(), &name, size + 1),
             })
             .await?;
-        let (records, next_marker) = page(records, size);
+        let (records, next_marker) = page(records, size, place);
         let functions = records
             .iter()
             .map(|record| {
@@ -74,7 +74,7 @@ impl Functions {
                 data::list_versions(tx, &id, number, size + 1)
             })
             .await?;
-        let (records, next_marker) = page(records, size);
+        let (records, next_marker) = page(records, size, place);
         let versions = records
             .iter()
             .map(|record| configuration(record, record.id.qualified_arn(record.version), Shown::Listed))
@@ -93,26 +93,33 @@ pub(super) fn page_size(max_items: Option<i64>, mut violations: Violations) -> R
     Ok(max_items.unwrap_or(PAGE_MAX).min(PAGE_MAX))
 }
 
-/// Cuts what was read beyond a page; its last entry is the marker of the next.
-fn page(mut records: Vec<VersionRecord>, size: i64) -> (Vec<VersionRecord>, Option<String>) {
+/// Cuts what was read beyond a page; the place of its last entry, name and number, is the marker of the next.
+pub(super) fn page<T>(
+    mut found: Vec<T>,
+    size: i64,
+    place: impl Fn(&T) -> (&str, u64),
+) -> (Vec<T>, Option<String>) {
     let size = usize::try_from(size).unwrap_or_default();
-    let more = records.len() > size;
-    records.truncate(size);
-    let marker = records.last().filter(|_| more).map(marker);
-    (records, marker)
+    let more = found.len() > size;
+    found.truncate(size);
+    let marker = found.last().filter(|_| more).map(|last| {
+        let (name, number) = place(last);
+        write_marker(name, number)
+    });
+    (found, marker)
 }
 
-/// Opaque to clients: name and version of the last entry shown.
-fn marker(record: &VersionRecord) -> String {
+/// Where a version stands in lists of versions.
+fn place(record: &VersionRecord) -> (&str, u64) {
     let number = match record.version {
         Version::Latest => 0,
         Version::Published(number) => number,
     };
-    write_marker(record.id.name.as_str(), number)
+    (record.id.name.as_str(), number)
 }
 
 /// As [`read_marker`] reads it.
-pub(super) fn write_marker(name: &str, number: u64) -> String {
+fn write_marker(name: &str, number: u64) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!("{name}:{number}"))
 }
 
@@ -137,10 +144,10 @@ mod tests {
     #[test]
     fn markers_lead_on_from_the_last_entry() {
         let records = vec![record(Condition::Active); 3];
-        let (shown, marker) = page(records.clone(), 2);
+        let (shown, marker) = page(records.clone(), 2, place);
         assert_eq!(shown.len(), 2);
         assert_eq!(read_marker(marker.as_deref()).unwrap(), ("hello".to_owned(), 0));
-        assert_eq!(page(records, 3).1, None);
+        assert_eq!(page(records, 3, place).1, None);
     }
 
     proptest! {

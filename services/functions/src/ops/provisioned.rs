@@ -1,6 +1,6 @@
 //! Put-, Get-, Delete- and ListProvisionedConcurrencyConfigs.
 
-use super::list::{page_size, read_marker, write_marker};
+use super::list::{page, page_size, read_marker};
 use crate::{
     Error, Functions,
     api::{
@@ -96,17 +96,14 @@ impl Functions {
         let size = page_size(input.max_items, Violations::default())?;
         let (after, _) = read_marker(input.marker.as_deref())?;
         let owner = id.clone();
-        let mut found = self
+        let found = self
             .db
             .read(move |tx| {
                 data::function(tx, &owner)?.ok_or_else(|| Error::NotFound(owner.arn()))?;
                 data::list_configs::<ProvisionedConcurrency>(tx, &owner, &after, size + 1)
             })
             .await?;
-        let size = usize::try_from(size).unwrap_or_default();
-        let more = found.len() > size;
-        found.truncate(size);
-        let next_marker = found.last().filter(|_| more).map(|(qualifier, _)| write_marker(qualifier, 0));
+        let (found, next_marker) = page(found, size, |(qualifier, _)| (qualifier, 0));
         let mut configs = Vec::new();
         for (word, config) in found {
             let target = Target { id: id.clone(), qualifier: Some(Qualifier::of(&word)) };

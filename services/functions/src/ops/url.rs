@@ -1,6 +1,6 @@
 //! Create-, Get-, Update-, Delete- and ListFunctionUrlConfigs.
 
-use super::list::{page_size, read_marker, write_marker};
+use super::list::{page, page_size, read_marker};
 use crate::{
     Error, Functions,
     api::{
@@ -120,17 +120,14 @@ impl Functions {
         let size = page_size(input.max_items, Violations::default())?;
         let (after, _) = read_marker(input.marker.as_deref())?;
         let owner = id.clone();
-        let mut found = self
+        let found = self
             .db
             .read(move |tx| {
                 data::function(tx, &owner)?.ok_or_else(|| Error::NotFound(owner.arn()))?;
                 data::list_configs::<FunctionUrl>(tx, &owner, &after, size + 1)
             })
             .await?;
-        let size = usize::try_from(size).unwrap_or_default();
-        let more = found.len() > size;
-        found.truncate(size);
-        let next_marker = found.last().filter(|_| more).map(|(qualifier, _)| write_marker(qualifier, 0));
+        let (found, next_marker) = page(found, size, |(qualifier, _)| (qualifier, 0));
         let configs = found
             .into_iter()
             .map(|(word, url)| FunctionUrlConfig::of(context, &of_word(&id, &word), url))
