@@ -1,6 +1,7 @@
 """Alarms on metrics, and the functions that they invoke."""
 
 import json
+import textwrap
 import uuid
 
 import botocore.exceptions
@@ -209,10 +210,12 @@ def test_the_aws_cli_makes_and_shows_an_alarm(node):
 
 
 def test_alarms_and_undone_actions_survive_kill_9(tmp_path):
+    # It takes longer than the node lives: what the last moments logged is lost with them.
+    slow = "import time\ntime.sleep(2)\n" + textwrap.dedent(RECORDER)
     with running(data=tmp_path) as node:
         client, lam = node.client("cloudwatch"), node.client("lambda")
-        lam.create_function(FunctionName="f", Runtime="python3.11", Handler="app.handler", Role=ROLE,
-                            Code={"ZipFile": package({"app.py": RECORDER})})
+        lam.create_function(FunctionName="f", Runtime="python3.11", Handler="app.handler", Role=ROLE, Timeout=10,
+                            Code={"ZipFile": package({"app.py": slow})})
         lam.get_waiter("function_active_v2").wait(FunctionName="f", WaiterConfig={"Delay": 0.1, "MaxAttempts": 300})
         alarm(client, "n", "a", AlarmActions=["arn:aws:lambda:us-east-1:000000000000:function:f"], TreatMissingData="ignore")
         client.set_alarm_state(AlarmName="a", StateValue="ALARM", StateReason="before the end")
