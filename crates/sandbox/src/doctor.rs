@@ -226,12 +226,12 @@ fn egress() -> Check {
     };
     match result {
         Ok(()) => ok("egress", "functions can reach the internet, without any change to this host's network"),
-        Err(error) => missing(
+        Err(error) => degraded(
             "egress",
             format!(
                 "{error}; the kernel needs network namespaces, nf_tables with tproxy and reject, nfnetlink_queue"
             ),
-            "a node does not start unless `network.egress` is \"platform-only\" or \"none\"",
+            "functions reach Neap only; a node with `network.egress = \"internet\"` does not start",
         ),
     }
 }

@@ -145,8 +145,9 @@ pub struct Sandbox {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
-    /// What functions reach. Default `internet`.
-    pub egress: Egress,
+    /// What functions reach. Default `internet`; where the host cannot give that, `platform-only`, which the node says
+    /// when it starts. What is asked for by name is given, or the node does not start.
+    pub egress: Option<Egress>,
     /// Private ranges that they may reach besides, e.g. `10.20.0.0/16`: parts of 10.0.0.0/8, 100.64.0.0/10,
     /// 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16, 198.18.0.0/15. With `internet` only. Default none.
     pub allow: Vec<String>,
@@ -155,11 +156,10 @@ pub struct Network {
 }
 
 /// `egress`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Egress {
     /// Neap and every public IPv4 address, names included; never the host, private ranges or other environments.
-    #[default]
     Internet,
     /// Neap's own API only.
     PlatformOnly,
@@ -168,10 +168,16 @@ pub enum Egress {
 }
 
 impl Network {
+    /// Whether nothing was asked for by name.
+    pub fn is_default(&self) -> bool {
+        self.egress.is_none() && self.allow.is_empty() && self.refuse.is_empty()
+    }
+
     /// For the sandboxes. A range that cannot be meant, or that would have no effect, is an error that names it.
     pub fn parse(&self) -> Result<sandbox::Network, Error> {
-        let unused = |name| Err(Error::WithoutInternet { name, egress: self.egress });
-        match self.egress {
+        let egress = self.egress.unwrap_or(Egress::Internet);
+        let unused = |name| Err(Error::WithoutInternet { name, egress });
+        match egress {
             Egress::Internet => {
                 let ranges = sandbox::Ranges::new(&self.allow, &self.refuse).map_err(Error::Ranges)?;
                 Ok(sandbox::Network::Internet(ranges))

@@ -43,8 +43,20 @@ pub fn prepare(options: Options) -> Result<Prepared, Error> {
     let config = Config::load(&options)?;
     sandbox::enter_user_namespace()?;
     let lock = take(&options.data)?;
-    let sandboxes = Sandboxes::start(sandbox_settings(&options.data, &config)?)?;
+    let sandboxes = start_sandboxes(sandbox_settings(&options.data, &config)?, config.network.is_default())?;
     Ok(Prepared { options, config, sandboxes, lock })
+}
+
+/// Starts the spawner. Where nobody asked for the internet by name, a host that cannot give it is told about and used.
+fn start_sandboxes(mut settings: sandbox::Settings, by_default: bool) -> Result<Sandboxes, Error> {
+    match Sandboxes::start(settings.clone()) {
+        Err(sandbox::Error::NoEgress { source }) if by_default => {
+            tracing::warn!(%source, "functions reach Neap only: this host cannot carry them to the internet, see `neap doctor`; set network.egress to \"platform-only\" if that is meant");
+            settings.network = sandbox::Network::PlatformOnly;
+            Ok(Sandboxes::start(settings)?)
+        }
+        started => Ok(started?),
+    }
 }
 
 /// Makes the data folder, readable by its owner only, and locks it; the lock ends with the process.
