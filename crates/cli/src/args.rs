@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Rm(Remove),
     /// What the functions cost this month, by a provider's prices.
     Cost(Cost),
+    /// Run a function at several memory sizes and show its cost against its latency.
+    Tune(Tune),
     /// Say what this machine offers to functions, what is missing and what that costs.
     Doctor(Doctor),
     /// Print the node's access key, secret, region and endpoint.
@@ -199,8 +201,14 @@ pub(crate) struct Remove {
     pub(crate) connection: Connection,
 }
 
+/// How costs are added up, for help.
+const COST_HELP: &str = "Free tiers are those of one account and month; what is charged is shared by functions, days and \
+                         tags in proportion to their use. Provisioned concurrency is priced as on-demand run time: its \
+                         reserved time is not metered.";
+
 /// `neap cost`.
 #[derive(Debug, Args)]
+#[command(after_help = COST_HELP)]
 pub(crate) struct Cost {
     /// Calendar month in UTC [default: the present one].
     #[arg(long, value_name = "YYYY-MM", value_parser = month)]
@@ -211,9 +219,50 @@ pub(crate) struct Cost {
     /// Rounding of each run time by the prices of AWS [default: 1ms].
     #[arg(long, value_enum)]
     pub(crate) increment: Option<Increment>,
+    /// What to add up.
+    #[arg(long, value_enum, default_value_t = CostBy::Function)]
+    pub(crate) by: CostBy,
+    /// Months shown by `--by month`, up to the one named by --month.
+    #[arg(long, value_name = "COUNT", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=120))]
+    pub(crate) months: u32,
+    /// Add up by the values that the functions now have of this tag.
+    #[arg(long, value_name = "KEY", conflicts_with = "by")]
+    pub(crate) tag: Option<String>,
+    /// What the same usage would cost by every list of prices.
+    #[arg(long, conflicts_with_all = ["tag", "by"])]
+    pub(crate) what_if: bool,
+    /// Compare with a machine that is always on, at this many US dollars a month.
+    #[arg(long, value_name = "USD", conflicts_with_all = ["tag", "by"])]
+    pub(crate) machine_price: Option<String>,
+    /// Which functions have too much or too little memory, by what they used.
+    #[arg(long, conflicts_with_all = ["tag", "by", "what_if", "machine_price"])]
+    pub(crate) advice: bool,
+    /// Price a month of invocations that never ran, instead of what was used; may be given several times.
+    #[arg(long, value_name = "REQUESTS,MS,MB", value_parser = workload,
+          conflicts_with_all = ["tag", "by", "advice", "month", "increment"])]
+    pub(crate) estimate: Vec<Workload>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub(crate) connection: Connection,
+}
+
+/// What costs are added up by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CostBy {
+    /// Functions.
+    Function,
+    /// Days of the month, UTC.
+    Day,
+    /// Months.
+    Month,
+}
+
+/// A month's invocations of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Workload {
+    pub(crate) requests: u64,
+    pub(crate) duration_ms: u64,
+    pub(crate) memory_mb: u32,
 }
 
 /// A provider's price list.
@@ -257,6 +306,38 @@ impl Increment {
             Increment::Ms100 => "100ms",
         }
     }
+}
+
+/// How tuning works, for help.
+const TUNE_HELP: &str = "The calls are made on a temporary copy of the function, named NAME-tune-…, which is removed at the \
+                         end, on failure and on Ctrl-C; the function itself is not touched. They are real: what the \
+                         function does, it does that often, and they count in `neap cost`.";
+
+/// `neap tune`.
+#[derive(Debug, Args)]
+#[command(after_help = TUNE_HELP)]
+pub(crate) struct Tune {
+    /// Function name or ARN.
+    pub(crate) name: String,
+    /// The event as JSON, @FILE, or - for standard input.
+    #[arg(long, value_name = "PAYLOAD|@FILE|-", default_value = "{}")]
+    pub(crate) payload: String,
+    /// Memory sizes in MB, 128 to 10240.
+    #[arg(long, value_name = "MB,…", value_delimiter = ',', value_parser = memory,
+          default_value = "128,256,512,1024,1769,3008")]
+    pub(crate) memory: Vec<MemoryMib>,
+    /// Calls at each size, after one that starts the environment; 1 to 100.
+    #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) calls: u32,
+    /// Whose prices.
+    #[arg(long, value_enum, default_value_t = Book::Aws)]
+    pub(crate) book: Book,
+    /// Write the curves to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) connection: Connection,
 }
 
 /// `neap doctor`.
@@ -331,6 +412,18 @@ fn variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// `REQUESTS,MS,MB`; the node knows the bounds.
+fn workload(text: &str) -> Result<Workload, String> {
+    let malformed = || "three whole numbers are expected: requests a month, milliseconds, MB".to_owned();
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    let [requests, duration_ms, memory_mb] = parts[..] else { return Err(malformed()) };
+    Ok(Workload {
+        requests: requests.parse().map_err(|_| malformed())?,
+        duration_ms: duration_ms.parse().map_err(|_| malformed())?,
+        memory_mb: memory_mb.parse().map_err(|_| malformed())?,
+    })
+}
+
 /// `YYYY-MM`.
 fn month(text: &str) -> Result<String, String> {
     let well_formed = text.len() == 7 && format!("{text}-01").parse::<jiff::civil::Date>().is_ok();
@@ -363,6 +456,7 @@ mod tests {
             "ls",
             "rm",
             "cost",
+            "tune",
             "doctor",
             "credentials",
             "completions",
@@ -398,6 +492,17 @@ mod tests {
     fn an_environment_variable_keeps_its_further_equals_signs() {
         assert_eq!(variable("A=b=c").unwrap(), ("A".into(), "b=c".into()));
         assert_eq!(variable("A=").unwrap(), ("A".into(), String::new()));
+    }
+
+    #[test]
+    fn workloads_are_three_numbers() {
+        assert_eq!(
+            workload("1000000, 100, 128"),
+            Ok(Workload { requests: 1_000_000, duration_ms: 100, memory_mb: 128 })
+        );
+        for bad in ["", "1,2", "1,2,3,4", "a,1,1", "-1,1,1", "1.5,1,1"] {
+            assert!(workload(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

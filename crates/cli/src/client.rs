@@ -51,6 +51,11 @@ impl Client {
         Client { settings }
     }
 
+    /// The same client in another region.
+    pub(crate) fn in_region(&self, region: base::Region) -> Client {
+        Client { settings: Settings { region, ..self.settings.clone() } }
+    }
+
     /// Where it goes.
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.settings.endpoint
@@ -86,20 +91,18 @@ impl Client {
         operation: &str,
         input: &I,
     ) -> Result<O, Error> {
-        let target = HeaderValue::try_from(format!("{prefix}.{operation}"))
-            .map_err(|error| Error::Answer { operation: operation.to_owned(), reason: error.to_string() })?;
-        self.json(Call {
-            service,
-            operation,
-            method: Method::POST,
-            path: "/".to_owned(),
-            headers: vec![
-                (header::CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1")),
-                (HeaderName::from_static("x-amz-target"), target),
-            ],
-            body: encode(operation, input)?,
-        })
-        .await
+        self.json(json11(service, prefix, operation, input)?).await
+    }
+
+    /// The same for an operation whose answer is empty.
+    pub(crate) async fn json11_bare<I: Serialize>(
+        &self,
+        service: &'static str,
+        prefix: &str,
+        operation: &str,
+        input: &I,
+    ) -> Result<(), Error> {
+        self.call(json11(service, prefix, operation, input)?).await.map(drop)
     }
 
     /// The account that our credentials belong to.
@@ -123,6 +126,25 @@ impl Client {
             operation: operation.to_owned(),
             reason: "it names no account".to_owned(),
         })
+    }
+
+    /// Fetches a URL of the node that carries its own signature.
+    pub(crate) async fn fetch(&self, url: &str) -> Result<Bytes, Error> {
+        let operation = "download";
+        let unusable = |reason: String| Error::Answer { operation: operation.to_owned(), reason };
+        let uri: http::Uri = url.parse().map_err(|_| unusable("its link is no URL".to_owned()))?;
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let request = Request::builder()
+            .uri(path)
+            .header(header::HOST, &self.settings.endpoint.authority)
+            .body(Full::new(Bytes::new()))
+            .map_err(|error| unusable(error.to_string()))?;
+        let answer = tokio::time::timeout(EXCHANGE_MAX, self.send(request)).await;
+        let answer = answer.unwrap_or_else(|_| Err(self.broken("the download did not end".to_owned())))?;
+        match answer.status().is_success() {
+            true => Ok(answer.into_body()),
+            false => Err(service_error(operation.to_owned(), &answer)),
+        }
     }
 
     fn signed(&self, call: Call<'_>) -> Result<Request<Full<Bytes>>, Error> {
@@ -176,6 +198,27 @@ impl Client {
     fn broken(&self, reason: String) -> Error {
         Error::Exchange { endpoint: self.endpoint().to_string(), reason }
     }
+}
+
+fn json11<'a, I: Serialize>(
+    service: &'static str,
+    prefix: &str,
+    operation: &'a str,
+    input: &I,
+) -> Result<Call<'a>, Error> {
+    let target = HeaderValue::try_from(format!("{prefix}.{operation}"))
+        .map_err(|error| Error::Answer { operation: operation.to_owned(), reason: error.to_string() })?;
+    Ok(Call {
+        service,
+        operation,
+        method: Method::POST,
+        path: "/".to_owned(),
+        headers: vec![
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1")),
+            (HeaderName::from_static("x-amz-target"), target),
+        ],
+        body: encode(operation, input)?,
+    })
 }
 
 /// The present instant.

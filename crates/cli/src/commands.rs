@@ -12,6 +12,7 @@ pub(crate) mod logs;
 pub(crate) mod ps;
 pub(crate) mod remove;
 pub(crate) mod serve;
+pub(crate) mod tune;
 
 use crate::{
     args::Connection,

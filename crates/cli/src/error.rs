@@ -33,6 +33,15 @@ pub(crate) enum Error {
     /// The payload of an invocation is unusable.
     #[error("payload {from}: {reason}")]
     Payload { from: String, reason: String },
+    /// The user ended it.
+    #[error("interrupted")]
+    Interrupted,
+    /// Nothing could be measured.
+    #[error("no call of {name} at any memory size succeeded: {reason}")]
+    Untunable { name: String, reason: String },
+    /// A file cannot be written.
+    #[error("{file} cannot be written: {source}")]
+    Unwritable { file: PathBuf, source: std::io::Error },
     /// The function did not become ready.
     #[error("function {name} is {state}: {reason}")]
     NotReady { name: String, state: String, reason: String },
@@ -66,7 +75,8 @@ impl Error {
             Error::Service { code, operation, .. } => service_hint(code, operation),
             Error::Answer { .. } => Some("is a Neap node of the same version listening at the endpoint?".into()),
             Error::Profile { .. } => Some("add them, or unset AWS_PROFILE to use the node's own credentials".into()),
-            Error::Setting { .. } => None,
+            Error::Setting { .. } | Error::Interrupted | Error::Unwritable { .. } => None,
+            Error::Untunable { .. } => Some("give an event that it accepts with --payload".into()),
             Error::NoCredentials { .. } => Some(
                 "a node writes them at its first start: start one with `neap serve` or `neap dev`, or name its data \
                  folder with --data; a node run by root keeps them for root: use sudo"
@@ -102,6 +112,9 @@ impl Error {
             Error::Setting { .. } => "BadSetting",
             Error::NoCredentials { .. } => "NoCredentials",
             Error::Payload { .. } => "BadPayload",
+            Error::Interrupted => "Interrupted",
+            Error::Untunable { .. } => "Untunable",
+            Error::Unwritable { .. } => "Unwritable",
             Error::NotReady { .. } => "NotReady",
             Error::StillPending { .. } => "StillPending",
             Error::Project(_) => "BadProject",

@@ -13,7 +13,10 @@ use std::collections::BTreeMap;
 use store::{Error, Migration, Row, Tx, params};
 
 /// The schema.
-pub(crate) const MIGRATIONS: &[Migration] = &[LOGS_AND_USAGE, METRICS, ALARMS];
+pub(crate) const MIGRATIONS: &[Migration] = &[LOGS_AND_USAGE, METRICS, ALARMS, COSTS];
+
+/// What budgets need, and the measured side of memory advice. Statements about budgets are in [`crate::budgets::data`].
+const COSTS: Migration = Migration::portable(4, "costs", crate::budgets::data::SCHEMA);
 
 /// Their statements are in [`metrics`].
 const METRICS: Migration = Migration::portable(2, "metrics", metrics::SCHEMA);
@@ -84,7 +87,8 @@ pub(crate) fn delete_everything(tx: &mut Tx<'_>) -> Result<(), Error> {
     ] {
         tx.execute(statement, params![])?;
     }
-    for statement in metrics::DELETE_ALL.into_iter().chain(alarms::DELETE_ALL) {
+    let budgets = crate::budgets::data::DELETE_ALL.iter().copied();
+    for statement in metrics::DELETE_ALL.into_iter().chain(alarms::DELETE_ALL).chain(budgets) {
         tx.execute(statement, params![])?;
     }
     Ok(())
@@ -573,14 +577,16 @@ fn usage_row_add(tx: &mut Tx<'_>, key: &UsageKey, usage: &Usage) -> Result<(), E
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     tx.execute(
         "INSERT INTO usage (account, day, region, function, version, memory_mib, processor, requests, ms, ms_by_100,
-             ms_least_100, scratch_mib_ms, errors, timeouts, cold_starts, init_us, run_us)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+             ms_least_100, scratch_mib_ms, errors, timeouts, cold_starts, init_us, run_us, memory_used_max)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
          ON CONFLICT (account, day, region, function, version, memory_mib, processor) DO UPDATE SET
              requests = usage.requests + excluded.requests, ms = usage.ms + excluded.ms,
              ms_by_100 = usage.ms_by_100 + excluded.ms_by_100, ms_least_100 = usage.ms_least_100 + excluded.ms_least_100,
              scratch_mib_ms = usage.scratch_mib_ms + excluded.scratch_mib_ms, errors = usage.errors + excluded.errors,
              timeouts = usage.timeouts + excluded.timeouts, cold_starts = usage.cold_starts + excluded.cold_starts,
-             init_us = usage.init_us + excluded.init_us, run_us = usage.run_us + excluded.run_us",
+             init_us = usage.init_us + excluded.init_us, run_us = usage.run_us + excluded.run_us,
+             memory_used_max = CASE WHEN usage.memory_used_max < excluded.memory_used_max
+                 THEN excluded.memory_used_max ELSE usage.memory_used_max END",
         params![
             key.account.as_str(),
             key.day,
@@ -598,13 +604,14 @@ fn usage_row_add(tx: &mut Tx<'_>, key: &UsageKey, usage: &Usage) -> Result<(), E
             count(usage.timeouts),
             count(usage.cold_starts),
             count(usage.init_us),
-            count(usage.run_us)
+            count(usage.run_us),
+            count(usage.memory_used_max)
         ],
     )?;
     Ok(())
 }
 
-/// Sums of an account from day `first` to day `last`, by function, version, memory and processor.
+/// Sums of an account from day `first` to day `last`, by function, region, version, memory, processor and day.
 pub(crate) fn usage_between(
     tx: &mut Tx<'_>,
     account: AccountId,
@@ -612,14 +619,10 @@ pub(crate) fn usage_between(
     last: i64,
 ) -> Result<Vec<(UsageKey, Usage)>, Error> {
     tx.query(
-        "SELECT region, function, version, memory_mib, processor,
-             CAST(SUM(requests) AS BIGINT), CAST(SUM(ms) AS BIGINT), CAST(SUM(ms_by_100) AS BIGINT),
-             CAST(SUM(ms_least_100) AS BIGINT), CAST(SUM(scratch_mib_ms) AS BIGINT), CAST(SUM(errors) AS BIGINT),
-             CAST(SUM(timeouts) AS BIGINT), CAST(SUM(cold_starts) AS BIGINT), CAST(SUM(init_us) AS BIGINT),
-             CAST(SUM(run_us) AS BIGINT)
+        "SELECT region, function, version, memory_mib, processor, day, requests, ms, ms_by_100, ms_least_100,
+             scratch_mib_ms, errors, timeouts, cold_starts, init_us, run_us, memory_used_max
          FROM usage WHERE account = ?1 AND day >= ?2 AND day <= ?3
-         GROUP BY region, function, version, memory_mib, processor
-         ORDER BY function, region, version, memory_mib, processor",
+         ORDER BY function, region, version, memory_mib, processor, day",
         params![account.as_str(), first, last],
         |row| {
             let key = UsageKey {
@@ -629,23 +632,24 @@ pub(crate) fn usage_between(
                 version: parsed(row, 2, "version")?,
                 memory_mib: row.get(3)?,
                 processor: Processor::named(&row.get::<String>(4)?),
-                day: first,
+                day: row.get(5)?,
             };
             let count = |index: usize| Ok::<_, Error>(row.get::<i64>(index)?.max(0) as u64);
             let meters = Meters {
-                requests: count(5)?,
-                ms: count(6)?,
-                ms_by_100: count(7)?,
-                ms_least_100: count(8)?,
-                scratch_mib_ms: count(9)?,
+                requests: count(6)?,
+                ms: count(7)?,
+                ms_by_100: count(8)?,
+                ms_least_100: count(9)?,
+                scratch_mib_ms: count(10)?,
             };
             let usage = Usage {
                 meters,
-                errors: count(10)?,
-                timeouts: count(11)?,
-                cold_starts: count(12)?,
-                init_us: count(13)?,
-                run_us: count(14)?,
+                errors: count(11)?,
+                timeouts: count(12)?,
+                cold_starts: count(13)?,
+                init_us: count(14)?,
+                run_us: count(15)?,
+                memory_used_max: count(16)?,
             };
             Ok((key, usage))
         },

@@ -30,11 +30,13 @@
 
 mod alarms;
 pub mod api;
+mod budgets;
 mod buffer;
 mod chunk;
 mod cloudwatch;
 mod data;
 mod error;
+pub mod estimate;
 pub mod insights;
 mod logic;
 mod logs;

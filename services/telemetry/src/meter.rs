@@ -1,7 +1,7 @@
 //! Counting invocations: sums by function version, memory size, processor and day, waiting to be stored, and the last
 //! invocations for display.
 
-use crate::prices::{Meters, Processor};
+use crate::prices::{Line, Meters, Processor};
 use base::{AccountId, FunctionName, InvocationRecord, Outcome, Region, RequestId, Version};
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,6 +22,13 @@ pub(crate) struct UsageKey {
     pub(crate) day: i64,
 }
 
+impl UsageKey {
+    /// What a bill is made from.
+    pub(crate) fn line(&self, usage: &Usage) -> Line {
+        Line { memory_mib: self.memory_mib, processor: self.processor, meters: usage.meters }
+    }
+}
+
 /// The sums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
@@ -32,6 +39,8 @@ pub(crate) struct Usage {
     pub(crate) cold_starts: u64,
     pub(crate) init_us: u64,
     pub(crate) run_us: u64,
+    /// Most memory that an invocation used, in bytes; 0: not measured.
+    pub(crate) memory_used_max: u64,
 }
 
 impl Usage {
@@ -44,17 +53,19 @@ impl Usage {
             cold_starts: u64::from(record.cold.is_some()),
             init_us: record.init.0,
             run_us: record.run.0,
+            memory_used_max: record.memory_used_bytes,
         }
     }
 
     pub(crate) fn add(&mut self, other: &Usage) {
-        let Usage { meters, errors, timeouts, cold_starts, init_us, run_us } = other;
+        let Usage { meters, errors, timeouts, cold_starts, init_us, run_us, memory_used_max } = other;
         self.meters.add(meters);
         self.errors = self.errors.saturating_add(*errors);
         self.timeouts = self.timeouts.saturating_add(*timeouts);
         self.cold_starts = self.cold_starts.saturating_add(*cold_starts);
         self.init_us = self.init_us.saturating_add(*init_us);
         self.run_us = self.run_us.saturating_add(*run_us);
+        self.memory_used_max = self.memory_used_max.max(*memory_used_max);
     }
 }
 

@@ -7,8 +7,9 @@
 //! spread over them in proportion to their use), then the tiers by volume of each processor kind. What is charged is then
 //! attributed to the single lines in proportion to their use, exactly: the parts sum to the whole.
 //!
-//! Deliberately left out: Google's separate meter for GHz-seconds, and Azure's measuring of the memory *used* instead of the
-//! memory configured; both books are applied to the same three meters (requests, duration, memory configured).
+//! Google has two books: [`GOOGLE`] is its combined price of memory-time, [`GOOGLE_GEN1`] the first generation's price list
+//! with a meter of its own for processor time. Deliberately left out: Azure's measuring of the memory *used* instead of the
+//! memory configured; every book is applied to the memory configured.
 
 use base::{Micros, Millis};
 use std::fmt;
@@ -23,6 +24,32 @@ impl fmt::Display for Usd {
     /// All digits that are not zero, and at least two after the point: `0.00`, `1.20`, `0.0000002`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         decimal(f, self.0 / PICO, self.0 % PICO, 12, 2)
+    }
+}
+
+/// Why a text is no amount of dollars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an amount is a decimal number of US dollars with at most 12 decimals, up to {max}", max = USD_MAX.0 / PICO)]
+pub struct BadUsd;
+
+/// Largest amount that is read: a trillion dollars.
+pub const USD_MAX: Usd = Usd(1_000_000_000_000 * PICO);
+
+impl std::str::FromStr for Usd {
+    type Err = BadUsd;
+
+    /// Digits, and perhaps a point and 1 to 12 digits; neither sign nor exponent.
+    fn from_str(text: &str) -> Result<Usd, BadUsd> {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |text: &str, max: usize| {
+            (1..=max).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        if !digits(whole, 13) || !digits(fraction, 12) {
+            return Err(BadUsd);
+        }
+        let whole: u128 = whole.parse().map_err(|_| BadUsd)?;
+        let fraction: u128 = format!("{fraction:0<12}").parse().map_err(|_| BadUsd)?;
+        Some(Usd(whole * PICO + fraction)).filter(|amount| *amount <= USD_MAX).ok_or(BadUsd)
     }
 }
 
@@ -230,6 +257,30 @@ pub struct Book {
     pub memory_step_mib: u32,
     /// Pico-dollars per GB-second of scratch space beyond [`SCRATCH_FREE_MIB`].
     pub scratch_price: u64,
+    /// A meter of its own for processor time.
+    pub clock: Option<Clock>,
+}
+
+/// Processor time priced apart from memory: each memory size has a clock rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// Mebibytes and megahertz, ascending. Memory is rounded up to a size; what is larger than all has the last rate.
+    pub sizes: &'static [(u32, u32)],
+    /// Free GHz-seconds a month.
+    pub free_ghz_seconds: u64,
+    /// Pico-dollars per GHz-second.
+    pub price: u64,
+}
+
+/// Megahertz-milliseconds in one GHz-second.
+const GHZ_SECOND: u128 = 1_000 * 1_000;
+
+impl Clock {
+    /// The size that `memory_mib` is rounded up to, and its rate.
+    fn size(&self, memory_mib: u32) -> (u32, u32) {
+        let fits = self.sizes.iter().find(|(mib, _)| *mib >= memory_mib).copied();
+        fits.unwrap_or((memory_mib, self.sizes.last().map_or(0, |(_, mhz)| *mhz)))
+    }
 }
 
 const fn tier(until_millions: u64, price: u64) -> Tier {
@@ -252,6 +303,7 @@ pub const AWS: Book = Book {
     increment: Increment::Ms1,
     memory_step_mib: 1,
     scratch_price: 30_900,
+    clock: None,
 };
 
 /// AWS Lambda with the increments of 100 ms that it had until December 2020.
@@ -269,6 +321,7 @@ pub const AZURE: Book = Book {
     increment: Increment::Least100,
     memory_step_mib: 128,
     scratch_price: 0,
+    clock: None,
 };
 
 /// Google Cloud Functions, first generation.
@@ -283,6 +336,29 @@ pub const GOOGLE: Book = Book {
     increment: Increment::Ms100,
     memory_step_mib: 1,
     scratch_price: 0,
+    clock: None,
+};
+
+/// Google Cloud Functions, first generation, by its price list of two meters: memory-time and processor time.
+pub const GOOGLE_GEN1: Book = Book {
+    name: "google-gen1",
+    title: "Google Cloud Functions, 1st gen",
+    x86: &[beyond(2_500_000)],
+    arm: &[beyond(2_500_000)],
+    clock: Some(Clock {
+        sizes: &[
+            (128, 200),
+            (256, 400),
+            (512, 800),
+            (1_024, 1_400),
+            (2_048, 2_400),
+            (4_096, 4_800),
+            (8_192, 4_800),
+        ],
+        free_ghz_seconds: 200_000,
+        price: 10_000_000,
+    }),
+    ..GOOGLE
 };
 
 /// All books in the order in which they are shown.
@@ -303,6 +379,8 @@ pub struct Bill {
     pub duration_free: MemoryTime,
     /// Price of the rest.
     pub duration_cost: Usd,
+    /// Price of processor time, where it has a meter of its own.
+    pub processor_cost: Usd,
     /// Price of scratch space.
     pub scratch_cost: Usd,
     /// Share of each line, in order; they sum to [`Bill::total`].
@@ -312,7 +390,7 @@ pub struct Bill {
 impl Bill {
     /// All charges together.
     pub fn total(&self) -> Usd {
-        self.requests_cost + self.duration_cost + self.scratch_cost
+        self.requests_cost + self.duration_cost + self.processor_cost + self.scratch_cost
     }
 }
 
@@ -339,6 +417,11 @@ impl Book {
 
         let scratch: Vec<u128> = lines.iter().map(|line| u128::from(line.meters.scratch_mib_ms)).collect();
         let scratch_cost = Usd(priced(sum(&scratch), self.scratch_price));
+        let clocked: Vec<u128> = lines.iter().map(|line| self.processor_time(line)).collect();
+        let processor_cost = Usd(self.clock.map_or(0, |clock| {
+            let beyond = sum(&clocked).saturating_sub(u128::from(clock.free_ghz_seconds) * GHZ_SECOND);
+            (beyond.saturating_mul(u128::from(clock.price)).saturating_add(GHZ_SECOND / 2)) / GHZ_SECOND
+        }));
 
         let by_requests: Vec<u128> = lines.iter().map(|line| u128::from(line.meters.requests)).collect();
         let parts = [
@@ -346,6 +429,7 @@ impl Book {
             apportion(x86_cost.0, &x86),
             apportion(arm_cost.0, &arm),
             apportion(scratch_cost.0, &scratch),
+            apportion(processor_cost.0, &clocked),
         ];
         let lines = (0..lines.len()).map(|i| Usd(parts.iter().map(|part| part[i]).sum())).collect();
         Bill {
@@ -355,6 +439,7 @@ impl Book {
             duration,
             duration_free,
             duration_cost: x86_cost + arm_cost,
+            processor_cost,
             scratch_cost,
             lines,
         }
@@ -362,8 +447,23 @@ impl Book {
 
     /// Memory-time of a line as this book rounds it.
     pub fn time(&self, line: &Line) -> MemoryTime {
-        let memory = line.memory_mib.max(1).next_multiple_of(self.memory_step_mib);
+        let memory = match self.clock {
+            Some(clock) => clock.size(line.memory_mib).0,
+            None => line.memory_mib.max(1).next_multiple_of(self.memory_step_mib),
+        };
         MemoryTime::of(u64::from(memory), self.increment.of(&line.meters))
+    }
+
+    /// Processor time of a line in megahertz-milliseconds; zero where it has no meter of its own.
+    fn processor_time(&self, line: &Line) -> u128 {
+        let mhz = self.clock.map_or(0, |clock| clock.size(line.memory_mib).1);
+        u128::from(mhz) * u128::from(self.increment.of(&line.meters))
+    }
+
+    /// The same prices where the free tier is used up by something else.
+    pub fn without_free_tier(self) -> Book {
+        let clock = self.clock.map(|clock| Clock { free_ghz_seconds: 0, ..clock });
+        Book { requests_free: 0, duration_free: MemoryTime(0), clock, ..self }
     }
 }
 
@@ -516,6 +616,47 @@ mod tests {
     }
 
     #[test]
+    fn the_first_generation_of_google_charges_processor_time_apart() {
+        // Memory is rounded up to 256 MB at 400 MHz, time to 100 ms: 3,000,000 × 0.25 GB × 1 s = 750,000 GB-s, and
+        // 3,000,000 × 0.4 GHz × 1 s = 1,200,000 GHz-s.
+        let bill = GOOGLE_GEN1.charge(&[line(3_000_000, 901, 200, Processor::X86)]);
+        // 350,000 × 0.0000025, 1,000,000 × 0.00001, 1,000,000 × 0.0000004.
+        assert_eq!(bill.duration_cost.to_string(), "0.875");
+        assert_eq!(bill.processor_cost.to_string(), "10.00");
+        assert_eq!(bill.requests_cost.to_string(), "0.40");
+        // No size is large enough: the memory as it is, the largest rate.
+        let large =
+            Line { memory_mib: 10_240, processor: Processor::X86, meters: Meters::one(Micros(1), 512) };
+        assert_eq!(GOOGLE_GEN1.time(&large), MemoryTime::of(10_240, 100));
+        assert_eq!(GOOGLE_GEN1.processor_time(&large), 4_800 * 100);
+    }
+
+    #[test]
+    fn amounts_are_read_exactly_or_refused() {
+        let read = |text: &str| text.parse::<Usd>();
+        assert_eq!(read("0.0000002"), Ok(Usd(200_000)));
+        assert_eq!(read("12"), Ok(Usd(12 * PICO)));
+        assert_eq!(read("1000000000000"), Ok(USD_MAX));
+        for bad in [
+            "",
+            ".",
+            "1.",
+            ".5",
+            "-1",
+            "+1",
+            "1e3",
+            "1,5",
+            " 1",
+            "0.0000000000001",
+            "1000000000000.1",
+            "NaN",
+            "１",
+        ] {
+            assert_eq!(read(bad), Err(BadUsd), "{bad}");
+        }
+    }
+
+    #[test]
     fn amounts_print_exactly() {
         assert_eq!(Usd(0).to_string(), "0.00");
         assert_eq!(Usd(200_000).to_string(), "0.0000002");
@@ -525,6 +666,16 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn amounts_survive_being_written(pico in 0u128..=USD_MAX.0) {
+            prop_assert_eq!(Usd(pico).to_string().parse(), Ok(Usd(pico)));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in ".{0,30}") {
+            let _ = text.parse::<Usd>();
+        }
+
         #[test]
         fn shares_sum_to_the_whole(total in 0u128..1 << 90, weights in prop::collection::vec(0u128..1 << 80, 0..20)) {
             let parts = apportion(total, &weights);
@@ -543,7 +694,7 @@ mod tests {
                     line(count % 1_000_000_000, ms, memory, processor)
                 })
                 .collect();
-            for book in BOOKS {
+            for book in [AWS, AZURE, GOOGLE, GOOGLE_GEN1] {
                 let bill = book.charge(&lines);
                 prop_assert_eq!(bill.lines.iter().copied().sum::<Usd>(), bill.total());
             }

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, time::Duration};
 const SERVICE: &str = "lambda";
 const ROOT: &str = "/2015-03-31/functions";
 /// What a path component or a query value may hold unescaped.
-const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+pub(super) const COMPONENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// How long a change may take until the function is ready.
 const READY_MAX: Duration = Duration::from_secs(120);
 /// First pause between two looks at a function's state; doubles up to [`PAUSE_MAX`].
@@ -169,6 +169,17 @@ impl Client {
         self.json(call).await
     }
 
+    /// A function's configuration and the link to its package, as the API says them.
+    pub(crate) async fn whole_function(&self, name: &str) -> Result<serde_json::Value, Error> {
+        self.json(rest("GetFunction", Method::GET, path(name, ""), Bytes::new())).await
+    }
+
+    /// Creates a function from a whole request.
+    pub(crate) async fn create_from(&self, input: &serde_json::Value) -> Result<Function, Error> {
+        let operation = "CreateFunction";
+        self.json(rest(operation, Method::POST, ROOT.to_owned(), encode(operation, input)?)).await
+    }
+
     /// All functions, page by page.
     pub(crate) async fn functions(&self) -> Result<Vec<Function>, Error> {
         #[derive(Deserialize)]
@@ -232,6 +243,19 @@ impl Client {
         let operation = "UpdateFunctionConfiguration";
         let body = encode(operation, configuration)?;
         self.json(rest(operation, Method::PUT, path(name, "/configuration"), body)).await
+    }
+
+    /// The tags of the function with this ARN.
+    pub(crate) async fn tags(&self, arn: &str) -> Result<BTreeMap<String, String>, Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Output {
+            #[serde(default)]
+            tags: BTreeMap<String, String>,
+        }
+        let path = format!("/2017-03-31/tags/{}", utf8_percent_encode(arn, COMPONENT));
+        let output: Output = self.json(rest("ListTags", Method::GET, path, Bytes::new())).await?;
+        Ok(output.tags)
     }
 
     /// Deletes a function with all its versions.

@@ -43,6 +43,15 @@ struct Page {
     next_token: Option<String>,
 }
 
+impl Client {
+    /// Deletes a log group; that there is none is not an error.
+    pub(crate) async fn delete_log_group(&self, name: &str) -> Result<(), Error> {
+        let input = serde_json::json!({ "logGroupName": name });
+        let deleted = self.json11_bare("logs", "Logs_20140328", "DeleteLogGroup", &input).await;
+        deleted.or_else(|error| if error.is_not_found() { Ok(()) } else { Err(error) })
+    }
+}
+
 /// Reads a log group from a time on, each event once.
 #[derive(Debug)]
 pub(crate) struct Follower {

@@ -1,75 +1,149 @@
-//! `neap cost`: what the functions used in a month, and what that costs by a provider's prices.
+//! `neap cost`: what the functions used, and what that costs by providers' prices.
+
+pub(crate) mod dollars;
+mod report;
+mod tags;
 
 use super::{Ending, client};
 use crate::{
-    args,
-    client::usage::{Bill, FunctionUsage, Usage},
+    args::{self, CostBy},
+    client::{
+        Client,
+        usage::{Cost, Question, Usage},
+    },
     error::Error,
-    output::{Output, Paint, table},
+    output::Output,
 };
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+pub(crate) use report::alternatives;
 
 /// Runs the command.
 pub(crate) async fn run(arguments: args::Cost, output: Output) -> Result<Ending, Error> {
-    let increment = arguments.increment.map(args::Increment::as_str);
-    let answer = client(&arguments.connection)?.usage(arguments.month.as_deref(), increment).await?;
+    let client = client(&arguments.connection)?;
+    if !arguments.estimate.is_empty() {
+        return estimate(&client, &arguments, output).await;
+    }
+    if let Some(key) = &arguments.tag {
+        return by_tag(&client, &arguments, key, output).await;
+    }
+    match arguments.by {
+        CostBy::Month => by_month(&client, &arguments, output).await,
+        CostBy::Day | CostBy::Function => one_month(&client, &arguments, output).await,
+    }
+}
+
+fn question(arguments: &args::Cost) -> Question<'_> {
+    Question {
+        month: arguments.month.as_deref(),
+        increment: arguments.increment.map(args::Increment::as_str),
+        by: (arguments.by == CostBy::Day).then_some("day"),
+        machine_price: arguments.machine_price.as_deref(),
+    }
+}
+
+async fn one_month(client: &Client, arguments: &args::Cost, output: Output) -> Result<Ending, Error> {
+    let answer = client.usage(question(arguments)).await?;
     if output.json {
         // As the node says it: all books and all lines.
         output.json_document(&answer);
         return Ok(Ending::Success);
     }
-    let usage: Usage = serde_json::from_value(answer)
-        .map_err(|error| Error::Answer { operation: "GetUsage".to_owned(), reason: error.to_string() })?;
+    let usage: Usage = read(answer)?;
     if usage.functions.is_empty() {
         output.note(&format!("nothing was used in {}", usage.month));
+        return Ok(Ending::Success);
+    }
+    let (book, paint) = (arguments.book, output.paint());
+    let text = if arguments.advice {
+        report::advice(&usage, book)
+    } else if arguments.what_if || arguments.machine_price.is_some() {
+        alternatives(&usage.alternatives)
+    } else if arguments.by == CostBy::Day {
+        report::days(&usage, book, paint)
     } else {
-        output.line(&report(&usage, arguments.book, output.paint()));
+        report::functions(&usage, book, paint)
+    };
+    output.line(&text);
+    Ok(Ending::Success)
+}
+
+/// Each month has free tiers of its own.
+async fn by_month(client: &Client, arguments: &args::Cost, output: Output) -> Result<Ending, Error> {
+    let latest = arguments.month.clone().unwrap_or_else(this_month);
+    let mut months = Vec::new();
+    for month in months_until(&latest, arguments.months) {
+        months.push(client.usage(Question { month: Some(&month), ..question(arguments) }).await?);
+    }
+    if output.json {
+        output.json_document(&json!({ "months": months }));
+        return Ok(Ending::Success);
+    }
+    let months = months.into_iter().map(read).collect::<Result<Vec<Usage>, _>>()?;
+    output.line(&report::months(&months, arguments.book));
+    Ok(Ending::Success)
+}
+
+/// The tags are those that the functions have now; a deleted function has none.
+async fn by_tag(client: &Client, arguments: &args::Cost, key: &str, output: Output) -> Result<Ending, Error> {
+    let usage: Usage = read(client.usage(question(arguments)).await?)?;
+    let mut tagged = Vec::new();
+    for function in &usage.functions {
+        let arn =
+            format!("arn:aws:lambda:{}:{}:function:{}", function.region, usage.account, function.function);
+        let region = function.region.parse().map_err(|_| unreadable("it names an impossible region"))?;
+        let value = match client.in_region(region).tags(&arn).await {
+            Ok(mut tags) => tags.remove(key),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error),
+        };
+        tagged.push((value, function));
+    }
+    let groups = tags::groups(&tagged).ok_or_else(|| unreadable("an amount is not a decimal number"))?;
+    if output.json {
+        output.json_document(&json!({ "month": usage.month, "tag": key, "groups": groups }));
+    } else {
+        output.line(&tags::report(key, &groups, arguments.book));
     }
     Ok(Ending::Success)
 }
 
-/// The functions, dearest first, and the bill they add up to.
-fn report(usage: &Usage, book: args::Book, paint: Paint) -> String {
-    let cost = |function: &FunctionUsage| function.cost.get(book.as_str()).cloned().unwrap_or_default();
-    let dollars = |function: &FunctionUsage| cost(function).parse::<f64>().unwrap_or_default();
-    let mut functions: Vec<_> = usage.functions.iter().collect();
-    functions.sort_by(|one, other| dollars(other).total_cmp(&dollars(one)));
-    let rows = functions
-        .into_iter()
-        .map(|function| {
-            vec![
-                function.function.clone(),
-                function.invocations.to_string(),
-                function.errors.to_string(),
-                function.cold_starts.to_string(),
-                function.billed_ms.to_string(),
-                format!("{:.3}", function.gb_seconds),
-                format!("$ {}", cost(function)),
-            ]
-        })
-        .collect();
-    let header = ["FUNCTION", "CALLS", "ERRORS", "COLD", "BILLED MS", "GB-S", "COST"];
-    let mut text = table(&header, &[1, 2, 3, 4, 5, 6], rows);
-    for bill in usage.books.iter().filter(|bill| bill.name == book.as_str()) {
-        text.push_str(&format!("\n\n{}", summary(&usage.month, bill, paint)));
+async fn estimate(client: &Client, arguments: &args::Cost, output: Output) -> Result<Ending, Error> {
+    let answer = client.estimate(&arguments.estimate, true, arguments.machine_price.as_deref()).await?;
+    if output.json {
+        output.json_document(&answer);
+        return Ok(Ending::Success);
     }
-    text
+    output.line(&alternatives(&priced(answer)?));
+    Ok(Ending::Success)
 }
 
-fn summary(month: &str, bill: &Bill, paint: Paint) -> String {
-    let scratch = match bill.scratch_cost.as_str() {
-        "0.00" => String::new(),
-        cost => format!("\nscratch space: $ {cost}"),
-    };
-    format!(
-        "{}\nrequests: {} of which {} free: $ {}\nGB-seconds: {:.3} of which {:.3} free: $ {}{scratch}",
-        paint.bold(&format!("{month} by the prices of {}: $ {}", bill.title, bill.total)),
-        bill.requests,
-        bill.requests_free,
-        bill.requests_cost,
-        bill.gb_seconds,
-        bill.gb_seconds_free,
-        bill.duration_cost,
-    )
+/// The lists of prices in an estimate.
+pub(crate) fn priced(mut estimate: Value) -> Result<Vec<Cost>, Error> {
+    read(estimate.get_mut("alternatives").map(Value::take).unwrap_or_default())
+}
+
+fn read<T: DeserializeOwned>(answer: Value) -> Result<T, Error> {
+    serde_json::from_value(answer).map_err(|error| unreadable(&error.to_string()))
+}
+
+fn unreadable(reason: &str) -> Error {
+    Error::Answer { operation: "GetUsage".to_owned(), reason: reason.to_owned() }
+}
+
+fn this_month() -> String {
+    jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m").to_string()
+}
+
+/// `count` months in order, the last being `latest` (`YYYY-MM`).
+fn months_until(latest: &str, count: u32) -> Vec<String> {
+    let Ok(latest) = format!("{latest}-01").parse::<jiff::civil::Date>() else { return Vec::new() };
+    let before = |months: u32| latest.checked_sub(jiff::Span::new().months(i64::from(months))).ok();
+    let mut months: Vec<_> =
+        (0..count).filter_map(before).map(|month| month.strftime("%Y-%m").to_string()).collect();
+    months.reverse();
+    months
 }
 
 #[cfg(test)]
@@ -77,28 +151,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_has_the_dearest_function_first_and_the_bill_below() {
-        let usage: Usage = serde_json::from_value(serde_json::json!({
-            "account": "000000000000",
-            "month": "2026-01",
-            "functions": [
-                {"function": "a", "region": "us-east-1", "invocations": 2, "errors": 0, "timeouts": 0, "cold_starts": 1,
-                 "billed_ms": 7, "run_ms": 1.0, "init_ms": 1.0, "gb_seconds": 0.5, "cost": {"aws": "0.10", "azure": "9.00"}, "lines": []},
-                {"function": "b", "region": "us-east-1", "invocations": 3, "errors": 1, "timeouts": 0, "cold_starts": 1,
-                 "billed_ms": 9, "run_ms": 1.0, "init_ms": 1.0, "gb_seconds": 1.5, "cost": {"aws": "1.20", "azure": "0.00"}, "lines": []},
-            ],
-            "books": [
-                {"name": "aws", "title": "AWS Lambda", "requests": 5, "requests_free": 5, "requests_cost": "0.00", "gb_seconds": 2.0,
-                 "gb_seconds_free": 2.0, "duration_cost": "1.30", "scratch_cost": "0.00", "total": "1.30"},
-            ],
-        }))
-        .unwrap();
-        let output = Output { json: false, colour_out: false, colour_err: false, live: false };
-        let text = report(&usage, args::Book::Aws, output.paint());
-        let lines: Vec<_> = text.lines().collect();
-        assert!(lines[1].starts_with("b ") && lines[1].ends_with("$ 1.20"), "{text}");
-        assert!(lines[2].starts_with("a ") && lines[2].ends_with("$ 0.10"), "{text}");
-        assert!(text.contains("2026-01 by the prices of AWS Lambda: $ 1.30"), "{text}");
-        assert!(report(&usage, args::Book::Azure, output.paint()).lines().nth(1).unwrap().starts_with("a "));
+    fn months_are_counted_back_over_the_year() {
+        assert_eq!(months_until("2026-02", 3), ["2025-12", "2026-01", "2026-02"]);
+        assert_eq!(months_until("2026-02", 1), ["2026-02"]);
     }
 }

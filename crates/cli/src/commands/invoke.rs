@@ -31,7 +31,7 @@ pub(crate) async fn run(arguments: args::Invoke, output: Output) -> Result<Endin
 }
 
 /// The event: JSON as given, the content of a file, or standard input. It must be JSON, as the service demands.
-fn payload(given: &str) -> Result<Bytes, Error> {
+pub(crate) fn payload(given: &str) -> Result<Bytes, Error> {
     let unusable = |reason: String| Error::Payload { from: given.chars().take(60).collect(), reason };
     let bytes = if given == "-" {
         let mut bytes = Vec::new();

@@ -3,11 +3,12 @@
 //! REST-JSON under `/_neap/v1/`, signing name `neap`, member names in snake case. Amounts of money are decimal strings in US
 //! dollars, exact to a trillionth; GB-seconds are numbers, for showing.
 
+use super::costs::{self, Advice, Cost, EstimateCostRequest, EstimateCostResponse};
 use crate::{
     Error, Inner, data,
     logic::DAY_MS,
     meter::{self, UsageKey},
-    prices::{self, AWS_BY_100_MS, BOOKS, Bill, Book, Line},
+    prices::{self, AWS_BY_100_MS, BOOKS, Bill, Book, Line, Usd},
 };
 use base::{InvocationRecord, Outcome, Region, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -30,10 +31,18 @@ wire::api! {
         /// What each function of the account used in a month, and what that costs at AWS, Azure and Google.
         GetUsage => get_usage(GetUsageRequest) -> GetUsageResponse {
             http: GET "/_neap/v1/usage" 200,
-            query: ["month" => month, "increment" => increment],
+            query: ["month" => month, "increment" => increment, "by" => by, "machine_price" => machine_price],
             check: GetUsageRequest::check,
             allow: "neap:GetUsage" on "*",
             errors: [ValidationException, ServiceUnavailableException],
+        }
+        /// What a month of such invocations would cost at AWS, Azure and Google, and where a machine that is always on
+        /// would be cheaper.
+        EstimateCost => estimate_cost(EstimateCostRequest) -> EstimateCostResponse {
+            http: POST "/_neap/v1/estimate" 200,
+            check: EstimateCostRequest::check,
+            allow: "neap:EstimateCost" on "*",
+            errors: [ValidationException],
         }
         /// The last invocations on this node, newest first; kept in memory only.
         ListInvocations => list_invocations(ListInvocationsRequest) -> ListInvocationsResponse {
@@ -53,6 +62,10 @@ pub struct GetUsageRequest {
     month: Option<String>,
     /// Rounding of time in AWS's book: `1ms` (default) or `100ms`, as it was until December 2020.
     increment: Option<String>,
+    /// `day`: with the days of the account and of each function.
+    by: Option<String>,
+    /// US dollars a month of a machine that is always on, to compare with.
+    machine_price: Option<String>,
 }
 
 impl GetUsageRequest {
@@ -63,6 +76,10 @@ impl GetUsageRequest {
         if let Some(increment) = &self.increment {
             found.one_of("increment", increment, &["1ms", "100ms"]);
         }
+        if let Some(by) = &self.by {
+            found.one_of("by", by, &["day"]);
+        }
+        costs::check_amount(found, "machine_price", self.machine_price.as_deref());
     }
 }
 
@@ -76,6 +93,26 @@ pub struct GetUsageResponse {
     functions: Vec<FunctionUsage>,
     /// AWS, Azure, Google: each for the whole account, with its free tier.
     books: Vec<BookBill>,
+    /// What all of it would cost by each list of prices.
+    alternatives: Vec<Cost>,
+    /// Days with usage, all functions together; only if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    days: Option<Vec<DayUsage>>,
+    /// What these amounts do not hold.
+    not_included: &'static [&'static str],
+}
+
+/// What the amounts do not hold.
+const NOT_INCLUDED: &[&str] =
+    &["provisioned concurrency is charged as on-demand run time; its reserved time is not metered"];
+
+/// One day, UTC.
+#[derive(Debug, Serialize)]
+pub struct DayUsage {
+    /// `YYYY-MM-DD`.
+    day: String,
+    #[serde(flatten)]
+    used: Used,
 }
 
 /// One function's usage, all versions together.
@@ -87,6 +124,9 @@ pub struct FunctionUsage {
     used: Used,
     /// By version, memory size and processor.
     lines: Vec<LineUsage>,
+    /// Only if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    days: Option<Vec<DayUsage>>,
 }
 
 /// One version's usage with one memory size on one processor kind.
@@ -97,6 +137,9 @@ pub struct LineUsage {
     architecture: &'static str,
     #[serde(flatten)]
     used: Used,
+    /// A memory size that would suit better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    advice: Option<Advice>,
 }
 
 /// Sums, and the share of each book's bill in US dollars.
@@ -112,6 +155,8 @@ pub struct Used {
     /// Initialisation charged.
     init_ms: f64,
     gb_seconds: f64,
+    /// Most memory that an invocation used; 0: not measured.
+    memory_used_max_bytes: u64,
     /// Book → US dollars.
     cost: BTreeMap<&'static str, String>,
 }
@@ -128,6 +173,7 @@ pub struct BookBill {
     gb_seconds: f64,
     gb_seconds_free: f64,
     duration_cost: String,
+    processor_cost: String,
     scratch_cost: String,
     total: String,
 }
@@ -201,7 +247,16 @@ impl Usage {
         let by_100 = input.increment.as_deref() == Some("100ms");
         let books =
             BOOKS.map(|book| if by_100 && book.name == AWS_BY_100_MS.name { AWS_BY_100_MS } else { book });
-        Ok(report(account.to_string(), month.text(), &rows, &books))
+        let machine = costs::amount("machine_price", input.machine_price.as_deref())?;
+        Ok(report(account.to_string(), month.text(), &rows, &books, input.by.is_some(), machine))
+    }
+
+    async fn estimate_cost(
+        &self,
+        _: &Context,
+        input: EstimateCostRequest,
+    ) -> Result<EstimateCostResponse, Error> {
+        input.answer()
     }
 
     async fn list_invocations(
@@ -225,54 +280,53 @@ fn report(
     month: String,
     rows: &[(UsageKey, meter::Usage)],
     books: &[Book],
+    by_day: bool,
+    machine: Option<Usd>,
 ) -> GetUsageResponse {
-    let lines: Vec<Line> = rows
-        .iter()
-        .map(|(key, usage)| Line {
-            memory_mib: key.memory_mib,
-            processor: key.processor,
-            meters: usage.meters,
-        })
-        .collect();
+    let lines: Vec<Line> = rows.iter().map(|(key, usage)| key.line(usage)).collect();
     let bills: Vec<(&Book, Bill)> = books.iter().map(|book| (book, book.charge(&lines))).collect();
+    let month_rows = MonthRows { rows, lines: &lines, bills: &bills };
+    let all: Vec<usize> = (0..rows.len()).collect();
     // Rows of one function lie together.
-    let mut functions: Vec<FunctionUsage> = Vec::new();
-    let mut start = 0;
-    for group in rows.chunk_by(|(a, _), (b, _)| a.function == b.function && a.region == b.region) {
-        let range = start..start + group.len();
-        start = range.end;
-        let used = |range: std::ops::Range<usize>| {
-            let cost = bills.iter().map(|(book, bill)| {
-                let cost: prices::Usd = bill.lines[range.clone()].iter().copied().sum();
-                (book.name, cost.to_string())
-            });
-            Used { cost: cost.collect(), ..Used::of(&rows[range.clone()], &lines[range]) }
-        };
-        let Some((key, _)) = group.first() else { continue };
-        functions.push(FunctionUsage {
+    let same = |a: &UsageKey, b: &UsageKey| a.function == b.function && a.region == b.region;
+    let functions = all.chunk_by(|&a, &b| same(&rows[a].0, &rows[b].0)).filter_map(|own| {
+        let (key, _) = &rows[*own.first()?];
+        Some(FunctionUsage {
             function: key.function.to_string(),
             region: key.region.clone(),
-            lines: range
-                .clone()
-                .map(|i| LineUsage {
-                    version: rows[i].0.version.to_string(),
-                    memory_mb: rows[i].0.memory_mib,
-                    architecture: rows[i].0.processor.as_str(),
-                    used: used(i..i + 1),
-                })
-                .collect(),
-            used: used(range),
-        });
+            used: month_rows.used(own),
+            lines: month_rows.by_line(own),
+            days: by_day.then(|| month_rows.by_day(own)),
+        })
+    });
+    GetUsageResponse {
+        account,
+        month,
+        functions: functions.collect(),
+        books: bills.iter().map(|(book, bill)| BookBill::of(book, bill)).collect(),
+        alternatives: costs::alternatives(&lines, true, machine),
+        days: by_day.then(|| month_rows.by_day(&all)),
+        not_included: NOT_INCLUDED,
     }
-    let books = bills.iter().map(|(book, bill)| BookBill::of(book, bill)).collect();
-    GetUsageResponse { account, month, functions, books }
 }
 
-impl Used {
-    fn of(rows: &[(UsageKey, meter::Usage)], lines: &[Line]) -> Used {
+/// The rows of a month in their order, and what they cost by each book.
+struct MonthRows<'a> {
+    rows: &'a [(UsageKey, meter::Usage)],
+    lines: &'a [Line],
+    bills: &'a [(&'a Book, Bill)],
+}
+
+impl MonthRows<'_> {
+    /// Sums over some rows, with their share of each bill.
+    fn used(&self, own: &[usize]) -> Used {
         let mut sum = meter::Usage::default();
-        rows.iter().for_each(|(_, usage)| sum.add(usage));
-        let time: prices::MemoryTime = lines.iter().map(|line| prices::AWS.time(line)).sum();
+        own.iter().for_each(|&i| sum.add(&self.rows[i].1));
+        let time: prices::MemoryTime = own.iter().map(|&i| prices::AWS.time(&self.lines[i])).sum();
+        let cost = self.bills.iter().map(|(book, bill)| {
+            let cost: Usd = own.iter().map(|&i| bill.lines[i]).sum();
+            (book.name, cost.to_string())
+        });
         Used {
             invocations: sum.meters.requests,
             errors: sum.errors,
@@ -282,8 +336,46 @@ impl Used {
             run_ms: sum.run_us as f64 / 1e3,
             init_ms: sum.init_us as f64 / 1e3,
             gb_seconds: time.as_gb_seconds(),
-            cost: BTreeMap::new(),
+            memory_used_max_bytes: sum.memory_used_max,
+            cost: cost.collect(),
         }
+    }
+
+    /// Some rows of one function by version, memory size and processor.
+    fn by_line(&self, own: &[usize]) -> Vec<LineUsage> {
+        let kind = |i: usize| {
+            let UsageKey { version, memory_mib, processor, .. } = &self.rows[i].0;
+            (*version, *memory_mib, *processor)
+        };
+        let lines = own.chunk_by(|&a, &b| kind(a) == kind(b)).filter_map(|own| {
+            let (version, memory_mb, processor) = kind(*own.first()?);
+            let mut sum = meter::Usage::default();
+            own.iter().for_each(|&i| sum.add(&self.rows[i].1));
+            let line = Line { memory_mib: memory_mb, processor, meters: sum.meters };
+            Some(LineUsage {
+                version: version.to_string(),
+                memory_mb,
+                architecture: processor.as_str(),
+                used: self.used(own),
+                advice: Advice::of(&line, sum.memory_used_max),
+            })
+        });
+        lines.collect()
+    }
+
+    /// Some rows by day.
+    fn by_day(&self, own: &[usize]) -> Vec<DayUsage> {
+        let mut days: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
+        for &i in own {
+            days.entry(self.rows[i].0.day).or_default().push(i);
+        }
+        let days = days.into_iter().map(|(day, own)| DayUsage {
+            day: jiff::Timestamp::from_millisecond(day.saturating_mul(DAY_MS))
+                .map(|start| start.to_zoned(jiff::tz::TimeZone::UTC).date().to_string())
+                .unwrap_or_default(),
+            used: self.used(&own),
+        });
+        days.collect()
     }
 }
 
@@ -298,6 +390,7 @@ impl BookBill {
             gb_seconds: bill.duration.as_gb_seconds(),
             gb_seconds_free: bill.duration_free.as_gb_seconds(),
             duration_cost: bill.duration_cost.to_string(),
+            processor_cost: bill.processor_cost.to_string(),
             scratch_cost: bill.scratch_cost.to_string(),
             total: bill.total().to_string(),
         }
@@ -337,7 +430,7 @@ impl From<InvocationRecord> for Invocation {
 
 /// A calendar month, UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Month(jiff::civil::Date);
+pub(crate) struct Month(jiff::civil::Date);
 
 impl Month {
     /// `YYYY-MM`.
@@ -351,17 +444,17 @@ impl Month {
         jiff::civil::Date::new(year.parse().ok()?, month.parse().ok()?, 1).ok().map(Month)
     }
 
-    fn of(now: Timestamp) -> Option<Month> {
+    pub(crate) fn of(now: Timestamp) -> Option<Month> {
         let now = jiff::Timestamp::from_millisecond(now.0).ok()?;
         Some(Month(now.to_zoned(jiff::tz::TimeZone::UTC).date().first_of_month()))
     }
 
-    fn text(self) -> String {
+    pub(crate) fn text(self) -> String {
         format!("{:04}-{:02}", self.0.year(), self.0.month())
     }
 
     /// First and last day, in days since 1970-01-01.
-    fn days(self) -> (i64, i64) {
+    pub(crate) fn days(self) -> (i64, i64) {
         let day = |date: jiff::civil::Date| {
             let midnight = date.at(0, 0, 0, 0).to_zoned(jiff::tz::TimeZone::UTC);
             midnight.map_or(0, |midnight| midnight.timestamp().as_millisecond().div_euclid(DAY_MS))
@@ -409,12 +502,30 @@ mod tests {
     fn functions_share_the_bill_in_proportion() {
         // 800,000 GB-s of which 400,000 are free; a quarter of it by a.
         let rows = [row("a", "1", 100_000), row("a", "$LATEST", 100_000), row("b", "1", 600_000)];
-        let report = report("000000000000".into(), "2026-11".into(), &rows, &BOOKS);
+        let report = report("000000000000".into(), "2026-11".into(), &rows, &BOOKS, false, None);
         assert_eq!(report.books[0].total, "6.66668");
         let [a, b] = &report.functions[..] else { panic!("two functions") };
         assert_eq!((a.function.as_str(), a.used.invocations, a.lines.len()), ("a", 200_000, 2));
         assert_eq!((a.used.cost["aws"].as_str(), b.used.cost["aws"].as_str()), ("1.66667", "5.00001"));
         assert_eq!(a.lines[0].used.cost["azure"], "0.80");
         assert_eq!(a.used.gb_seconds, 200_000.0);
+    }
+
+    #[test]
+    fn days_share_the_bill_of_their_month() {
+        let on = |day: i64, (key, usage): (UsageKey, meter::Usage)| (UsageKey { day, ..key }, usage);
+        let rows =
+            [on(0, row("a", "1", 100_000)), on(1, row("a", "1", 100_000)), on(1, row("b", "1", 600_000))];
+        let report = report("000000000000".into(), "1970-01".into(), &rows, &BOOKS, true, None);
+        let cost = |days: &[DayUsage]| -> Vec<(String, String)> {
+            days.iter().map(|day| (day.day.clone(), day.used.cost["azure"].clone())).collect()
+        };
+        let days = cost(report.days.as_deref().unwrap());
+        assert_eq!(days, [("1970-01-01".into(), "0.80".into()), ("1970-01-02".into(), "5.60".into())]);
+        let [a, b] = &report.functions[..] else { panic!("two functions") };
+        assert_eq!(cost(a.days.as_deref().unwrap()).len(), 2);
+        assert_eq!(cost(b.days.as_deref().unwrap()), [("1970-01-02".into(), "4.80".into())]);
+        // Both days of a are one line.
+        assert_eq!((a.lines.len(), a.lines[0].used.invocations), (1, 200_000));
     }
 }

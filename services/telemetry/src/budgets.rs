@@ -1,0 +1,3 @@
+//! Budgets.
+
+pub(crate) mod data;
