@@ -8,7 +8,7 @@ import subprocess
 import xml.etree.ElementTree
 
 import pytest
-from conftest import BINARY, eventually, running
+from conftest import BINARY, ROLE, eventually, messages, package, running
 
 D = decimal.Decimal
 NOTHING = "def handler(e, c): return 1"
@@ -25,8 +25,6 @@ def by_name(rows, key="name"):
 @pytest.fixture(scope="module")
 def used():
     """A node of its own, where two tagged functions and one without a tag have run."""
-    from conftest import ROLE, package
-
     with running() as node:
         lam = node.client("lambda")
         for name, memory, tags in [("shop", 128, {"team": "red"}), ("cart", 1024, {"team": "red"}), ("lone", 256, {})]:
@@ -221,3 +219,122 @@ def test_an_interrupted_tuning_leaves_nothing(node, lam, deploy, end):
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1 and b"interrupted" in said
     assert copies(lam, function.name) == []
+
+
+def throttled(lam, name, **options):
+    """The refusal of an invocation, or nothing."""
+    try:
+        lam.invoke(FunctionName=name, **options)
+    except lam.exceptions.TooManyRequestsException as refused:
+        return refused.response
+    return None
+
+
+def budgets(node):
+    return by_name(json.loads(node.neap("budget", "ls", "--json").stdout)["budgets"])
+
+
+def events_of(node, group):
+    return messages(node.client("logs"), group)
+
+
+def test_a_spent_budget_stops_its_function_and_still_does_after_a_restart(tmp_path):
+    def start():
+        return running(data=tmp_path / "node")
+
+    with start() as node:
+        lam = node.client("lambda")
+        for name in ("dear", "other", "teller"):
+            code = "def handler(e, c):\n    print('told', e)\n    return 1"
+            lam.create_function(
+                FunctionName=name, Runtime="python3.11", Handler="app.handler", Role=ROLE,
+                Code={"ZipFile": package({"app.py": code})},
+            )
+            lam.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.1})
+        arn = lam.get_function(FunctionName="teller")["Configuration"]["FunctionArn"]
+        made = json.loads(
+            node.neap(
+                "budget", "set", "tiny", "--amount", "0.0000001", "--function", "dear", "--no-free-tier", "--cap",
+                "--alert", "50,100", "--notify", arn, "--json",
+            ).stdout
+        )
+        assert (made["spent"], made["percent"], made["capped"], made["reached"]) == ("0.00", 0, False, [])
+        assert throttled(lam, "dear") is None
+        refused = eventually(lambda: throttled(lam, "dear"))
+        assert refused["ResponseMetadata"]["HTTPStatusCode"] == 429
+        assert "the budget tiny of $ 0.0000001 a month is spent" in refused["Error"]["Message"], refused
+        assert refused["Reason"] == "BudgetSpent"
+        # However it is invoked: what would not run is not accepted.
+        assert throttled(lam, "dear", InvocationType="Event")["Reason"] == "BudgetSpent"
+        assert throttled(lam, "dear", Qualifier="$LATEST")["Reason"] == "BudgetSpent"
+        assert throttled(lam, "other") is None
+        state = budgets(node)["tiny"]
+        assert state["capped"] and state["reached"] == [50, 100] and D(state["spent"]) > D("0.0000002")
+        # Each percentage is told once: by an event, and by an invocation.
+
+        def events(group):
+            return [text for text in events_of(node, group) if "threshold_percent" in text]
+
+        eventually(lambda: len(events("/aws/lambda/teller")) == 2)
+        told = [json.loads(text) for text in events("/neap/budgets")]
+        assert sorted(one["threshold_percent"] for one in told) == [50, 100]
+        assert told[0]["budget"] == "tiny" and told[0]["function"] == "dear"
+        shown = node.neap("cost")
+        assert "budget tiny: function dear has used" in shown.stderr and "refused" in shown.stderr
+        assert "stopped" in node.neap("budget", "ls").stdout
+        node.kill()
+    with start() as node:
+        lam = node.client("lambda")
+        assert throttled(lam, "dear")["Reason"] == "BudgetSpent"
+        assert len(events_of(node, "/neap/budgets")) == 2
+        # A larger amount lets it run again, at once; so does no budget.
+        node.neap("budget", "set", "tiny", "--amount", "1", "--function", "dear", "--no-free-tier", "--cap")
+        assert throttled(lam, "dear") is None
+        node.neap("budget", "set", "tiny", "--amount", "0.0000001", "--function", "dear", "--no-free-tier", "--cap")
+        assert throttled(lam, "dear")["Reason"] == "BudgetSpent"
+        node.neap("budget", "rm", "tiny")
+        assert throttled(lam, "dear") is None
+        # The whole account, but for whom it tells.
+        node.neap("budget", "set", "all", "--amount", "0.0000001", "--no-free-tier", "--cap", "--notify", arn)
+        assert throttled(lam, "other")["Reason"] == throttled(lam, "dear")["Reason"] == "BudgetSpent"
+        assert throttled(lam, "teller") is None
+
+
+def test_a_budget_without_cap_only_tells(node, lam, deploy):
+    function = deploy(NOTHING)
+    name = function.name
+    node.neap("budget", "set", name, "--amount", "0.0000001", "--function", name, "--no-free-tier", "--alert", "100")
+    function.invoke()
+    eventually(lambda: any(name in text for text in events_of(node, "/neap/budgets")))
+    assert function.invoke()["StatusCode"] == 200
+    state = budgets(node)[name]
+    assert not state["capped"] and state["reached"] == [100] and state["percent"] > 100
+    # Within the free tier nothing is spent.
+    node.neap("budget", "set", name, "--amount", "0.0000001", "--function", name, "--cap")
+    assert budgets(node)[name]["spent"] == "0.00" and function.invoke()["StatusCode"] == 200
+    node.neap("budget", "rm", name)
+    gone = node.neap("budget", "rm", name, check=False)
+    assert gone.returncode != 0 and "does not exist" in gone.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["b", "--amount", "0"], "amount"),
+        (["b", "--amount", "five"], "amount"),
+        (["b", "--amount", "0.0000000000001"], "amount"),
+        (["a b", "--amount", "1"], "name"),
+        (["b" * 65, "--amount", "1"], "name"),
+        (["b", "--amount", "1", "--alert", "0"], "alert"),
+        (["b", "--amount", "1", "--alert", ",".join(str(n) for n in range(1, 12))], "alerts"),
+        (["b", "--amount", "1", "--book", "ibm"], "book"),
+        (["b", "--amount", "1", "--notify", "teller"], "notify"),
+        (["b", "--amount", "1", "--notify", "arn:aws:sqs:us-east-1:000000000000:q"], "notify"),
+        (["b", "--amount", "1", "--notify", "arn:aws:lambda:us-east-1:111111111111:function:f"], "notify"),
+        (["b", "--amount", "1", "--function", "no!"], "function"),
+    ],
+)
+def test_a_malformed_budget_is_refused(node, arguments, says):
+    done = node.neap("budget", "set", *arguments, check=False)
+    assert done.returncode != 0 and says in done.stderr, done.stderr
+    assert "b" not in budgets(node)

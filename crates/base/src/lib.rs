@@ -1,7 +1,7 @@
 //! The vocabulary of Neap and the ports by which its parts meet.
 //!
 //! Owns: identifiers, ARNs, units, the clock, limits, the error trait, and the ports
-//! ([`Launch`], [`Execute`], [`InvokeLater`], [`Authorize`], [`Credentials`], [`Sessions`], [`Meter`], [`LogSink`], [`Packages`],
+//! ([`Launch`], [`Execute`], [`InvokeLater`], [`Authorize`], [`Credentials`], [`Sessions`], [`Meter`], [`LogSink`], [`Spending`], [`Packages`],
 //! [`RuntimeCatalog`], [`Clock`], [`Entropy`]).
 //! Must never know: an asynchronous runtime, HTTP, SQL, or any service.
 //!
@@ -21,6 +21,7 @@ pub mod limits;
 mod logs;
 mod meter;
 mod packages;
+mod spending;
 mod units;
 
 pub use arn::{Arn, BadArn};
@@ -43,6 +44,7 @@ pub use launch::{
 pub use logs::{LogEvent, LogSink};
 pub use meter::{InvocationRecord, Meter, Outcome, QueueStep, QueuedEvent};
 pub use packages::{PackageError, Packages, RuntimeCatalog, RuntimeRefused, RuntimeSupport, Unpacked};
+pub use spending::Spending;
 pub use units::{ByteCount, MemoryMib, Micros, Millis, Seconds};
 
 /// A boxed future, the return type of asynchronous ports.

@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Rm(Remove),
     /// What the functions cost this month, by a provider's prices.
     Cost(Cost),
+    /// Amounts that the account or a function may cost in a month: told, and kept to if wanted.
+    Budget(Budget),
     /// Run a function at several memory sizes and show its cost against its latency.
     Tune(Tune),
     /// Say what this machine offers to functions, what is missing and what that costs.
@@ -308,6 +310,66 @@ impl Increment {
     }
 }
 
+/// `neap budget`.
+#[derive(Debug, Args)]
+pub(crate) struct Budget {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: BudgetCommand,
+}
+
+/// How budgets work, for help.
+const BUDGET_HELP: &str = "An alert is a line in the node's log, an event in the log group /neap/budgets, and an invocation of the \
+                           function named by --notify, once a month for each percentage. A cap refuses further invocations with \
+                           status 429 from about half a second after the invocation that spent the amount; what runs then \
+                           runs on. Setting a budget again replaces it.";
+
+/// One thing to do with budgets.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BudgetCommand {
+    /// Create or replace a budget.
+    Set(BudgetSet),
+    /// List budgets and how far they are spent this month.
+    #[command(visible_alias = "list")]
+    Ls(List),
+    /// Remove budgets.
+    #[command(visible_alias = "remove")]
+    Rm(Remove),
+}
+
+/// `neap budget set`.
+#[derive(Debug, Args)]
+#[command(after_help = BUDGET_HELP)]
+pub(crate) struct BudgetSet {
+    /// Name: letters, digits, - and _.
+    pub(crate) name: String,
+    /// US dollars a month.
+    #[arg(long, value_name = "USD")]
+    pub(crate) amount: String,
+    /// Only this function, in the region of the request [default: the whole account].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<FunctionName>,
+    /// Whose prices.
+    #[arg(long, value_enum, default_value_t = Book::Aws)]
+    pub(crate) book: Book,
+    /// As if the free tier were used up by something else.
+    #[arg(long)]
+    pub(crate) no_free_tier: bool,
+    /// Percentages of the amount at which to tell.
+    #[arg(long, value_name = "PERCENT,…", value_delimiter = ',', default_value = "80,100",
+          value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) alert: Vec<u32>,
+    /// Refuse further invocations when the amount is spent.
+    #[arg(long)]
+    pub(crate) cap: bool,
+    /// ARN of a function to invoke with each alert; a cap does not stop it.
+    #[arg(long, value_name = "ARN")]
+    pub(crate) notify: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) connection: Connection,
+}
+
 /// How tuning works, for help.
 const TUNE_HELP: &str = "The calls are made on a temporary copy of the function, named NAME-tune-…, which is removed at the \
                          end, on failure and on Ctrl-C; the function itself is not touched. They are real: what the \
@@ -456,6 +518,7 @@ mod tests {
             "ls",
             "rm",
             "cost",
+            "budget",
             "tune",
             "doctor",
             "credentials",

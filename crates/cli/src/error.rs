@@ -141,6 +141,7 @@ fn service_hint(code: &str, operation: &str) -> Option<String> {
         "ResourceNotFoundException" if operation.contains("Log") => {
             "nothing has been logged yet: call the function first, e.g. with `neap invoke`"
         }
+        "ResourceNotFoundException" if operation.contains("Budget") => "`neap budget ls` shows the budgets",
         "ResourceNotFoundException" => "`neap ls` shows the functions of this account and region",
         "UnrecognizedClientException"
         | "InvalidClientTokenId"

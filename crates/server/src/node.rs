@@ -144,6 +144,10 @@ impl Prepared {
         );
         functions.meter_events(meter);
         telemetry.invoke_through(functions.clone());
+        functions.capped_by(Arc::new(telemetry.clone()));
+        // What is spent stays spent over a restart.
+        let looked = telemetry.look_at_budgets().await;
+        looked.map_err(|source| Error::Service { name: "telemetry", source: source.into() })?;
 
         let ports =
             wire::Ports { credentials: identity.clone(), authorize: identity.clone(), clock, entropy };

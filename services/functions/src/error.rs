@@ -167,6 +167,9 @@ pub enum Error {
     /// A bound of concurrency or rate.
     #[error("Rate Exceeded.")]
     Throttled(ThrottleReason),
+    /// A budget that has a cap is spent; the text names it.
+    #[error("Rate Exceeded: {0}")]
+    BudgetSpent(String),
     /// The node's memory is in use.
     #[error("Rate Exceeded: no memory is left on this node for another environment of {wanted}")]
     NodeFull {
@@ -268,9 +271,10 @@ impl ServiceError for Error {
             Error::ZipTooLarge { .. } => "RequestEntityTooLargeException",
             Error::PayloadTooLarge { .. } => "RequestTooLargeException",
             Error::PayloadNotJson(_) | Error::ClientContext => "InvalidRequestContentException",
-            Error::Throttled(_) | Error::NodeFull { .. } | Error::BacklogFull { .. } => {
-                "TooManyRequestsException"
-            }
+            Error::Throttled(_)
+            | Error::BudgetSpent(_)
+            | Error::NodeFull { .. }
+            | Error::BacklogFull { .. } => "TooManyRequestsException",
             Error::Launch(cause) => match **cause {
                 LaunchError::RuntimeUnavailable { .. } => "InvalidRuntimeException",
                 LaunchError::CodeMissing(_) => "ResourceNotReadyException",
@@ -315,7 +319,10 @@ impl ServiceError for Error {
             | Error::NotActive(_) => Fault::Conflict,
             Error::StaleRevision | Error::StalePolicy(_) => Fault::Precondition,
             Error::ZipTooLarge { .. } | Error::PayloadTooLarge { .. } => Fault::TooLarge,
-            Error::Throttled(_) | Error::NodeFull { .. } | Error::BacklogFull { .. } => Fault::Throttled,
+            Error::Throttled(_)
+            | Error::BudgetSpent(_)
+            | Error::NodeFull { .. }
+            | Error::BacklogFull { .. } => Fault::Throttled,
             Error::Launch(cause) => match **cause {
                 LaunchError::RuntimeUnavailable { .. } | LaunchError::CodeMissing(_) => Fault::Dependency,
                 LaunchError::Initialisation(_) | LaunchError::Sandbox(_) => Fault::Us,
@@ -325,6 +332,9 @@ impl ServiceError for Error {
     }
 
     fn members(&self) -> Vec<(&'static str, String)> {
+        if let Error::BudgetSpent(_) = self {
+            return vec![("Reason", "BudgetSpent".to_owned())];
+        }
         let reason = if let Error::Throttled(reason) = self {
             *reason
         } else if let Error::NodeFull { .. } = self {

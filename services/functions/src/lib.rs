@@ -34,7 +34,7 @@ pub use tasks::EventCounts;
 
 use base::{
     ByteCount, Clock, Entropy, Execute, Meter, Millis, Packages, QueueStep, QueuedEvent, RequestId,
-    RuntimeCatalog, Timestamp, limits,
+    RuntimeCatalog, Spending, Timestamp, VersionKey, limits,
 };
 use logic::{dispatch::Bounds, names::Asker, retry::Waits};
 use std::sync::{
@@ -124,6 +124,7 @@ pub struct Functions {
     /// Streamed answers whose reader left before the end.
     pub(crate) abandoned_streams: Arc<AtomicU64>,
     meter: OnceLock<Arc<dyn Meter>>,
+    spending: OnceLock<Arc<dyn Spending>>,
 }
 
 impl Functions {
@@ -151,6 +152,7 @@ impl Functions {
             links: download::Links::new(&*entropy),
             abandoned_streams: Arc::default(),
             meter: OnceLock::new(),
+            spending: OnceLock::new(),
             clock,
             entropy,
             settings,
@@ -166,6 +168,23 @@ impl Functions {
     pub fn meter_events(&self, meter: Arc<dyn Meter>) {
         // A second call would change nothing.
         let _ = self.meter.set(meter);
+    }
+
+    /// Asks `spending` before each invocation. Set once, before anything is invoked; nothing is capped otherwise.
+    pub fn capped_by(&self, spending: Arc<dyn Spending>) {
+        // A second call would change nothing.
+        let _ = self.spending.set(spending);
+    }
+
+    /// Refuses an invocation that a budget's cap forbids; a metered throttle then.
+    pub(crate) fn affordable(&self, key: &VersionKey, invoked_arn: &str) -> Result<(), Error> {
+        let Some(reason) = self.spending.get().and_then(|spending| spending.refusal(key)) else {
+            return Ok(());
+        };
+        if let Some(meter) = self.meter.get() {
+            meter.throttled(key, invoked_arn);
+        }
+        Err(Error::BudgetSpent(reason))
     }
 
     pub(crate) fn meter(&self, id: &model::FunctionId, invoked_arn: &str, step: QueueStep) {

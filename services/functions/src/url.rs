@@ -268,8 +268,10 @@ fn refused(status: StatusCode, kind: &str, text: &str) -> RawResponse {
 /// The invocation did not begin.
 fn failed(error: &Error) -> RawResponse {
     let status = wire::status(error.fault(), &wire::protocol::rest_json());
-    if let Error::Throttled(reason) = error {
-        let told = json!({ "Reason": reason.as_str(), "Type": "User", "message": error.to_string() });
+    if let [(_, reason)] = &error.members()[..]
+        && let Error::Throttled(_) | Error::BudgetSpent(_) = error
+    {
+        let told = json!({ "Reason": reason, "Type": "User", "message": error.to_string() });
         return RawResponse::json(status, &told).header("x-amzn-errortype", error.code());
     }
     if status.is_server_error() {

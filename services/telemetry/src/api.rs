@@ -1,6 +1,7 @@
 //! The operations: CloudWatch Logs, CloudWatch, and Neap's own usage API.
 
 pub mod alarms;
+pub mod budgets;
 pub mod costs;
 pub mod insights;
 pub mod logs;

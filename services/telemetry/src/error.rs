@@ -17,6 +17,9 @@ pub enum Error {
     /// The log stream is there already.
     #[error("The specified log stream already exists")]
     StreamExists,
+    /// No such budget.
+    #[error("the budget {0} does not exist")]
+    NoSuchBudget(String),
     /// A member breaks its rule.
     #[error("{0}")]
     Invalid(String),
@@ -65,7 +68,9 @@ impl From<crate::pattern::Refused> for Error {
 impl ServiceError for Error {
     fn code(&self) -> &str {
         match self {
-            Error::NoSuchGroup | Error::NoSuchStream | Error::NoSuchQuery => "ResourceNotFoundException",
+            Error::NoSuchGroup | Error::NoSuchStream | Error::NoSuchBudget(_) | Error::NoSuchQuery => {
+                "ResourceNotFoundException"
+            }
             Error::Malformed(_) => "MalformedQueryException",
             Error::TooManyQueries { .. } => "LimitExceededException",
             Error::GroupExists | Error::StreamExists => "ResourceAlreadyExistsException",
@@ -78,7 +83,9 @@ impl ServiceError for Error {
 
     fn fault(&self) -> Fault {
         match self {
-            Error::NoSuchGroup | Error::NoSuchStream | Error::NoSuchQuery => Fault::NotFound,
+            Error::NoSuchGroup | Error::NoSuchStream | Error::NoSuchBudget(_) | Error::NoSuchQuery => {
+                Fault::NotFound
+            }
             Error::TooManyQueries { .. } => Fault::Throttled,
             Error::GroupExists | Error::StreamExists => Fault::Conflict,
             Error::Invalid(_)

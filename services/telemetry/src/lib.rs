@@ -11,6 +11,7 @@
 //! | log events of functions | all but the last [`Settings::log_flush`] (200 ms) | the last seconds may be lost |
 //! | `PutLogEvents`, groups, streams, tags, retention | everything answered | everything answered |
 //! | usage (what is charged) | all but the last [`Settings::usage_flush`] (500 ms) and a commit | the same |
+//! | budgets, and what was told of them | everything answered | everything answered |
 //! | `PutMetricData` | everything answered | everything answered |
 //! | metrics of functions: AWS/Lambda, embedded in logs | all but the last [`Settings::metrics_flush`] (2 s) and a commit | the same |
 //! | results of Insights queries, the last invocations, Prometheus metrics | nothing: memory only | nothing |
@@ -27,6 +28,7 @@
 //! `api` lists the operations, `logs.rs` does them, `search.rs` reads events page by page, `logic.rs` and `chunk.rs` have the rules
 //! and the stored form, `buffer.rs` and `meter.rs` what waits in memory, `tasks.rs` flushes and clears, `data.rs` has all SQL. `cloudwatch`
 //! are metrics, `alarms` alarms on them, `insights` queries over logs; each has a `data.rs` of its own where it has tables.
+//! `prices.rs` has the price books, `estimate.rs` what is computed from them, `budgets` amounts that are told of and kept to.
 
 mod alarms;
 pub mod api;
@@ -54,7 +56,7 @@ pub use metrics::{Metric, MetricKind};
 use api::{logs::Logs, monitoring::Monitoring, usage::Usage};
 use base::{
     AccountId, Clock, Entropy, InvocationRecord, InvokeLater, LogEvent, LogSink, Meter, QueueStep,
-    QueuedEvent, Region, RequestId, VersionKey,
+    QueuedEvent, Region, RequestId, Spending, VersionKey,
 };
 use std::{
     sync::{Arc, OnceLock},
@@ -125,6 +127,7 @@ pub(crate) struct Inner {
     alarms_wait: Notify,
     actions_wait: Notify,
     invoke: OnceLock<Arc<dyn InvokeLater>>,
+    budgets: budgets::Keeping,
     queries: insights::run::Queries,
 }
 
@@ -154,6 +157,7 @@ impl Telemetry {
             alarms_wait: Notify::new(),
             actions_wait: Notify::new(),
             invoke: OnceLock::new(),
+            budgets: budgets::Keeping::default(),
             queries: insights::run::Queries::default(),
             db,
             clock,
@@ -197,7 +201,10 @@ impl Telemetry {
     /// Flushes and clears in the background until `stop` resolves, then flushes what is left and returns. End it after
     /// everything that logs or meters.
     pub async fn run(self, stop: impl Future<Output = ()>) {
-        self.inner.run(stop).await;
+        tokio::select! {
+            () = self.inner.run(stop) => {}
+            () = self.watch_budgets() => {}
+        }
     }
 
     /// Stores now what waits in memory.
@@ -236,6 +243,12 @@ impl Telemetry {
     /// `application/openmetrics-text; version=1.0.0; charset=utf-8`.
     pub fn prometheus(&self, others: &[Metric]) -> String {
         self.inner.metrics.text(others).unwrap_or_default()
+    }
+}
+
+impl Spending for Telemetry {
+    fn refusal(&self, key: &VersionKey) -> Option<String> {
+        self.inner.budgets.caps.refusal(key, self.inner.clock.now())
     }
 }
 

@@ -165,6 +165,7 @@ impl Inner {
             let now = self.clock.now();
             let writing = Arc::clone(&batch);
             self.db.write(move |tx| data::usage_add(tx, &writing, now)).await?;
+            self.budgets.usage_stored();
             *kept = None;
         }
         Ok(())

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, header};
 use percent_encoding::utf8_percent_encode;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A month's usage and what it costs; what is not listed here is ignored.
@@ -21,6 +22,9 @@ pub(crate) struct Usage {
     /// All of it by every list of prices.
     #[serde(default)]
     pub(crate) alternatives: Vec<Cost>,
+    /// Of the present month.
+    #[serde(default)]
+    pub(crate) budgets: Vec<Budget>,
     /// If asked for.
     #[serde(default)]
     pub(crate) days: Vec<DayUsage>,
@@ -118,6 +122,21 @@ pub(crate) struct BreakEven {
     pub(crate) memory_mb: f64,
 }
 
+/// A budget and how far it is spent this month.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Budget {
+    pub(crate) name: String,
+    pub(crate) function: Option<String>,
+    pub(crate) amount: String,
+    pub(crate) book: String,
+    pub(crate) alerts: Vec<u32>,
+    pub(crate) cap: bool,
+    pub(crate) spent: String,
+    pub(crate) percent: u64,
+    pub(crate) reached: Vec<u32>,
+    pub(crate) capped: bool,
+}
+
 /// What to ask about a month.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Question<'a> {
@@ -133,7 +152,7 @@ pub(crate) struct Question<'a> {
 
 impl Client {
     /// Usage of a month as the node's own JSON.
-    pub(crate) async fn usage(&self, question: Question<'_>) -> Result<serde_json::Value, Error> {
+    pub(crate) async fn usage(&self, question: Question<'_>) -> Result<Value, Error> {
         let Question { month, increment, by, machine_price } = question;
         let named =
             [("month", month), ("increment", increment), ("by", by), ("machine_price", machine_price)];
@@ -154,7 +173,7 @@ impl Client {
         workloads: &[Workload],
         free_tier: bool,
         machine_price: Option<&str>,
-    ) -> Result<serde_json::Value, Error> {
+    ) -> Result<Value, Error> {
         #[derive(Serialize)]
         struct Input<'a> {
             workloads: &'a [Workload],
@@ -166,6 +185,29 @@ impl Client {
         let body = encode(operation, &Input { workloads, free_tier, machine_price })?;
         self.json(own(operation, Method::POST, "/_neap/v1/estimate".to_owned(), body)).await
     }
+}
+
+impl Client {
+    /// Creates or replaces a budget; the node's own JSON.
+    pub(crate) async fn put_budget(&self, name: &str, input: &Value) -> Result<Value, Error> {
+        let operation = "PutBudget";
+        let body = encode(operation, input)?;
+        self.json(own(operation, Method::PUT, budget_path(name), body)).await
+    }
+
+    /// All budgets; the node's own JSON.
+    pub(crate) async fn budgets(&self) -> Result<Value, Error> {
+        self.json(own("ListBudgets", Method::GET, "/_neap/v1/budgets".to_owned(), Bytes::new())).await
+    }
+
+    /// Removes a budget.
+    pub(crate) async fn delete_budget(&self, name: &str) -> Result<(), Error> {
+        self.call(own("DeleteBudget", Method::DELETE, budget_path(name), Bytes::new())).await.map(drop)
+    }
+}
+
+fn budget_path(name: &str) -> String {
+    format!("/_neap/v1/budgets/{}", utf8_percent_encode(name, COMPONENT))
 }
 
 /// A call of Neap's own API.

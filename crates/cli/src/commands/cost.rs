@@ -4,7 +4,7 @@ pub(crate) mod dollars;
 mod report;
 mod tags;
 
-use super::{Ending, client};
+use super::{Ending, budget::warning as budget_warning, client};
 use crate::{
     args::{self, CostBy},
     client::{
@@ -51,6 +51,11 @@ async fn one_month(client: &Client, arguments: &args::Cost, output: Output) -> R
         return Ok(Ending::Success);
     }
     let usage: Usage = read(answer)?;
+    for budget in &usage.budgets {
+        if let Some(warning) = budget_warning(budget) {
+            output.note(&output.paint_err().yellow(&warning));
+        }
+    }
     if usage.functions.is_empty() {
         output.note(&format!("nothing was used in {}", usage.month));
         return Ok(Ending::Success);

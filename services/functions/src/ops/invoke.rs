@@ -84,6 +84,7 @@ impl Functions {
             Kind::Event => {
                 let target = wanted.target.clone();
                 let call = Call::of(context, wanted).chained(&target.id, &served)?;
+                self.affordable(&served.spec.key, &call.invoked_arn)?;
                 self.accept(target, version, call).await?;
                 Ok(RawResponse::new(StatusCode::ACCEPTED, Bytes::new()))
             }
@@ -199,6 +200,7 @@ pub(crate) async fn run(functions: &Functions, served: &Served, call: Call) -> R
 
 /// Runs a call until its answer begins; a package missing on this node is fetched once.
 pub(crate) async fn begin(functions: &Functions, served: &Served, call: Call) -> Result<Executed, Error> {
+    functions.affordable(&served.spec.key, &call.invoked_arn)?;
     let invocation = Invocation {
         request_id: call.request_id,
         payload: call.payload,

@@ -3,6 +3,9 @@
 //! REST-JSON under `/_neap/v1/`, signing name `neap`, member names in snake case. Amounts of money are decimal strings in US
 //! dollars, exact to a trillionth; GB-seconds are numbers, for showing.
 
+use super::budgets::{
+    BudgetStatus, DeleteBudgetRequest, ListBudgetsRequest, ListBudgetsResponse, PutBudgetRequest,
+};
 use super::costs::{self, Advice, Cost, EstimateCostRequest, EstimateCostResponse};
 use crate::{
     Error, Inner, data,
@@ -43,6 +46,25 @@ wire::api! {
             check: EstimateCostRequest::check,
             allow: "neap:EstimateCost" on "*",
             errors: [ValidationException],
+        }
+        /// Creates or replaces a budget; with a cap that is spent already, invocations are refused from the answer on.
+        PutBudget => put_budget(PutBudgetRequest) -> BudgetStatus {
+            http: PUT "/_neap/v1/budgets/{name}" 200,
+            check: PutBudgetRequest::check,
+            allow: "neap:PutBudget" on "*",
+            errors: [ValidationException, InvalidParameterException, AccessDeniedException, ServiceUnavailableException],
+        }
+        /// All budgets of the account, and how far they are spent this month.
+        ListBudgets => list_budgets(ListBudgetsRequest) -> ListBudgetsResponse {
+            http: GET "/_neap/v1/budgets" 200,
+            allow: "neap:ListBudgets" on "*",
+            errors: [ServiceUnavailableException],
+        }
+        /// Removes a budget; what it refused may run again.
+        DeleteBudget => delete_budget(DeleteBudgetRequest) -> () {
+            http: DELETE "/_neap/v1/budgets/{name}" 204,
+            allow: "neap:DeleteBudget" on "*",
+            errors: [ResourceNotFoundException, ServiceUnavailableException],
         }
         /// The last invocations on this node, newest first; kept in memory only.
         ListInvocations => list_invocations(ListInvocationsRequest) -> ListInvocationsResponse {
@@ -98,6 +120,8 @@ pub struct GetUsageResponse {
     /// Days with usage, all functions together; only if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     days: Option<Vec<DayUsage>>,
+    /// Budgets, in the present month.
+    budgets: Vec<BudgetStatus>,
     /// What these amounts do not hold.
     not_included: &'static [&'static str],
 }
@@ -248,7 +272,12 @@ impl Usage {
         let books =
             BOOKS.map(|book| if by_100 && book.name == AWS_BY_100_MS.name { AWS_BY_100_MS } else { book });
         let machine = costs::amount("machine_price", input.machine_price.as_deref())?;
-        Ok(report(account.to_string(), month.text(), &rows, &books, input.by.is_some(), machine))
+        let mut answer =
+            report(account.to_string(), month.text(), &rows, &books, input.by.is_some(), machine);
+        if Month::of(context.now) == Some(month) {
+            answer.budgets = self.statuses(context).await?;
+        }
+        Ok(answer)
     }
 
     async fn estimate_cost(
@@ -306,6 +335,7 @@ fn report(
         books: bills.iter().map(|(book, bill)| BookBill::of(book, bill)).collect(),
         alternatives: costs::alternatives(&lines, true, machine),
         days: by_day.then(|| month_rows.by_day(&all)),
+        budgets: Vec::new(),
         not_included: NOT_INCLUDED,
     }
 }

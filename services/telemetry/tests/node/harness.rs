@@ -126,6 +126,17 @@ impl Node {
         if status == 200 { Ok(body) } else { Err(format!("{} {}", text("__type"), text("message"))) }
     }
 
+    pub(crate) async fn put(&self, path: &str, input: &Value) -> (u16, Value) {
+        let request = http::Request::put(path)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(input.to_string())));
+        self.send(request.unwrap()).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> (u16, Value) {
+        self.send(http::Request::delete(path).body(Full::default()).unwrap()).await
+    }
+
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         self.send(http::Request::get(path).body(Full::default()).unwrap()).await
     }

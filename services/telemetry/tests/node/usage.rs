@@ -159,3 +159,58 @@ async fn metrics_are_openmetrics_text() {
     assert!(text.ends_with("# EOF\n"));
     assert_eq!(text.matches("# TYPE neap_environments gauge").count(), 1);
 }
+
+/// What is spent is what is stored: by any node, before a restart or after it.
+#[tokio::test]
+async fn a_budget_is_spent_by_what_is_stored_and_told_once_a_month() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::open(folder.path());
+    let input = serde_json::json!({ "amount": "0.00003", "function": "f", "free_tier": false, "cap": true });
+    let (status, made) = node.put("/_neap/v1/budgets/small", &input).await;
+    assert_eq!((status, &made["alerts"]), (200, &serde_json::json!([80, 100])), "{made}");
+    assert_eq!(node.telemetry.refusal(&key("f")), None);
+    // 0.0000168667 a call.
+    node.telemetry.record(record("f", START, 1_000, 1_024, Outcome::Success));
+    node.telemetry.record(record("g", START, 1_000, 1_024, Outcome::Success));
+    let (_, listed) = node.get("/_neap/v1/budgets").await;
+    let one = &listed["budgets"][0];
+    assert_eq!(
+        (&one["spent"], &one["percent"], &one["capped"]),
+        (&"0.0000168667".into(), &56.into(), &false.into())
+    );
+    node.telemetry.record(record("f", START, 1_000, 1_024, Outcome::Error));
+    node.telemetry.flush().await.unwrap();
+    node.telemetry.look_at_budgets().await.unwrap();
+    let refusal = node.telemetry.refusal(&key("f")).unwrap();
+    assert!(refusal.contains("small") && refusal.contains("0.00003"), "{refusal}");
+    assert_eq!(node.telemetry.refusal(&key("g")), None);
+
+    drop(node);
+    let node = Node::open(folder.path());
+    assert_eq!(node.telemetry.refusal(&key("f")), None, "nothing is known before the first look");
+    node.telemetry.look_at_budgets().await.unwrap();
+    assert_eq!(node.telemetry.refusal(&key("f")), Some(refusal));
+    let input = serde_json::json!({ "logGroupName": "/neap/budgets" });
+    let told = node.logs("FilterLogEvents", input).await.unwrap();
+    assert_eq!(told["events"].as_array().unwrap().len(), 2, "{told}");
+
+    // The next month begins with nothing spent, even before anybody has looked.
+    node.pass(10 * DAY);
+    assert_eq!(node.telemetry.refusal(&key("f")), None);
+    assert_eq!(node.get("/_neap/v1/budgets").await.1["budgets"][0]["spent"], "0.00");
+    assert_eq!(node.delete("/_neap/v1/budgets/small").await.0, 204);
+    assert_eq!(node.delete("/_neap/v1/budgets/small").await.0, 404);
+}
+
+#[tokio::test]
+async fn an_account_has_so_many_budgets_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::open(folder.path());
+    let input = serde_json::json!({ "amount": "1" });
+    for i in 0..100 {
+        assert_eq!(node.put(&format!("/_neap/v1/budgets/b{i}"), &input).await.0, 200);
+    }
+    let (status, refused) = node.put("/_neap/v1/budgets/more", &input).await;
+    assert!(status == 400 && refused.to_string().contains("at most 100"), "{refused}");
+    assert_eq!(node.put("/_neap/v1/budgets/b7", &input).await.0, 200);
+}
