@@ -9,6 +9,7 @@ import xml.etree.ElementTree
 
 import pytest
 from conftest import BINARY, ROLE, eventually, messages, package, running
+from test_urls import OPEN, Url
 
 D = decimal.Decimal
 NOTHING = "def handler(e, c): return 1"
@@ -267,6 +268,14 @@ def test_a_spent_budget_stops_its_function_and_still_does_after_a_restart(tmp_pa
         # However it is invoked: what would not run is not accepted.
         assert throttled(lam, "dear", InvocationType="Event")["Reason"] == "BudgetSpent"
         assert throttled(lam, "dear", Qualifier="$LATEST")["Reason"] == "BudgetSpent"
+        with pytest.raises(lam.exceptions.TooManyRequestsException, match="budget tiny"):
+            lam.invoke_with_response_stream(FunctionName="dear")
+        made = lam.create_function_url_config(FunctionName="dear", AuthType="NONE")
+        lam.add_permission(FunctionName="dear", **OPEN)
+        answer = Url(node, made["FunctionUrl"])()
+        assert answer.status_code == 429 and answer.json()["Reason"] == "BudgetSpent"
+        assert "budget tiny" in answer.json()["message"]
+        assert lam.invoke(FunctionName="dear", InvocationType="DryRun")["StatusCode"] == 204
         assert throttled(lam, "other") is None
         state = budgets(node)["tiny"]
         assert state["capped"] and state["reached"] == [50, 100] and D(state["spent"]) > D("0.0000002")
