@@ -11,6 +11,9 @@ use crate::{
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
+/// What keeps the run times from being those of a busy node or of another platform.
+const CAVEAT: &str = "unless the node's sandbox.hard_cpu_quota is set, a function may use processors that nobody else wants: \
+                      small sizes then look faster than on a busy node or elsewhere";
 /// Characters of the longest bar.
 const BAR: usize = 24;
 
@@ -80,7 +83,7 @@ pub(super) fn report(name: &str, points: &[Point], book: Book, paint: Paint) -> 
         "{name}: cheapest at {} MB, fastest at {} MB, best of both at {} MB",
         best.cheapest, best.fastest, best.balanced
     );
-    format!("{text}\n\n{}\nprices of {}, without free tier", paint.bold(&verdict), book.as_str())
+    format!("{text}\n\n{}\nprices of {}, without free tier; {CAVEAT}", paint.bold(&verdict), book.as_str())
 }
 
 fn bar(value: f64, most: f64) -> String {
@@ -97,6 +100,7 @@ pub(super) fn document(copy: &Copy, calls: u32, points: &[Point], book: Book) ->
         "calls": calls,
         "book": book.as_str(),
         "points": points,
+        "caveat": CAVEAT,
         "cheapest": best.map(|best| best.cheapest),
         "fastest": best.map(|best| best.fastest),
         "balanced": best.map(|best| best.balanced),
