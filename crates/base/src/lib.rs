@@ -21,6 +21,7 @@ pub mod limits;
 mod logs;
 mod meter;
 mod packages;
+mod trace;
 mod units;
 
 pub use arn::{Arn, BadArn};
@@ -40,9 +41,10 @@ pub use launch::{
     After, Answer, Chunk, ChunkStream, Environment, Executed, Exit, FunctionError, FunctionErrorKind,
     Initialization, Invocation, Launch, LaunchError, Phases, Release,
 };
-pub use logs::{LogEvent, LogSink};
-pub use meter::{InvocationRecord, Meter, Outcome, QueueStep, QueuedEvent};
+pub use logs::{LogEvent, LogSink, Within};
+pub use meter::{InvocationRecord, InvocationTimes, Meter, Outcome, QueueStep, QueuedEvent};
 pub use packages::{PackageError, Packages, RuntimeCatalog, RuntimeRefused, RuntimeSupport, Unpacked};
+pub use trace::{InvocationSpan, SpanId, TraceHeader, TraceId};
 pub use units::{ByteCount, MemoryMib, Micros, Millis, Seconds};
 
 /// A boxed future, the return type of asynchronous ports.

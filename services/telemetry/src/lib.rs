@@ -2,7 +2,7 @@
 //!
 //! Owns: the ports [`base::LogSink`] and [`base::Meter`]; the operations of CloudWatch Logs ([`Telemetry::logs`])
 //! and CloudWatch ([`Telemetry::monitoring`]); Neap's own usage API ([`Telemetry::usage`]); price books ([`prices`]); filter patterns ([`pattern`]); Prometheus text
-//! ([`Telemetry::prometheus`]).
+//! ([`Telemetry::prometheus`]); export to an OpenTelemetry collector ([`otlp`]).
 //! Must never know: functions, environments, how requests are signed.
 //!
 //! # What survives what
@@ -41,6 +41,7 @@ mod logs;
 mod meter;
 mod metrics;
 mod model;
+pub mod otlp;
 pub mod pattern;
 pub mod prices;
 mod search;
