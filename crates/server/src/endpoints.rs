@@ -10,7 +10,7 @@ use runtimes::Runtimes;
 use std::{collections::BTreeMap, sync::Arc};
 use telemetry::{
     Metric, MetricKind, Telemetry,
-    api::{logs::Logs, monitoring::Monitoring, usage::Usage},
+    api::{logs::Logs, monitoring::Monitoring, tracing::Tracing, usage::Usage},
 };
 use wire::{Gateway, RawRequest, RawResponse, Verifier};
 
@@ -102,9 +102,14 @@ fn health(names: &[&str]) -> String {
 }
 
 /// What is shown beside telemetry's own metrics.
-pub(crate) fn shown(fleet: &Fleet, functions: &Functions) -> Vec<Metric> {
+pub(crate) fn shown(fleet: &Fleet, functions: &Functions, telemetry: &Telemetry) -> Vec<Metric> {
     let mut shown = environments(fleet);
     shown.extend(events(functions));
+    shown.push(counter(
+        "neap_trace_datagrams_dropped",
+        "Datagrams of functions to the X-Ray daemon that were no segments or did not fit",
+        telemetry.trace_datagrams_dropped(),
+    ));
     shown
 }
 
@@ -202,6 +207,7 @@ pub fn operations() -> String {
         Identity::API,
         Logs::API,
         Monitoring::API,
+        Tracing::API,
         Usage::API,
         Environments::API,
     ])

@@ -121,7 +121,7 @@ impl Prepared {
         let exporter = exporter(&config, &clock)?;
         let (logs, meter) = observers(&telemetry, exporter.as_ref());
 
-        let own_gateway = Arc::new(OwnGateway::default());
+        let own_gateway = Arc::new(OwnGateway::new(telemetry.clone()));
         let runtimes = runtimes::Runtimes::new(
             runtimes_settings(data, &config),
             sandboxes.clone(),
@@ -153,7 +153,7 @@ impl Prepared {
             let (fleet, functions, telemetry) = (fleet.clone(), functions.clone(), telemetry.clone());
             let exporter = exporter.clone();
             Arc::new(move || {
-                let mut shown = endpoints::shown(&fleet, &functions);
+                let mut shown = endpoints::shown(&fleet, &functions, &telemetry);
                 shown.extend(exporter.iter().flat_map(|exporter| exporter.counts()));
                 telemetry.prometheus(&shown)
             })
@@ -167,6 +167,7 @@ impl Prepared {
             .service(identity.clone())
             .service(telemetry.logs())
             .service(telemetry.monitoring())
+            .service(telemetry.tracing())
             .service(telemetry.usage())
             .service(Arc::new(Environments(fleet.clone())));
         let gateway =

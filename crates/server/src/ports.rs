@@ -10,19 +10,25 @@ use tokio::net::TcpStream;
 
 /// What functions reach at their `AWS_ENDPOINT_URL`: this node's own gateway. Set once the gateway exists, which is
 /// before the first function can run.
-#[derive(Default)]
-pub(crate) struct OwnGateway(OnceLock<Arc<wire::Gateway>>);
+pub(crate) struct OwnGateway {
+    gateway: OnceLock<Arc<wire::Gateway>>,
+    telemetry: Telemetry,
+}
 
 impl OwnGateway {
+    pub(crate) fn new(telemetry: Telemetry) -> OwnGateway {
+        OwnGateway { gateway: OnceLock::new(), telemetry }
+    }
+
     pub(crate) fn set(&self, gateway: Arc<wire::Gateway>) {
         // Set by the one caller in `node`; a second call would change nothing.
-        let _ = self.0.set(gateway);
+        let _ = self.gateway.set(gateway);
     }
 }
 
 impl runtimes::Platform for OwnGateway {
     fn serve(&self, connection: TcpStream, _: Arc<FunctionSpec>) -> Future<'static, ()> {
-        let gateway = self.0.get().cloned();
+        let gateway = self.gateway.get().cloned();
         Box::pin(async move {
             let Some(gateway) = gateway else { return };
             let limits = wire::Limits::default();
@@ -36,6 +42,10 @@ impl runtimes::Platform for OwnGateway {
             )
             .await;
         })
+    }
+
+    fn trace(&self, datagram: &[u8], spec: &FunctionSpec) {
+        self.telemetry.trace_datagram(spec.key.account, &spec.key.region, datagram);
     }
 }
 

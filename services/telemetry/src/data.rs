@@ -7,19 +7,23 @@ use crate::{
     meter::{Batch, Usage, UsageKey},
     model::{ChunkHead, Group, NewChunk, Stream},
     prices::{Meters, Processor},
+    xray::data as traces,
 };
 use base::{AccountId, Region, RequestId, Timestamp};
 use std::collections::BTreeMap;
 use store::{Error, Migration, Row, Tx, params};
 
 /// The schema.
-pub(crate) const MIGRATIONS: &[Migration] = &[LOGS_AND_USAGE, METRICS, ALARMS];
+pub(crate) const MIGRATIONS: &[Migration] = &[LOGS_AND_USAGE, METRICS, ALARMS, TRACES];
 
 /// Their statements are in [`metrics`].
 const METRICS: Migration = Migration::portable(2, "metrics", metrics::SCHEMA);
 
 /// Their statements are in [`alarms`].
 const ALARMS: Migration = Migration::portable(3, "alarms", alarms::SCHEMA);
+
+/// Their statements are in [`traces`].
+const TRACES: Migration = Migration::portable(4, "traces", traces::SCHEMA);
 
 const LOGS_AND_USAGE: Migration = Migration::portable(
     1,
@@ -87,6 +91,7 @@ pub(crate) fn delete_everything(tx: &mut Tx<'_>) -> Result<(), Error> {
     for statement in metrics::DELETE_ALL.into_iter().chain(alarms::DELETE_ALL) {
         tx.execute(statement, params![])?;
     }
+    tx.execute(traces::DELETE_ALL, params![])?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Logs and queries over them, metering, prices, metrics and alarms.
 //!
 //! Owns: the ports [`base::LogSink`] and [`base::Meter`]; the operations of CloudWatch Logs ([`Telemetry::logs`])
-//! and CloudWatch ([`Telemetry::monitoring`]); Neap's own usage API ([`Telemetry::usage`]); price books ([`prices`]); filter patterns ([`pattern`]); Prometheus text
+//! and CloudWatch ([`Telemetry::monitoring`]); those of X-Ray that keep and show traces ([`Telemetry::tracing`]); Neap's own usage API ([`Telemetry::usage`]); price books ([`prices`]); filter patterns ([`pattern`]); Prometheus text
 //! ([`Telemetry::prometheus`]); export to an OpenTelemetry collector ([`otlp`]).
 //! Must never know: functions, environments, how requests are signed.
 //!
@@ -11,7 +11,8 @@
 //! | log events of functions | all but the last [`Settings::log_flush`] (200 ms) | the last seconds may be lost |
 //! | `PutLogEvents`, groups, streams, tags, retention | everything answered | everything answered |
 //! | usage (what is charged) | all but the last [`Settings::usage_flush`] (500 ms) and a commit | the same |
-//! | `PutMetricData` | everything answered | everything answered |
+//! | `PutMetricData`, `PutTraceSegments` | everything answered | everything answered |
+//! | trace segments of functions, by datagram | all but the last 200 ms and a commit | the same |
 //! | metrics of functions: AWS/Lambda, embedded in logs | all but the last [`Settings::metrics_flush`] (2 s) and a commit | the same |
 //! | results of Insights queries, the last invocations, Prometheus metrics | nothing: memory only | nothing |
 //!
@@ -46,11 +47,12 @@ pub mod pattern;
 pub mod prices;
 mod search;
 mod tasks;
+pub mod xray;
 
 pub use error::Error;
 pub use metrics::{Metric, MetricKind};
 
-use api::{logs::Logs, monitoring::Monitoring, usage::Usage};
+use api::{logs::Logs, monitoring::Monitoring, tracing::Tracing, usage::Usage};
 use base::{
     AccountId, Clock, Entropy, InvocationRecord, InvokeLater, LogEvent, LogSink, Meter, QueueStep,
     QueuedEvent, Region, RequestId, VersionKey,
@@ -111,6 +113,7 @@ pub(crate) struct Inner {
     counting: meter::Counting,
     gathering: cloudwatch::gathering::Gathering,
     metrics: metrics::Metrics,
+    arrivals: xray::Arrivals,
     /// A batch whose commit is not known to have succeeded.
     logs_kept: Mutex<Option<tasks::LogBatch>>,
     usage_kept: Mutex<Option<Arc<meter::Batch>>>,
@@ -143,6 +146,7 @@ impl Telemetry {
             counting: meter::Counting::new(instance, settings.records),
             gathering: cloudwatch::gathering::Gathering::new(instance),
             metrics: metrics::Metrics::new(),
+            arrivals: xray::Arrivals::default(),
             logs_kept: Mutex::new(None),
             usage_kept: Mutex::new(None),
             metrics_kept: Mutex::new(None),
@@ -188,6 +192,21 @@ impl Telemetry {
         Arc::new(Monitoring(Arc::clone(&self.inner)))
     }
 
+    /// X-Ray, for the gateway.
+    pub fn tracing(&self) -> Arc<Tracing> {
+        Arc::new(Tracing(Arc::clone(&self.inner)))
+    }
+
+    /// Takes a datagram that a function sent to the X-Ray daemon. Never blocks; what cannot be kept is dropped and counted.
+    pub fn trace_datagram(&self, account: AccountId, region: &Region, datagram: &[u8]) {
+        self.inner.datagram(account, region, datagram);
+    }
+
+    /// How many of these were dropped, for the node's metrics.
+    pub fn trace_datagrams_dropped(&self) -> u64 {
+        self.inner.segments_dropped()
+    }
+
     /// Neap's own usage API, for the gateway.
     pub fn usage(&self) -> Arc<Usage> {
         Arc::new(Usage(Arc::clone(&self.inner)))
@@ -206,7 +225,8 @@ impl Telemetry {
     pub async fn flush(&self) -> Result<(), store::Error> {
         self.inner.flush_logs().await?;
         self.inner.flush_usage().await?;
-        self.inner.flush_metrics().await
+        self.inner.flush_metrics().await?;
+        self.inner.flush_segments().await
     }
 
     /// Removes expired and deleted log events now instead of within a minute, and merges small chunks now instead of within
@@ -218,6 +238,7 @@ impl Telemetry {
         self.inner.clear().await?;
         self.inner.age_metrics().await?;
         self.inner.expire_history().await?;
+        self.inner.clear_segments().await?;
         self.inner.merge().await
     }
 
