@@ -219,6 +219,35 @@ def test_callers_of_the_w3c_form_are_continued_and_both_forms_reach_a_function_u
         assert one(whole(collector, trace, [function.name, "run"]), function.name)["parentSpanId"] == CALLER
 
 
+def test_segments_of_x_ray_become_spans_below_their_run(exporting, collector):
+    source = """
+import json, os, socket, time
+def handler(event, context):
+    told = dict(part.split("=", 1) for part in os.environ["_X_AMZN_TRACE_ID"].split(";"))
+    now = time.time()
+    below = {"id": "00000000000000aa", "name": "query", "namespace": "remote", "start_time": now, "end_time": now}
+    one = {"id": event, "trace_id": told["Root"], "parent_id": told["Parent"], "type": "subsegment", "name": "work",
+           "start_time": now, "end_time": now + 0.5, "error": True, "annotations": {"tenant": "t1"}, "subsegments": [below]}
+    host, port = os.environ["AWS_XRAY_DAEMON_ADDRESS"].split(":")
+    text = json.dumps({"format": "json", "version": 1}) + "\\n" + json.dumps(one)
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(text.encode(), (host, int(port)))
+"""
+    function = made(exporting, source=source)
+    header, trace = fresh()
+    assert "FunctionError" not in traced(function, "00000000000000bb", X_Amzn_Trace_Id=header)
+    spans = whole(collector, trace, [function.name, "run", "work", "query"])
+    work, query = one(spans, "work"), one(spans, "query")
+    assert work["parentSpanId"] == one(spans, "run")["spanId"] and query["parentSpanId"] == work["spanId"]
+    assert (work["kind"], query["kind"], work["status"]["code"]) == (1, 3, 2)
+    assert work["attributes"]["service.name"] == function.name and work["attributes"]["tenant"] == "t1"
+    header, trace = fresh()
+    segment = {"id": "00000000000000cc", "trace_id": header.split(";")[0].removeprefix("Root="), "name": "shop",
+               "start_time": 1.5, "end_time": 2}
+    assert not exporting.client("xray").put_trace_segments(TraceSegmentDocuments=[json.dumps(segment)])["UnprocessedTraceSegments"]
+    shop = one(whole(collector, trace, ["shop"]), "shop")
+    assert shop["kind"] == 2 and shop["attributes"]["service.name"] == "shop" and shop["startTimeUnixNano"] == "1500000000"
+
+
 def test_who_began_a_trace_decides_whether_it_is_recorded(exporting, collector):
     function = made(exporting)
     header, trace = fresh()

@@ -278,6 +278,7 @@ fn observers(telemetry: &Telemetry, exporter: Option<&Arc<Exporter>>) -> (Arc<dy
     match exporter {
         None => (Arc::new(telemetry.clone()), Arc::new(telemetry.clone())),
         Some(exporter) => {
+            telemetry.export_through(exporter.clone());
             let both = || Arc::new(Exported { telemetry: telemetry.clone(), exporter: exporter.clone() });
             (both(), both())
         }

@@ -45,7 +45,7 @@ impl runtimes::Platform for OwnGateway {
     }
 
     fn trace(&self, datagram: &[u8], spec: &FunctionSpec) {
-        self.telemetry.trace_datagram(spec.key.account, &spec.key.region, datagram);
+        self.telemetry.trace_datagram(&spec.key, datagram);
     }
 }
 

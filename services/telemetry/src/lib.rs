@@ -114,6 +114,7 @@ pub(crate) struct Inner {
     gathering: cloudwatch::gathering::Gathering,
     metrics: metrics::Metrics,
     arrivals: xray::Arrivals,
+    exporter: OnceLock<Arc<otlp::Exporter>>,
     /// A batch whose commit is not known to have succeeded.
     logs_kept: Mutex<Option<tasks::LogBatch>>,
     usage_kept: Mutex<Option<Arc<meter::Batch>>>,
@@ -147,6 +148,7 @@ impl Telemetry {
             gathering: cloudwatch::gathering::Gathering::new(instance),
             metrics: metrics::Metrics::new(),
             arrivals: xray::Arrivals::default(),
+            exporter: OnceLock::new(),
             logs_kept: Mutex::new(None),
             usage_kept: Mutex::new(None),
             metrics_kept: Mutex::new(None),
@@ -197,9 +199,14 @@ impl Telemetry {
         Arc::new(Tracing(Arc::clone(&self.inner)))
     }
 
+    /// Tells `exporter` of segments too. Set once, before anything runs; a second call would change nothing.
+    pub fn export_through(&self, exporter: Arc<otlp::Exporter>) {
+        let _ = self.inner.exporter.set(exporter);
+    }
+
     /// Takes a datagram that a function sent to the X-Ray daemon. Never blocks; what cannot be kept is dropped and counted.
-    pub fn trace_datagram(&self, account: AccountId, region: &Region, datagram: &[u8]) {
-        self.inner.datagram(account, region, datagram);
+    pub fn trace_datagram(&self, key: &VersionKey, datagram: &[u8]) {
+        self.inner.datagram(key.account, &key.region, key.name.as_str(), datagram);
     }
 
     /// How many of these were dropped, for the node's metrics.

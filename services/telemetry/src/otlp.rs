@@ -10,12 +10,14 @@
 
 mod metrics;
 mod queue;
+pub(crate) mod segments;
 mod spans;
 mod tree;
 
 use crate::{Metric, MetricKind};
 use base::{AccountId, Clock, InvocationRecord, LogEvent, Region, Timestamp, VersionKey, Within};
 use queue::Queue;
+use segments::Exported;
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
@@ -25,9 +27,11 @@ use std::{
 };
 use tokio::{sync::Notify, time};
 
-/// Invocations that wait, and those of one batch.
-const INVOCATIONS_MAX: usize = 8_192;
-const INVOCATIONS_BATCH: usize = 512;
+/// Bytes of invocations and segments that wait, and those of one batch.
+const TRACE_BYTES_MAX: usize = 8 * 1024 * 1024;
+const TRACE_BYTES_BATCH: usize = 512 * 1024;
+/// What an invocation takes, its strings included.
+const INVOCATION_BYTES: usize = 1024;
 /// Bytes of log lines that wait, and those of one batch.
 const LOG_BYTES_MAX: usize = 16 * 1024 * 1024;
 const LOG_BYTES_BATCH: usize = 1024 * 1024;
@@ -109,6 +113,12 @@ struct Pending {
     items: u64,
 }
 
+/// What becomes spans.
+enum Recorded {
+    Invocation(Box<InvocationRecord>),
+    Segment(Box<Exported>),
+}
+
 /// A line and where it was written.
 pub(crate) struct Line {
     account: AccountId,
@@ -137,7 +147,7 @@ pub struct Exporter {
     collector: Arc<dyn Collector>,
     clock: Arc<dyn Clock>,
     since: Timestamp,
-    invocations: Queue<InvocationRecord>,
+    recorded: Queue<Recorded>,
     lines: Queue<Line>,
     lanes: [Lane; 3],
 }
@@ -147,7 +157,7 @@ impl Exporter {
     pub fn new(settings: Settings, collector: Arc<dyn Collector>, clock: Arc<dyn Clock>) -> Exporter {
         Exporter {
             since: clock.now(),
-            invocations: Queue::new(INVOCATIONS_MAX),
+            recorded: Queue::new(TRACE_BYTES_MAX),
             lines: Queue::new(LOG_BYTES_MAX),
             lanes: Default::default(),
             settings,
@@ -161,9 +171,20 @@ impl Exporter {
         if !self.settings.traces || record.traced.is_none() {
             return;
         }
+        self.wait(INVOCATION_BYTES, || Recorded::Invocation(Box::new(record.clone())));
+    }
+
+    /// Takes a segment of X-Ray's. Never blocks.
+    pub(crate) fn segment(&self, size: usize, make: impl FnOnce() -> Exported) {
+        if self.settings.traces {
+            self.wait(size, || Recorded::Segment(Box::new(make())));
+        }
+    }
+
+    fn wait(&self, size: usize, make: impl FnOnce() -> Recorded) {
         let lane = self.lane(Signal::Traces);
-        match self.invocations.push(1, || record.clone()) {
-            Some(waiting) if waiting >= INVOCATIONS_BATCH => lane.urgent.notify_one(),
+        match self.recorded.push(size, make) {
+            Some(waiting) if waiting >= TRACE_BYTES_BATCH => lane.urgent.notify_one(),
             Some(_) => {}
             None => add(&lane.dropped, 1),
         }
@@ -220,7 +241,7 @@ impl Exporter {
         let ended = time::timeout(LAST_MAX, last).await;
         if !matches!(ended, Ok((Ok(()), Ok(()), Ok(())))) {
             tracing::warn!(
-                invocations = self.invocations.len(),
+                invocations = self.recorded.len(),
                 lines = self.lines.len(),
                 "not everything reached the OTLP collector before the end"
             );
@@ -235,7 +256,7 @@ impl Exporter {
             let counts: [(&str, &str, &AtomicU64); 4] = [
                 (
                     "neap_otlp_exported",
-                    "Spans' invocations, log lines and metric snapshots that the OTLP collector has taken",
+                    "Invocations and segments, log lines and metric snapshots that the OTLP collector has taken",
                     &lane.exported,
                 ),
                 ("neap_otlp_dropped", "The same, dropped because the buffer was full", &lane.dropped),
@@ -325,8 +346,16 @@ impl Exporter {
         let version = self.settings.version;
         let (body, items) = match signal {
             Signal::Traces => {
-                let records = self.invocations.take(INVOCATIONS_BATCH);
-                (spans::traces(&records, version), records.len())
+                let recorded = self.recorded.take(TRACE_BYTES_BATCH);
+                let items = recorded.len();
+                let (mut records, mut segments) = (Vec::new(), Vec::new());
+                for one in recorded {
+                    match one {
+                        Recorded::Invocation(record) => records.push(*record),
+                        Recorded::Segment(segment) => segments.push(*segment),
+                    }
+                }
+                (spans::traces(&records, &segments, version), items)
             }
             Signal::Logs => {
                 let lines = self.lines.take(LOG_BYTES_BATCH);

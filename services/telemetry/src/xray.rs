@@ -9,7 +9,7 @@ mod ops;
 pub mod segment;
 mod summary;
 
-use crate::Inner;
+use crate::{Inner, otlp::segments::Exported};
 use base::{AccountId, Region};
 use segment::Segment;
 use std::{
@@ -63,12 +63,13 @@ struct Waiting {
 
 impl Inner {
     /// Takes a datagram of a function's.
-    pub(crate) fn datagram(&self, account: AccountId, region: &Region, datagram: &[u8]) {
+    pub(crate) fn datagram(&self, account: AccountId, region: &Region, function: &str, datagram: &[u8]) {
         let Some(document) = segment::of_datagram(datagram) else { return self.segment_lost("no segment") };
         let segment = match segment::parse(document) {
             Ok(segment) => segment,
             Err(refused) => return self.segment_lost(&refused.to_string()),
         };
+        self.export_segment(account, region, Some(function), document);
         let mut waiting = self.arrivals.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.bytes + document.len() > WAITING_MAX {
             drop(waiting);
@@ -78,6 +79,24 @@ impl Inner {
         let document = document.to_owned();
         waiting.segments.push(Kept { account, region: region.clone(), segment, document });
         self.arrivals.wait.notify_one();
+    }
+
+    /// Tells the collector too, if there is one.
+    pub(crate) fn export_segment(
+        &self,
+        account: AccountId,
+        region: &Region,
+        function: Option<&str>,
+        document: &str,
+    ) {
+        if let Some(exporter) = self.exporter.get() {
+            exporter.segment(document.len(), || Exported {
+                account,
+                region: region.clone(),
+                service: function.map(str::to_owned),
+                document: document.to_owned(),
+            });
+        }
     }
 
     fn segment_lost(&self, reason: &str) {

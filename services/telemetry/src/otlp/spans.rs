@@ -13,6 +13,7 @@
 
 use super::{
     Line, resource_arn,
+    segments::{self, Exported},
     tree::{Attributes, micros, nanos, scope},
 };
 use base::{InvocationRecord, InvocationTimes, Micros, Outcome, Phases, SpanId, VersionKey};
@@ -29,7 +30,7 @@ const SEVERITIES: [(&str, u8); 6] =
     [("TRACE", 1), ("DEBUG", 5), ("INFO", 9), ("WARN", 13), ("ERROR", 17), ("FATAL", 21)];
 
 /// `ExportTraceServiceRequest`.
-pub(super) fn traces(records: &[InvocationRecord], version: &str) -> Value {
+pub(super) fn traces(records: &[InvocationRecord], segments: &[Exported], version: &str) -> Value {
     let mut by_version: BTreeMap<&VersionKey, Vec<&InvocationRecord>> = BTreeMap::new();
     for record in records {
         by_version.entry(&record.key).or_default().push(record);
@@ -41,7 +42,8 @@ pub(super) fn traces(records: &[InvocationRecord], version: &str) -> Value {
             "scopeSpans": [{ "scope": scope(version), "spans": spans }],
         }))
     });
-    json!({ "resourceSpans": resources.collect::<Vec<_>>() })
+    let segments = segments.iter().filter_map(|segment| segments::resource_spans(segment, version));
+    json!({ "resourceSpans": resources.chain(segments).collect::<Vec<_>>() })
 }
 
 fn function(record: &InvocationRecord) -> Value {
@@ -237,6 +239,7 @@ mod tests {
                 name: "f".parse().unwrap(),
                 version: Version::Latest,
                 revision: RequestId::from_random([1; 16]),
+                tenant: None,
             },
             invoked_arn: "arn:aws:lambda:us-east-1:000000000000:function:f".into(),
             request_id: RequestId::from_random([2; 16]),

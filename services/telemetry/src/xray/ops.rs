@@ -32,6 +32,7 @@ impl Tracing {
         for document in documents {
             match segment::parse(&document) {
                 Ok(segment) => {
+                    self.0.export_segment(context.account, &context.region, None, &document);
                     let region = context.region.clone();
                     kept.push(Kept { account: context.account, region, segment, document });
                 }
