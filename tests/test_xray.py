@@ -2,12 +2,13 @@
 
 import datetime
 import json
+import os
 import time
 import uuid
 
 import botocore.exceptions
 import pytest
-from conftest import eventually, get, running
+from conftest import eventually, get, root, running
 
 # Sends segments as the SDKs for X-Ray do: to the address in the environment.
 SENDER = """
@@ -169,3 +170,18 @@ def test_traces_outlive_kill_9(tmp_path):
         node.kill()
     with running(data=tmp_path / "data") as node:
         assert kept(node.client("xray"), one["trace_id"]) == {"shop": one}
+
+
+@root
+@pytest.mark.skipif("NEAP_TEST_POSTGRES" not in os.environ, reason="NEAP_TEST_POSTGRES names no server")
+def test_postgresql_keeps_traces_as_well(tmp_path):
+    config = f'[store]\npostgres_url = "{os.environ["NEAP_TEST_POSTGRES"]}"\n'
+    data = tmp_path / "data"
+    with running(data=data, config=config) as node:
+        xray, now = node.client("xray"), int(time.time())
+        traces = [f"1-{now + index // 30:08x}-{uuid.uuid4().hex[:24]}" for index in range(60)]
+        assert put(xray, *[segment(trace, start_time=now, end_time=now + 1) for trace in traces]) == []
+        assert set(traces) <= set(summaries(xray))
+        test_a_complete_segment_replaces_one_in_progress_and_not_the_other_way(xray)
+        node.stop()
+        assert "traces failed" not in (data / "neap.log").read_text()
