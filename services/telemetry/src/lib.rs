@@ -82,6 +82,8 @@ pub struct Settings {
     pub records: usize,
     /// Metrics of an account and region; a new one beyond it is refused. Default 100,000.
     pub metrics_max: i64,
+    /// Trace segments of an account and region; the oldest go first beyond it. Default 1,000,000.
+    pub segments_max: i64,
 }
 
 impl Default for Settings {
@@ -93,6 +95,7 @@ impl Default for Settings {
             metrics_flush: Duration::from_secs(2),
             records: 1_000,
             metrics_max: 100_000,
+            segments_max: 1_000_000,
         }
     }
 }

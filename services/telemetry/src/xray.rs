@@ -24,8 +24,6 @@ use tokio::{sync::Notify, time};
 
 /// How long a trace is kept. Source: X-Ray's quotas.
 const KEPT_MS: i64 = 30 * crate::logic::DAY_MS;
-/// Segments of an account and region; the oldest go first.
-const SEGMENTS_MAX: i64 = 1_000_000;
 /// Bytes of datagrams that wait to be stored.
 const WAITING_MAX: usize = 8 * 1024 * 1024;
 /// How long they wait.
@@ -150,7 +148,7 @@ impl Inner {
         let expire = move |tx: &mut store::Tx<'_>| data::expire(tx, before, CLEAR_ROWS);
         while self.db.write_at::<_, store::Error, _>(Commit::Written, expire).await? as i64 == CLEAR_ROWS {}
         for (account, region, count) in self.db.read(data::counts).await? {
-            let mut excess = count - SEGMENTS_MAX;
+            let mut excess = count - self.settings.segments_max;
             while excess > 0 {
                 let (account, region, rows) = (account.clone(), region.clone(), excess.min(CLEAR_ROWS));
                 let shorten = move |tx: &mut store::Tx<'_>| data::shorten(tx, &account, &region, rows);

@@ -88,8 +88,11 @@ impl Node {
             entropy,
         };
         let gateway = Gateway::new(ports, wire::Settings::new(false, region()));
-        let gateway =
-            gateway.service(telemetry.logs()).service(telemetry.usage()).service(telemetry.monitoring());
+        let gateway = gateway
+            .service(telemetry.logs())
+            .service(telemetry.usage())
+            .service(telemetry.monitoring())
+            .service(telemetry.tracing());
         Node { telemetry, clock, db, gateway }
     }
 
@@ -124,6 +127,10 @@ impl Node {
         let (status, body) = self.send(request.unwrap()).await;
         let text = |member: &str| body[member].as_str().unwrap_or_default().to_owned();
         if status == 200 { Ok(body) } else { Err(format!("{} {}", text("__type"), text("message"))) }
+    }
+
+    pub(crate) async fn post(&self, path: &str, input: Value) -> (u16, Value) {
+        self.send(http::Request::post(path).body(Full::new(Bytes::from(input.to_string()))).unwrap()).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
