@@ -1,6 +1,6 @@
 //! The port by which the fleet starts and feeds execution environments.
 
-use crate::{FunctionSpec, Future, Micros, RequestId};
+use crate::{FunctionSpec, Future, InvocationSpan, Micros, RequestId};
 use bytes::Bytes;
 use std::{pin::Pin, sync::Arc};
 
@@ -96,6 +96,8 @@ pub struct Invocation {
     pub client_context: Option<String>,
     /// `X-Amzn-Trace-Id` to pass on.
     pub trace: Option<String>,
+    /// Present when it is to be recorded as a span; then `trace` names [`InvocationSpan::run`] as the parent.
+    pub span: Option<InvocationSpan>,
     /// Whether [`Executed`] must bring the end of the log ([`crate::limits::LOG_TAIL_MAX`]).
     pub tail: bool,
     /// Time that the call waited for an environment; set by the fleet.

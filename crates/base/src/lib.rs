@@ -22,6 +22,7 @@ mod logs;
 mod meter;
 mod packages;
 mod spending;
+mod trace;
 mod units;
 
 pub use arn::{Arn, BadArn};
@@ -41,10 +42,11 @@ pub use launch::{
     After, Answer, Chunk, ChunkStream, Environment, Executed, Exit, FunctionError, FunctionErrorKind,
     Initialization, Invocation, Launch, LaunchError, Phases, Release,
 };
-pub use logs::{LogEvent, LogSink};
-pub use meter::{InvocationRecord, Meter, Outcome, QueueStep, QueuedEvent};
+pub use logs::{LogEvent, LogSink, Within};
+pub use meter::{InvocationRecord, InvocationTimes, Meter, Outcome, QueueStep, QueuedEvent};
 pub use packages::{PackageError, Packages, RuntimeCatalog, RuntimeRefused, RuntimeSupport, Unpacked};
 pub use spending::Spending;
+pub use trace::{InvocationSpan, SpanId, TraceHeader, TraceId};
 pub use units::{ByteCount, MemoryMib, Micros, Millis, Seconds};
 
 /// A boxed future, the return type of asynchronous ports.

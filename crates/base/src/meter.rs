@@ -1,7 +1,8 @@
 //! The port by which invocations are metered.
 
 use crate::{
-    AccountId, FunctionName, MemoryMib, Micros, Millis, Phases, Region, RequestId, Timestamp, VersionKey,
+    AccountId, FunctionName, InvocationSpan, MemoryMib, Micros, Millis, Phases, Region, RequestId, Timestamp,
+    VersionKey,
 };
 
 /// Counts invocations. Never blocks the caller.
@@ -80,6 +81,19 @@ pub struct InvocationRecord {
     pub outcome: Outcome,
     /// Asynchronous invocations are counted apart.
     pub waited: Micros,
+    /// Present when it is to be recorded as a span.
+    pub traced: Option<InvocationTimes>,
+}
+
+/// An invocation as a span, and when its parts began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvocationTimes {
+    /// Its place in its trace.
+    pub span: InvocationSpan,
+    /// When it was handed to its environment.
+    pub began: Timestamp,
+    /// When its environment began to start.
+    pub started: Timestamp,
 }
 
 /// How an invocation ended.

@@ -10,8 +10,8 @@ use crate::{
 };
 use base::{
     After, Answer, Chunk, ChunkStream, Environment, Executed, Exit, FunctionError, Future, Initialization,
-    Invocation, InvocationRecord, LaunchError, LogEvent, Micros, Millis, Outcome, Phases, Release, TenantId,
-    Timestamp,
+    Invocation, InvocationRecord, InvocationTimes, LaunchError, LogEvent, Micros, Millis, Outcome, Phases,
+    Release, TenantId, Timestamp,
 };
 use bytes::Bytes;
 use std::{
@@ -49,6 +49,7 @@ pub(crate) struct Room {
     sandbox: Mutex<Option<Arc<sandbox::Sandbox>>>,
     phases: Mutex<Phases>,
     started: Instant,
+    started_at: Timestamp,
     ended: watch::Sender<Option<Exit>>,
     /// Whether the keeper has its timer set.
     armed: AtomicBool,
@@ -99,7 +100,8 @@ pub(crate) async fn launch(recipe: Recipe, queued: Micros) -> Result<Arc<dyn Env
         recipe.plan.version.clone(),
         recipe.ports.logs.clone(),
     ));
-    journal.add(Entry::InitStart { at: clock.now(), how: recipe.how });
+    let started_at = clock.now();
+    journal.add(Entry::InitStart { at: started_at, how: recipe.how });
     let started = Instant::now();
     let outcome = recipe.start(&journal, "init", started + recipe.settings.init_max.duration()).await;
     let room = Arc::new(Room {
@@ -109,6 +111,7 @@ pub(crate) async fn launch(recipe: Recipe, queued: Micros) -> Result<Arc<dyn Env
         sandbox: Mutex::new(None),
         phases: Mutex::new(Phases { queue: queued, ..Phases::default() }),
         started,
+        started_at,
         ended: watch::Sender::new(None),
         armed: AtomicBool::new(false),
         wake: Arc::default(),
@@ -199,6 +202,7 @@ impl<T: Send + 'static> Drop for Detached<T> {
 struct Turn {
     call: Invocation,
     release: Release,
+    at: Timestamp,
     began: Instant,
     deadline: Instant,
     deadline_at: Timestamp,
@@ -233,6 +237,7 @@ impl Room {
         let mut turn = Turn {
             call,
             release,
+            at,
             began,
             deadline: began + timeout.duration(),
             deadline_at: at.plus_ms(timeout.0 as i64),
@@ -240,7 +245,7 @@ impl Room {
             told: false,
         };
         let seat = std::mem::replace(&mut *self.lock(&self.seat), Seat::Busy);
-        self.journal.start(at, turn.call.request_id, turn.call.tail);
+        self.journal.start(at, turn.call.request_id, turn.call.span, turn.call.tail);
         let (mut process, memory) = match seat {
             Seat::Idle { process, frozen, memory, .. } => {
                 if frozen && let Err(error) = process.sandbox.thaw() {
@@ -567,6 +572,11 @@ impl Room {
             cold: turn.first.map(|(phases, _)| phases),
             outcome: outcome.err().map_or(Outcome::Success, Failure::outcome),
             waited: turn.call.waited,
+            traced: turn.call.span.map(|span| InvocationTimes {
+                span,
+                began: turn.at,
+                started: self.started_at,
+            }),
         });
         turn.call.tail.then(|| self.journal.take_tail())
     }

@@ -11,8 +11,8 @@ mod told;
 
 use crate::{extensions::Described, telemetry::Hub};
 use base::{
-    Arn, FunctionSpec, Initialization, LogEvent, LogFormat, LogSink, Micros, Millis, Phases, RequestId,
-    SystemLogLevel, Timestamp,
+    Arn, FunctionSpec, Initialization, InvocationSpan, LogEvent, LogFormat, LogSink, Micros, Millis, Phases,
+    RequestId, SystemLogLevel, Timestamp, Within,
 };
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -59,6 +59,8 @@ pub(crate) enum Entry {
         at: Timestamp,
         /// Which.
         id: RequestId,
+        /// How it is recorded.
+        span: Option<InvocationSpan>,
     },
     /// A line of the platform's within an invocation.
     Note {
@@ -133,6 +135,8 @@ struct Waiting {
     entries: Vec<Entry>,
     /// Collects while an invocation runs whose caller wants it.
     tail: Option<Tail>,
+    /// The invocation that runs, if it is recorded as a span.
+    within: Option<Within>,
 }
 
 impl Journal {
@@ -161,10 +165,10 @@ impl Journal {
     }
 
     /// Appends the start of an invocation; `tail`: [`Journal::take_tail`] will be called at its end.
-    pub(crate) fn start(&self, at: Timestamp, id: RequestId, tail: bool) {
-        self.tell(&Entry::Start { at, id });
+    pub(crate) fn start(&self, at: Timestamp, id: RequestId, span: Option<InvocationSpan>, tail: bool) {
+        self.tell(&Entry::Start { at, id, span });
         let mut waiting = self.lock();
-        waiting.entries.push(Entry::Start { at, id });
+        waiting.entries.push(Entry::Start { at, id, span });
         waiting.tail = tail.then(Tail::default);
     }
 
@@ -209,8 +213,10 @@ impl Journal {
     }
 
     fn send_off(&self, waiting: &mut Waiting) {
-        let Waiting { entries, tail } = waiting;
+        let Waiting { entries, tail, within } = waiting;
         let mut events = Vec::with_capacity(entries.len() + 2);
+        // Empty as long as nothing is recorded as a span.
+        let mut origins: Vec<Option<Within>> = Vec::new();
         for entry in entries.drain(..) {
             if matches!(entry, Entry::Start { .. })
                 && let Some(tail) = tail
@@ -218,18 +224,30 @@ impl Journal {
                 tail.clear();
             }
             let from = events.len();
+            if let Entry::Start { id, span, .. } = &entry {
+                *within = span.map(|span| Within { request_id: *id, span });
+            }
+            let over = matches!(entry, Entry::End(_));
             self.format(entry, &mut events);
+            if within.is_some() || !origins.is_empty() {
+                origins.resize(from, None);
+                origins.resize(events.len(), *within);
+            }
+            if over {
+                *within = None;
+            }
             if let Some(tail) = tail {
                 events[from..].iter().for_each(|event| tail.push(&event.message));
             }
         }
-        self.append(events);
+        self.append(events, &origins);
     }
 
-    fn append(&self, events: Vec<LogEvent>) {
+    fn append(&self, events: Vec<LogEvent>, origins: &[Option<Within>]) {
         if !events.is_empty() {
             let key = &self.spec.key;
-            self.sink.append(key.account, &key.region, &self.spec.logs.group, &self.stream, events);
+            let (group, stream) = (&self.spec.logs.group, &self.stream);
+            self.sink.append_within(key.account, &key.region, group, stream, events, origins);
         }
     }
 
@@ -272,7 +290,7 @@ impl Journal {
                     format!("EXTENSION\tName: {name}\tState: {state}\tEvents: [{}]{error}", events.join(",")),
                 );
             }
-            Entry::Start { at, id } => {
+            Entry::Start { at, id, .. } => {
                 push(at, format!("START RequestId: {id} Version: {}", self.spec.key.version))
             }
             Entry::Note { at, text, stamped: true } => push(at, format!("{} {text}\n", rfc3339(at))),
@@ -340,7 +358,7 @@ impl Journal {
                 let level = good(extension.error.is_none(), SystemLogLevel::Info);
                 push(at, level, "platform.extension", extension_record(&extension));
             }
-            Entry::Start { at, id } => {
+            Entry::Start { at, id, .. } => {
                 push(at, SystemLogLevel::Info, "platform.start", self.start_record(id));
             }
             // Never filtered: it says why an invocation failed.
@@ -588,7 +606,7 @@ mod tests {
         let journal = Journal::new(spec(format), "s".into(), "python:3.12".into(), sink.clone());
         for entry in entries {
             match entry {
-                Entry::Start { at, id } => journal.start(at, id, true),
+                Entry::Start { at, id, .. } => journal.start(at, id, None, true),
                 other => journal.add(other),
             }
             // When entries leave does not matter.
@@ -603,7 +621,7 @@ mod tests {
         let at = Timestamp(1_000);
         vec![
             Entry::InitStart { at, how: Initialization::OnDemand },
-            Entry::Start { at, id: RequestId::from_random([0; 16]) },
+            Entry::Start { at, id: RequestId::from_random([0; 16]), span: None },
             Entry::Line(LogEvent { at, message: "hello".into() }),
             ended(Status::Success, true),
         ]

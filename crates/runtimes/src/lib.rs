@@ -55,6 +55,10 @@ const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "
 pub trait Platform: Send + Sync {
     /// Serves one connection of the function until it closes. The future is dropped when the environment ends.
     fn serve(&self, connection: tokio::net::TcpStream, spec: Arc<FunctionSpec>) -> Future<'static, ()>;
+    /// Takes a datagram that the function sent to the X-Ray daemon ([`sandbox::TRACES`]). Must not block.
+    fn trace(&self, datagram: &[u8], spec: &FunctionSpec) {
+        let _ = (datagram, spec);
+    }
 }
 
 /// The ports that environments use.

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     task::AbortHandle,
     time::{Instant, timeout, timeout_at},
 };
@@ -446,6 +446,7 @@ impl Recipe {
         };
         let runtime_api = sandbox.take_runtime_api();
         let platform = sandbox.take_platform();
+        let traces = sandbox.take_traces();
         let entropy = self.ports.entropy.clone();
         let extensions = Extensions::new(spec, &self.extensions, move || RequestId::new(&*entropy));
         if self.extensions.is_empty() {
@@ -491,6 +492,11 @@ impl Recipe {
         if let Some(listener) = platform {
             let listener = TcpListener::from_std(listener).map_err(|error| launch(error.into()))?;
             let task = serve_platform(listener, self.ports.clone(), self.spec.clone());
+            process.attach(tokio::spawn(task).abort_handle());
+        }
+        if let Some(socket) = traces {
+            let socket = UdpSocket::from_std(socket).map_err(|error| launch(error.into()))?;
+            let task = take_traces(socket, self.ports.clone(), self.spec.clone());
             process.attach(tokio::spawn(task).abort_handle());
         }
         Ok(process)
@@ -564,6 +570,19 @@ async fn serve_platform(listener: TcpListener, ports: Ports, spec: Arc<FunctionS
                 }
             }
             Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Passes on what the function sends to the X-Ray daemon, until dropped.
+async fn take_traces(socket: UdpSocket, ports: Ports, spec: Arc<FunctionSpec>) {
+    // Room for one datagram, and only while there is one: most functions send none.
+    const LENGTH_MAX: usize = 65_535;
+    while socket.readable().await.is_ok() {
+        let mut buffer = vec![0; LENGTH_MAX];
+        // One that is lost is the sender's to expect.
+        while let Ok(length) = socket.try_recv(&mut buffer) {
+            ports.platform.trace(buffer.get(..length).unwrap_or_default(), &spec);
         }
     }
 }

@@ -58,8 +58,8 @@ pub(crate) fn assemble(start: &Start<'_>) -> Vec<(OsString, OsString)> {
         ("LD_LIBRARY_PATH", LIBRARY_PATH),
         ("TZ", ":UTC"),
         ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR"),
-        ("AWS_XRAY_DAEMON_ADDRESS", "169.254.100.1:2000"),
-        ("_AWS_XRAY_DAEMON_ADDRESS", "169.254.100.1"),
+        ("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000"),
+        ("_AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1"),
         ("_AWS_XRAY_DAEMON_PORT", "2000"),
         ("AWS_ENDPOINT_URL", start.endpoint),
     ]);

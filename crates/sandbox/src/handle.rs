@@ -15,7 +15,7 @@ use rustix::{
     process::Signal,
 };
 use std::{
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     os::fd::OwnedFd,
     path::PathBuf,
     sync::{
@@ -38,6 +38,7 @@ pub struct Sandbox {
     beside: Option<(OwnedFd, OwnedFd)>,
     runtime_api: Option<TcpListener>,
     platform: Option<TcpListener>,
+    traces: Option<UdpSocket>,
     timing: Timing,
 }
 
@@ -146,9 +147,10 @@ impl Sandbox {
                 oom: slot.group.oom_event()?.map(sys::wait_readable).transpose()?,
             };
             let platform = slot.network.platform.as_ref().map(TcpListener::try_clone).transpose()?;
-            Ok((watched, slot.network.runtime_api.try_clone()?, platform, relay))
+            let traces = slot.network.traces.as_ref().map(UdpSocket::try_clone).transpose()?;
+            Ok((watched, slot.network.runtime_api.try_clone()?, platform, traces, relay))
         });
-        let (watched, runtime_api, platform, relay) = watched?;
+        let (watched, runtime_api, platform, traces, relay) = watched?;
         let (told, life) = watch::channel(Life::Running);
         let mut known = News::default();
         if let Some((index, status)) = lost {
@@ -166,6 +168,7 @@ impl Sandbox {
             beside,
             runtime_api: Some(runtime_api),
             platform,
+            traces,
             timing,
         })
     }
@@ -276,6 +279,11 @@ impl Sandbox {
     /// reach nothing ([`crate::Network::Nothing`]).
     pub fn take_platform(&mut self) -> Option<TcpListener> {
         self.platform.take()
+    }
+
+    /// Socket at [`crate::TRACES`] inside, non-blocking. As [`Sandbox::take_platform`].
+    pub fn take_traces(&mut self) -> Option<UdpSocket> {
+        self.traces.take()
     }
 
     /// What the start consisted of.

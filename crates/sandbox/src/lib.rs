@@ -78,6 +78,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 /// Where the daemon accepts Runtime API connections inside each sandbox. Source: Lambda's `AWS_LAMBDA_RUNTIME_API`.
 pub const RUNTIME_API: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9001);
+/// Where the daemon takes trace segments as datagrams inside each sandbox that has [`PLATFORM`]: the X-Ray daemon's port.
+pub const TRACES: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 2000);
 /// Where the daemon accepts the platform's own API inside each sandbox.
 pub const PLATFORM: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4566);
 /// Where [`Spec::task`] is mounted inside.

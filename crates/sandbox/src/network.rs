@@ -1,7 +1,7 @@
 //! Network namespaces: a loopback interface, the daemon's listeners, and what `egress` puts behind it.
 
 use crate::{
-    PLATFORM, RUNTIME_API,
+    PLATFORM, RUNTIME_API, TRACES,
     egress::{self, Context, Doors},
     sys,
 };
@@ -13,7 +13,7 @@ use rustix::{
 };
 use std::{
     io,
-    net::{SocketAddrV4, TcpListener},
+    net::{SocketAddrV4, TcpListener, UdpSocket},
     os::fd::OwnedFd,
     sync::Arc,
 };
@@ -25,6 +25,8 @@ pub(crate) struct Network {
     pub(crate) runtime_api: TcpListener,
     /// Unless sandboxes reach nothing at all.
     pub(crate) platform: Option<TcpListener>,
+    /// There if `platform` is.
+    pub(crate) traces: Option<UdpSocket>,
     /// Where they reach the internet.
     pub(crate) doors: Option<Doors>,
 }
@@ -80,7 +82,15 @@ impl Network {
             Kind::PlatformOnly => (Some(listen(PLATFORM)?), None),
             Kind::Nothing => (None, None),
         };
-        Ok(Network { namespace: current()?, runtime_api: listen(RUNTIME_API)?, platform, doors })
+        let traces = match kind {
+            Kind::Internet(_) | Kind::PlatformOnly => {
+                let socket = UdpSocket::bind(TRACES)?;
+                socket.set_nonblocking(true)?;
+                Some(socket)
+            }
+            Kind::Nothing => None,
+        };
+        Ok(Network { namespace: current()?, runtime_api: listen(RUNTIME_API)?, platform, traces, doors })
     }
 
     /// Whether nothing of an earlier sandbox is left in it, so that the next one can have it: no socket but the daemon's
@@ -90,7 +100,10 @@ impl Network {
             refuse_waiting(listener)?;
         }
         enter(&self.namespace)?;
-        let mut own = 1 + usize::from(self.platform.is_some());
+        let mut own = 1 + usize::from(self.platform.is_some()) + usize::from(self.traces.is_some());
+        if let Some(traces) = &self.traces {
+            forget_waiting(traces)?;
+        }
         if let Some(doors) = &mut self.doors {
             doors.clear()?;
             own += Doors::SOCKETS;
@@ -143,6 +156,17 @@ fn address(text: &str) -> Option<SocketAddrV4> {
     let (ip, port) = text.split_once(':')?;
     let ip = u32::from_str_radix(ip, 16).ok()?.to_ne_bytes();
     Some(SocketAddrV4::new(ip.into(), u16::from_str_radix(port, 16).ok()?))
+}
+
+/// Throws away the datagrams that nobody took.
+pub(crate) fn forget_waiting(socket: &UdpSocket) -> io::Result<()> {
+    loop {
+        match socket.recv_from(&mut [0]) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,11 @@
 //!
 //! Every key carries its unit in its name and has a default, so that an empty or missing file is a working node.
 
+use crate::collector::HttpCollector;
 use base::Region;
 use serde::Deserialize;
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -51,6 +53,8 @@ pub struct Config {
     pub fleet: Fleet,
     /// Asynchronous invocations.
     pub asynchronous: Asynchronous,
+    /// Export to an OpenTelemetry collector.
+    pub otlp: Otlp,
 }
 
 /// `[node]`
@@ -234,6 +238,102 @@ impl Default for Asynchronous {
     }
 }
 
+/// `[otlp]`
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Otlp {
+    /// The collector, e.g. `http://127.0.0.1:4318`. Default none: nothing is exported.
+    pub endpoint: Option<String>,
+    /// How it is spoken to. Default and only `http/json`.
+    pub protocol: String,
+    /// What is exported. Default all.
+    pub export: Vec<OtlpSignal>,
+    /// Between batches; at least 10. Default 5,000 ms.
+    pub interval_ms: u64,
+    /// Sent with each batch, e.g. `authorization`. Default none.
+    pub headers: BTreeMap<String, String>,
+}
+
+impl Default for Otlp {
+    fn default() -> Self {
+        Otlp {
+            endpoint: None,
+            protocol: OTLP_PROTOCOL.to_owned(),
+            export: vec![OtlpSignal::Traces, OtlpSignal::Metrics, OtlpSignal::Logs],
+            interval_ms: 5_000,
+            headers: BTreeMap::new(),
+        }
+    }
+}
+
+const OTLP_PROTOCOL: &str = "http/json";
+const OTLP_INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=3_600_000;
+
+/// A part of `export`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OtlpSignal {
+    /// Spans of invocations and of the parts of their starts.
+    Traces,
+    /// What `/_neap/metrics` shows.
+    Metrics,
+    /// Lines that functions log.
+    Logs,
+}
+
+/// Settings of `[otlp]` that cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum OtlpError {
+    /// Everything else needs it.
+    #[error("otlp.endpoint is missing, without which nothing else of [otlp] has an effect")]
+    NoEndpoint,
+    /// It cannot be used.
+    #[error("otlp.endpoint {endpoint:?}: {reason}")]
+    Endpoint {
+        /// As given.
+        endpoint: String,
+        /// Why.
+        reason: &'static str,
+    },
+    /// Another one is asked for.
+    #[error("otlp.protocol {0:?} is not supported, only \"http/json\"")]
+    Protocol(String),
+    /// Nothing is left to do, or a part is named twice.
+    #[error("otlp.export names each of \"traces\", \"metrics\" and \"logs\" at most once, and at least one")]
+    Export,
+    /// Out of bounds.
+    #[error("otlp.interval_ms of {0} is not within 10 and 3600000")]
+    Interval(u64),
+    /// Not a header, or one that is Neap's own.
+    #[error("otlp.headers.{0} cannot be sent")]
+    Header(String),
+}
+
+impl Otlp {
+    /// The collector, if there is one.
+    pub(crate) fn collector(&self) -> Result<Option<HttpCollector>, OtlpError> {
+        if self.protocol != OTLP_PROTOCOL {
+            return Err(OtlpError::Protocol(self.protocol.clone()));
+        }
+        let Some(endpoint) = &self.endpoint else {
+            return if *self == Otlp::default() { Ok(None) } else { Err(OtlpError::NoEndpoint) };
+        };
+        let times = |signal: &OtlpSignal| self.export.iter().filter(|one| *one == signal).count();
+        if self.export.is_empty() || self.export.iter().any(|signal| times(signal) > 1) {
+            return Err(OtlpError::Export);
+        }
+        if !OTLP_INTERVAL_MS.contains(&self.interval_ms) {
+            return Err(OtlpError::Interval(self.interval_ms));
+        }
+        HttpCollector::new(endpoint, self).map(Some)
+    }
+
+    /// Whether a part is exported.
+    pub(crate) fn exports(&self, signal: OtlpSignal) -> bool {
+        self.endpoint.is_some() && self.export.contains(&signal)
+    }
+}
+
 /// The configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -264,6 +364,9 @@ pub enum Error {
         /// What is configured.
         egress: Egress,
     },
+    /// An export that cannot be carried out.
+    #[error("configuration: {0}")]
+    Otlp(#[from] OtlpError),
     /// `neap dev` outside of loopback would let anybody run code.
     #[error(
         "neap dev takes any credentials and therefore listens on loopback only, not on {0}; use neap serve"
@@ -288,6 +391,7 @@ impl Config {
             return Err(Error::DevBeyondLoopback(config.node.listen));
         }
         config.network.parse()?;
+        config.otlp.collector()?;
         Ok(config)
     }
 
@@ -353,6 +457,39 @@ mod tests {
             assert!(parse(&format!("[network]\negress = \"{egress}\"")).unwrap().is_ok());
         }
         assert!(parse("[network]\negress = \"everything\"").unwrap_err().to_string().contains("egress"));
+    }
+
+    #[test]
+    fn an_export_has_an_effect_or_is_refused() {
+        let parse = |text: &str| {
+            let config: Config = toml::from_str(&format!("[otlp]\n{text}")).map_err(|e| e.to_string())?;
+            config.otlp.collector().map(|found| found.is_some()).map_err(|error| error.to_string())
+        };
+        let to = r#"endpoint = "http://127.0.0.1:4318/base""#;
+        assert_eq!(parse(""), Ok(false));
+        assert_eq!(parse(to), Ok(true));
+        assert_eq!(
+            parse(&format!("{to}\nexport = [\"logs\"]\nheaders = {{ authorization = \"x\" }}")),
+            Ok(true)
+        );
+        for (bad, told) in [
+            ("interval_ms = 7", "otlp.endpoint is missing"),
+            ("headers = { a = \"b\" }", "otlp.endpoint is missing"),
+            ("protocol = \"grpc\"", "\"grpc\" is not supported"),
+            ("endpoint = \"https://collector\"", "https is not supported"),
+            ("endpoint = \"127.0.0.1:4318\"", "must begin with http://"),
+            ("endpoint = \"http://a:b@c\"", "otlp.headers"),
+            (&format!("{to}\nexport = []"), "otlp.export"),
+            (&format!("{to}\nexport = [\"logs\", \"logs\"]"), "otlp.export"),
+            (&format!("{to}\nexport = [\"profiles\"]"), "profiles"),
+            (&format!("{to}\ninterval_ms = 9"), "otlp.interval_ms of 9"),
+            (&format!("{to}\nheaders = {{ \"a b\" = \"c\" }}"), "otlp.headers.a b"),
+            (&format!("{to}\nheaders = {{ host = \"c\" }}"), "otlp.headers.host"),
+            (&format!("{to}\nurl = \"x\""), "url"),
+        ] {
+            let refused = parse(bad).unwrap_err();
+            assert!(refused.contains(told), "{bad}: {refused}");
+        }
     }
 
     #[test]

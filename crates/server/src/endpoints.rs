@@ -10,7 +10,7 @@ use runtimes::Runtimes;
 use std::{collections::BTreeMap, sync::Arc};
 use telemetry::{
     Metric, MetricKind, Telemetry,
-    api::{logs::Logs, monitoring::Monitoring, usage::Usage},
+    api::{logs::Logs, monitoring::Monitoring, tracing::Tracing, usage::Usage},
 };
 use wire::{Gateway, RawRequest, RawResponse, Verifier};
 
@@ -22,7 +22,7 @@ pub(crate) fn mount(
     mode: Mode,
     functions: &Arc<Functions>,
     telemetry: &Telemetry,
-    fleet: &Arc<Fleet>,
+    metrics: &Metrics,
     runtimes: &Arc<Runtimes>,
     verifier: Verifier,
 ) -> Gateway {
@@ -32,11 +32,9 @@ pub(crate) fn mount(
         let state = if runtimes.prepared() { "ready" } else { "preparing" };
         async move { json(format!(r#"{{"status":"ok","runtimes":"{state}"}}"#)) }
     });
-    let (fleet, events_of, metrics) = (fleet.clone(), functions.clone(), telemetry.clone());
+    let metrics = metrics.clone();
     let gateway = gateway.mount("/_neap/metrics", move |_: RawRequest| {
-        let mut shown = environments(&fleet);
-        shown.extend(events(&events_of));
-        let text = metrics.prometheus(&shown);
+        let text = metrics();
         async { RawResponse::new(StatusCode::OK, Bytes::from(text)).header("content-type", METRICS) }
     });
     let packages = functions.clone();
@@ -79,6 +77,9 @@ pub(crate) fn mount(
         })
 }
 
+/// The metrics of now, as Prometheus text.
+pub(crate) type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// The content type of the metrics.
 const METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -98,6 +99,18 @@ fn health(names: &[&str]) -> String {
         services.join(","),
         env!("CARGO_PKG_VERSION")
     )
+}
+
+/// What is shown beside telemetry's own metrics.
+pub(crate) fn shown(fleet: &Fleet, functions: &Functions, telemetry: &Telemetry) -> Vec<Metric> {
+    let mut shown = environments(fleet);
+    shown.extend(events(functions));
+    shown.push(counter(
+        "neap_trace_datagrams_dropped",
+        "Datagrams of functions to the X-Ray daemon that were no segments or did not fit",
+        telemetry.trace_datagrams_dropped(),
+    ));
+    shown
 }
 
 /// What the fleet is doing now, and what became of its environments.
@@ -194,6 +207,7 @@ pub fn operations() -> String {
         Identity::API,
         Logs::API,
         Monitoring::API,
+        Tracing::API,
         Usage::API,
         Environments::API,
     ])

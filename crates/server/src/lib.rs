@@ -4,6 +4,7 @@
 //! A node starts in two steps, because the sandboxes' spawner is a copy of the process and wants to be made while that
 //! is small and has one thread: [`prepare`] first thing in `main`, then [`Prepared::start`] on a tokio runtime.
 
+mod collector;
 pub mod config;
 mod endpoints;
 mod environments;

@@ -2,14 +2,14 @@
 
 use crate::{
     Error,
-    config::{Config, Durability, Mode, Options},
+    config::{self, Config, Durability, Mode, Options, OtlpSignal},
     endpoints,
     environments::Environments,
-    ports::OwnGateway,
+    ports::{Exported, OwnGateway},
     scope::Scope,
     system::{SystemClock, SystemEntropy},
 };
-use base::{Clock, Entropy};
+use base::{Clock, Entropy, LogSink, Meter};
 use fleet::Fleet;
 use functions::Functions;
 use identity::Identity;
@@ -22,7 +22,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use telemetry::Telemetry;
+use telemetry::{
+    Telemetry,
+    otlp::{self, Exporter},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -115,9 +118,10 @@ impl Prepared {
         let blobs = open_blobs(data, &config)?;
         let telemetry =
             Telemetry::new(telemetry_data?, clock.clone(), entropy.clone(), telemetry::Settings::default());
-        let (logs, meter) = (Arc::new(telemetry.clone()), Arc::new(telemetry.clone()));
+        let exporter = exporter(&config, &clock)?;
+        let (logs, meter) = observers(&telemetry, exporter.as_ref());
 
-        let own_gateway = Arc::new(OwnGateway::default());
+        let own_gateway = Arc::new(OwnGateway::new(telemetry.clone()));
         let runtimes = runtimes::Runtimes::new(
             runtimes_settings(data, &config),
             sandboxes.clone(),
@@ -149,6 +153,15 @@ impl Prepared {
         let looked = telemetry.look_at_budgets().await;
         looked.map_err(|source| Error::Service { name: "telemetry", source: source.into() })?;
 
+        let metrics: endpoints::Metrics = {
+            let (fleet, functions, telemetry) = (fleet.clone(), functions.clone(), telemetry.clone());
+            let exporter = exporter.clone();
+            Arc::new(move || {
+                let mut shown = endpoints::shown(&fleet, &functions, &telemetry);
+                shown.extend(exporter.iter().flat_map(|exporter| exporter.counts()));
+                telemetry.prometheus(&shown)
+            })
+        };
         let ports =
             wire::Ports { credentials: identity.clone(), authorize: identity.clone(), clock, entropy };
         let settings = wire::Settings::new(options.mode == Mode::Serve, config.node.region.clone());
@@ -158,10 +171,11 @@ impl Prepared {
             .service(identity.clone())
             .service(telemetry.logs())
             .service(telemetry.monitoring())
+            .service(telemetry.tracing())
             .service(telemetry.usage())
             .service(Arc::new(Environments(fleet.clone())));
         let gateway =
-            endpoints::mount(gateway, options.mode, &functions, &telemetry, &fleet, &runtimes, verifier);
+            endpoints::mount(gateway, options.mode, &functions, &telemetry, &metrics, &runtimes, verifier);
         let gateway = Arc::new(gateway);
         own_gateway.set(gateway.clone());
 
@@ -172,6 +186,9 @@ impl Prepared {
 
         let mut back = Scope::new();
         back.spawn("telemetry", |stop| telemetry.run(stop.asked()));
+        if let Some(exporter) = exporter {
+            back.spawn("export", |stop| async move { exporter.run(|| metrics(), stop.asked()).await });
+        }
         let mut front = Scope::new();
         let leftovers = blobs.clone();
         front.spawn("blobs sweep", |stop| async move {
@@ -246,6 +263,32 @@ impl Node {
     }
 }
 
+/// What exports to the collector that the configuration names, if it does.
+fn exporter(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Arc<Exporter>>, Error> {
+    let collector = config.otlp.collector().map_err(config::Error::Otlp)?;
+    let Some(collector) = collector else { return Ok(None) };
+    let settings = otlp::Settings {
+        interval: Duration::from_millis(config.otlp.interval_ms),
+        traces: config.otlp.exports(OtlpSignal::Traces),
+        metrics: config.otlp.exports(OtlpSignal::Metrics),
+        logs: config.otlp.exports(OtlpSignal::Logs),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    Ok(Some(Arc::new(Exporter::new(settings, Arc::new(collector), clock.clone()))))
+}
+
+/// Whom functions' lines and invocations are told to.
+fn observers(telemetry: &Telemetry, exporter: Option<&Arc<Exporter>>) -> (Arc<dyn LogSink>, Arc<dyn Meter>) {
+    match exporter {
+        None => (Arc::new(telemetry.clone()), Arc::new(telemetry.clone())),
+        Some(exporter) => {
+            telemetry.export_through(exporter.clone());
+            let both = || Arc::new(Exported { telemetry: telemetry.clone(), exporter: exporter.clone() });
+            (both(), both())
+        }
+    }
+}
+
 /// The result of a thread; its panic goes on here.
 fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -301,7 +344,8 @@ fn runtimes_settings(data: &Path, config: &Config) -> runtimes::Settings {
 }
 
 fn functions_settings(config: &Config) -> functions::Settings {
-    let mut settings = functions::Settings::default();
+    let spans = config.otlp.exports(OtlpSignal::Traces);
+    let mut settings = functions::Settings { spans, ..functions::Settings::default() };
     settings.events.waits.after_failure = config.asynchronous.retry_waits_ms.map(base::Millis).to_vec();
     if let Some(calls) = config.fleet.account_concurrency {
         settings.account_concurrency = calls;

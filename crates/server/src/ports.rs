@@ -1,24 +1,34 @@
 //! Ports whose two sides are both known only here.
 
-use base::{FunctionSpec, Future};
+use base::{
+    AccountId, FunctionSpec, Future, InvocationRecord, LogEvent, LogSink, Meter, QueueStep, QueuedEvent,
+    Region, VersionKey, Within,
+};
 use std::sync::{Arc, OnceLock};
+use telemetry::{Telemetry, otlp::Exporter};
 use tokio::net::TcpStream;
 
 /// What functions reach at their `AWS_ENDPOINT_URL`: this node's own gateway. Set once the gateway exists, which is
 /// before the first function can run.
-#[derive(Default)]
-pub(crate) struct OwnGateway(OnceLock<Arc<wire::Gateway>>);
+pub(crate) struct OwnGateway {
+    gateway: OnceLock<Arc<wire::Gateway>>,
+    telemetry: Telemetry,
+}
 
 impl OwnGateway {
+    pub(crate) fn new(telemetry: Telemetry) -> OwnGateway {
+        OwnGateway { gateway: OnceLock::new(), telemetry }
+    }
+
     pub(crate) fn set(&self, gateway: Arc<wire::Gateway>) {
         // Set by the one caller in `node`; a second call would change nothing.
-        let _ = self.0.set(gateway);
+        let _ = self.gateway.set(gateway);
     }
 }
 
 impl runtimes::Platform for OwnGateway {
     fn serve(&self, connection: TcpStream, _: Arc<FunctionSpec>) -> Future<'static, ()> {
-        let gateway = self.0.get().cloned();
+        let gateway = self.gateway.get().cloned();
         Box::pin(async move {
             let Some(gateway) = gateway else { return };
             let limits = wire::Limits::default();
@@ -32,5 +42,57 @@ impl runtimes::Platform for OwnGateway {
             )
             .await;
         })
+    }
+
+    fn trace(&self, datagram: &[u8], spec: &FunctionSpec) {
+        self.telemetry.trace_datagram(&spec.key, datagram);
+    }
+}
+
+/// Tells telemetry what functions do, and an exporter too.
+pub(crate) struct Exported {
+    pub(crate) telemetry: Telemetry,
+    pub(crate) exporter: Arc<Exporter>,
+}
+
+impl LogSink for Exported {
+    fn append(&self, account: AccountId, region: &Region, group: &str, stream: &str, events: Vec<LogEvent>) {
+        self.append_within(account, region, group, stream, events, &[]);
+    }
+
+    fn append_within(
+        &self,
+        account: AccountId,
+        region: &Region,
+        group: &str,
+        stream: &str,
+        events: Vec<LogEvent>,
+        within: &[Option<Within>],
+    ) {
+        self.exporter.append(account, region, group, stream, &events, within);
+        self.telemetry.append(account, region, group, stream, events);
+    }
+}
+
+impl Meter for Exported {
+    fn record(&self, record: InvocationRecord) {
+        self.exporter.record(&record);
+        self.telemetry.record(record);
+    }
+
+    fn throttled(&self, key: &VersionKey, invoked_arn: &str) {
+        self.telemetry.throttled(key, invoked_arn);
+    }
+
+    fn began(&self, key: &VersionKey, reserved: bool) {
+        self.telemetry.began(key, reserved);
+    }
+
+    fn ended(&self, key: &VersionKey, reserved: bool) {
+        self.telemetry.ended(key, reserved);
+    }
+
+    fn queued(&self, event: QueuedEvent<'_>, what: QueueStep) {
+        self.telemetry.queued(event, what);
     }
 }

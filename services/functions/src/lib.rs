@@ -65,6 +65,8 @@ pub struct Settings {
     pub cached_functions_max: usize,
     /// Asynchronous invocations.
     pub events: EventSettings,
+    /// Whether invocations are recorded as spans, those apart whose caller has decided otherwise. Default no.
+    pub spans: bool,
 }
 
 impl Default for Settings {
@@ -78,6 +80,7 @@ impl Default for Settings {
             account_concurrency: limits::ACCOUNT_CONCURRENCY,
             cached_functions_max: 50_000,
             events: EventSettings::default(),
+            spans: false,
         }
     }
 }

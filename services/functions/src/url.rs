@@ -15,9 +15,9 @@ use crate::{
         url::{AuthType, FunctionUrl, InvokeMode, URL_PATH},
     },
     model::Target,
-    ops::{Call, begin, collect, of_word, trace},
+    ops::{Call, begin, brought_trace, collect, of_word},
 };
-use base::{Answer, Chunk, ServiceError as _};
+use base::{Answer, Chunk, ServiceError as _, TraceHeader};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
@@ -103,7 +103,7 @@ impl Functions {
             Ok(caller) => caller,
             Err(text) => return refused(StatusCode::FORBIDDEN, "AccessDeniedException", &text),
         };
-        let call = served.call(&request, path, caller.as_ref(), self.now());
+        let call = served.call(self, &request, path, caller.as_ref());
         let begun = async {
             let version = self.chosen(&served.target).await?;
             let version = self.served(&served.target, version).await?;
@@ -163,9 +163,10 @@ impl ServedUrl {
         }
     }
 
-    fn call(&self, request: &RawRequest, path: &str, caller: Option<&Caller>, now: base::Timestamp) -> Call {
-        let brought = request.header("x-amzn-trace-id").map(str::to_owned);
-        let trace = brought.unwrap_or_else(|| trace(request.request_id, now.0));
+    fn call(&self, functions: &Functions, request: &RawRequest, path: &str, caller: Option<&Caller>) -> Call {
+        let brought = brought_trace(request);
+        let w3c = brought.as_deref().and_then(|trace| TraceHeader::parse(trace).to_w3c());
+        let trace = brought.unwrap_or_else(|| functions.fresh_trace(request.request_id));
         let authority = request.authority();
         let domain = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
         let source_ip =
@@ -186,8 +187,9 @@ impl ServedUrl {
             domain,
             source_ip: &source_ip,
             request_id: request.request_id,
-            at: now,
+            at: functions.now(),
             trace: &trace,
+            w3c: w3c.as_deref(),
             signer,
         }
         .event();

@@ -1,4 +1,4 @@
-//! The operations: CloudWatch Logs, CloudWatch, and Neap's own usage API.
+//! The operations: CloudWatch Logs, CloudWatch, X-Ray, and Neap's own usage API.
 
 pub mod alarms;
 pub mod budgets;
@@ -6,4 +6,5 @@ pub mod costs;
 pub mod insights;
 pub mod logs;
 pub mod monitoring;
+pub mod tracing;
 pub mod usage;

@@ -7,13 +7,14 @@ use crate::{
     meter::{Batch, Usage, UsageKey},
     model::{ChunkHead, Group, NewChunk, Stream},
     prices::{Meters, Processor},
+    xray::data as traces,
 };
 use base::{AccountId, Region, RequestId, Timestamp};
 use std::collections::BTreeMap;
 use store::{Error, Migration, Row, Tx, params};
 
 /// The schema.
-pub(crate) const MIGRATIONS: &[Migration] = &[LOGS_AND_USAGE, METRICS, ALARMS, COSTS];
+pub(crate) const MIGRATIONS: &[Migration] = &[LOGS_AND_USAGE, METRICS, ALARMS, COSTS, TRACES];
 
 /// What budgets need, and the measured side of memory advice. Statements about budgets are in [`crate::budgets::data`].
 const COSTS: Migration = Migration::portable(4, "costs", crate::budgets::data::SCHEMA);
@@ -23,6 +24,9 @@ const METRICS: Migration = Migration::portable(2, "metrics", metrics::SCHEMA);
 
 /// Their statements are in [`alarms`].
 const ALARMS: Migration = Migration::portable(3, "alarms", alarms::SCHEMA);
+
+/// Their statements are in [`traces`].
+const TRACES: Migration = Migration::portable(5, "traces", traces::SCHEMA);
 
 const LOGS_AND_USAGE: Migration = Migration::portable(
     1,
@@ -91,6 +95,7 @@ pub(crate) fn delete_everything(tx: &mut Tx<'_>) -> Result<(), Error> {
     for statement in metrics::DELETE_ALL.into_iter().chain(alarms::DELETE_ALL).chain(budgets) {
         tx.execute(statement, params![])?;
     }
+    tx.execute(traces::DELETE_ALL, params![])?;
     Ok(())
 }
 

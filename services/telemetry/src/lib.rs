@@ -1,8 +1,8 @@
 //! Logs and queries over them, metering, prices, metrics and alarms.
 //!
 //! Owns: the ports [`base::LogSink`] and [`base::Meter`]; the operations of CloudWatch Logs ([`Telemetry::logs`])
-//! and CloudWatch ([`Telemetry::monitoring`]); Neap's own usage API ([`Telemetry::usage`]); price books ([`prices`]); filter patterns ([`pattern`]); Prometheus text
-//! ([`Telemetry::prometheus`]).
+//! and CloudWatch ([`Telemetry::monitoring`]); those of X-Ray that keep and show traces ([`Telemetry::tracing`]); Neap's own usage API ([`Telemetry::usage`]); price books ([`prices`]); filter patterns ([`pattern`]); Prometheus text
+//! ([`Telemetry::prometheus`]); export to an OpenTelemetry collector ([`otlp`]).
 //! Must never know: functions, environments, how requests are signed.
 //!
 //! # What survives what
@@ -12,7 +12,8 @@
 //! | `PutLogEvents`, groups, streams, tags, retention | everything answered | everything answered |
 //! | usage (what is charged) | all but the last [`Settings::usage_flush`] (500 ms) and a commit | the same |
 //! | budgets, and what was told of them | everything answered | everything answered |
-//! | `PutMetricData` | everything answered | everything answered |
+//! | `PutMetricData`, `PutTraceSegments` | everything answered | everything answered |
+//! | trace segments of functions, by datagram | all but the last 200 ms and a commit | the same |
 //! | metrics of functions: AWS/Lambda, embedded in logs | all but the last [`Settings::metrics_flush`] (2 s) and a commit | the same |
 //! | results of Insights queries, the last invocations, Prometheus metrics | nothing: memory only | nothing |
 //!
@@ -45,15 +46,17 @@ mod logs;
 mod meter;
 mod metrics;
 mod model;
+pub mod otlp;
 pub mod pattern;
 pub mod prices;
 mod search;
 mod tasks;
+pub mod xray;
 
 pub use error::Error;
 pub use metrics::{Metric, MetricKind};
 
-use api::{logs::Logs, monitoring::Monitoring, usage::Usage};
+use api::{logs::Logs, monitoring::Monitoring, tracing::Tracing, usage::Usage};
 use base::{
     AccountId, Clock, Entropy, InvocationRecord, InvokeLater, LogEvent, LogSink, Meter, QueueStep,
     QueuedEvent, Region, RequestId, Spending, VersionKey,
@@ -83,6 +86,8 @@ pub struct Settings {
     pub records: usize,
     /// Metrics of an account and region; a new one beyond it is refused. Default 100,000.
     pub metrics_max: i64,
+    /// Trace segments of an account and region; the oldest go first beyond it. Default 1,000,000.
+    pub segments_max: i64,
 }
 
 impl Default for Settings {
@@ -94,6 +99,7 @@ impl Default for Settings {
             metrics_flush: Duration::from_secs(2),
             records: 1_000,
             metrics_max: 100_000,
+            segments_max: 1_000_000,
         }
     }
 }
@@ -114,6 +120,8 @@ pub(crate) struct Inner {
     counting: meter::Counting,
     gathering: cloudwatch::gathering::Gathering,
     metrics: metrics::Metrics,
+    arrivals: xray::Arrivals,
+    exporter: OnceLock<Arc<otlp::Exporter>>,
     /// A batch whose commit is not known to have succeeded.
     logs_kept: Mutex<Option<tasks::LogBatch>>,
     usage_kept: Mutex<Option<Arc<meter::Batch>>>,
@@ -147,6 +155,8 @@ impl Telemetry {
             counting: meter::Counting::new(instance, settings.records),
             gathering: cloudwatch::gathering::Gathering::new(instance),
             metrics: metrics::Metrics::new(),
+            arrivals: xray::Arrivals::default(),
+            exporter: OnceLock::new(),
             logs_kept: Mutex::new(None),
             usage_kept: Mutex::new(None),
             metrics_kept: Mutex::new(None),
@@ -193,6 +203,26 @@ impl Telemetry {
         Arc::new(Monitoring(Arc::clone(&self.inner)))
     }
 
+    /// X-Ray, for the gateway.
+    pub fn tracing(&self) -> Arc<Tracing> {
+        Arc::new(Tracing(Arc::clone(&self.inner)))
+    }
+
+    /// Tells `exporter` of segments too. Set once, before anything runs; a second call would change nothing.
+    pub fn export_through(&self, exporter: Arc<otlp::Exporter>) {
+        let _ = self.inner.exporter.set(exporter);
+    }
+
+    /// Takes a datagram that a function sent to the X-Ray daemon. Never blocks; what cannot be kept is dropped and counted.
+    pub fn trace_datagram(&self, key: &VersionKey, datagram: &[u8]) {
+        self.inner.datagram(key.account, &key.region, key.name.as_str(), datagram);
+    }
+
+    /// How many of these were dropped, for the node's metrics.
+    pub fn trace_datagrams_dropped(&self) -> u64 {
+        self.inner.segments_dropped()
+    }
+
     /// Neap's own usage API, for the gateway.
     pub fn usage(&self) -> Arc<Usage> {
         Arc::new(Usage(Arc::clone(&self.inner)))
@@ -214,7 +244,8 @@ impl Telemetry {
     pub async fn flush(&self) -> Result<(), store::Error> {
         self.inner.flush_logs().await?;
         self.inner.flush_usage().await?;
-        self.inner.flush_metrics().await
+        self.inner.flush_metrics().await?;
+        self.inner.flush_segments().await
     }
 
     /// Removes expired and deleted log events now instead of within a minute, and merges small chunks now instead of within
@@ -226,6 +257,7 @@ impl Telemetry {
         self.inner.clear().await?;
         self.inner.age_metrics().await?;
         self.inner.expire_history().await?;
+        self.inner.clear_segments().await?;
         self.inner.merge().await
     }
 

@@ -66,12 +66,13 @@ impl Inner {
             () = self.flush_logs_when_woken() => {}
             () = self.flush_usage_when_woken() => {}
             () = self.flush_metrics_when_woken() => {}
+            () = self.flush_segments_when_woken() => {}
             () = self.clear_forever() => {}
             () = self.watch_alarms() => {}
         }
         for attempt in 1..=LAST_ATTEMPTS {
             let (logs, usage) = (self.flush_logs().await, self.flush_usage().await);
-            match logs.and(usage).and(self.flush_metrics().await) {
+            match logs.and(usage).and(self.flush_metrics().await).and(self.flush_segments().await) {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::error!(%error, attempt, "final flush of logs, usage and metrics failed")
@@ -179,6 +180,9 @@ impl Inner {
             self.observe_concurrency();
             if let Err(error) = self.age_metrics().await {
                 tracing::warn!(%error, "merging old points of metrics failed, tried again later");
+            }
+            if let Err(error) = self.clear_segments().await {
+                tracing::warn!(%error, "clearing old traces failed, tried again later");
             }
             if round % FRAGMENTED_EVERY == 0
                 && let Err(error) = self.merge().await

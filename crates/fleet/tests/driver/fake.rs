@@ -102,6 +102,7 @@ pub(crate) fn call(payload: &'static [u8]) -> Invocation {
         invoked_arn: "arn:aws:lambda:us-east-1:000000000000:function:f".to_owned(),
         client_context: None,
         trace: None,
+        span: None,
         tail: false,
         waited: Micros(0),
         cold: false,

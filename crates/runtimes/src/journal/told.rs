@@ -53,7 +53,9 @@ impl Journal {
             Entry::Extension { at, extension } => {
                 tell(*at, "platform.extension", Audience::Both, extension_record(extension));
             }
-            Entry::Start { at, id } => tell(*at, "platform.start", Audience::Both, self.start_record(*id)),
+            Entry::Start { at, id, .. } => {
+                tell(*at, "platform.start", Audience::Both, self.start_record(*id))
+            }
             Entry::Note { at, text, .. } => {
                 tell(*at, "platform.fault", Audience::Logs, text.as_str().into());
             }

@@ -257,6 +257,7 @@ impl Running {
             invoked_arn: self.arn.clone(),
             client_context: Some(r#"{"custom":{"k":"v"}}"#.into()),
             trace: None,
+            span: None,
             tail: true,
             waited: Micros(0),
             cold: false,

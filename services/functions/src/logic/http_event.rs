@@ -35,6 +35,8 @@ pub struct Incoming<'a> {
     pub at: Timestamp,
     /// Trace header for the function.
     pub trace: &'a str,
+    /// The same as `traceparent`, for a request that brings only the other form.
+    pub w3c: Option<&'a str>,
     /// Who signed it, where somebody must have.
     pub signer: Option<Signer<'a>>,
 }
@@ -167,6 +169,9 @@ impl Incoming<'_> {
         }
         shown.entry("host").or_insert_with(|| self.domain.to_owned());
         shown.insert("x-amzn-trace-id", self.trace.to_owned());
+        if let Some(w3c) = self.w3c {
+            shown.entry("traceparent").or_insert_with(|| w3c.to_owned());
+        }
         let forwarded = match shown.get("x-forwarded-for") {
             Some(before) => format!("{before}, {}", self.source_ip),
             None => self.source_ip.to_owned(),
@@ -260,6 +265,7 @@ mod tests {
             request_id: RequestId::from_random([7; 16]),
             at: Timestamp(1_583_348_638_390),
             trace: "Root=1",
+            w3c: None,
             signer: None,
         };
         serde_json::from_slice(&incoming.event()).unwrap()

@@ -28,7 +28,7 @@ use request::{Kind, Wanted, read};
 use std::sync::Arc;
 use wire::{Context, RawRequest, RawResponse};
 
-pub(crate) use request::trace;
+pub(crate) use request::brought_trace;
 
 /// One call of a version, synchronous or not.
 #[derive(Debug)]
@@ -44,8 +44,8 @@ pub(crate) struct Call {
 
 impl Call {
     /// What a request asks for.
-    fn of(context: &Context, wanted: Wanted) -> Call {
-        let trace = wanted.trace.unwrap_or_else(|| request::trace(context.request_id, context.now.0));
+    fn of(functions: &Functions, context: &Context, wanted: Wanted) -> Call {
+        let trace = wanted.trace.unwrap_or_else(|| functions.fresh_trace(context.request_id));
         Call {
             request_id: context.request_id,
             payload: wanted.payload,
@@ -83,17 +83,27 @@ impl Functions {
                 .header("x-amz-executed-version", version.to_string())),
             Kind::Event => {
                 let target = wanted.target.clone();
-                let call = Call::of(context, wanted).chained(&target.id, &served)?;
+                let call = Call::of(self, context, wanted).chained(&target.id, &served)?;
                 self.affordable(&served.spec.key, &call.invoked_arn)?;
                 self.accept(target, version, call).await?;
                 Ok(RawResponse::new(StatusCode::ACCEPTED, Bytes::new()))
             }
             Kind::RequestResponse => {
                 let id = wanted.target.id.clone();
-                let call = Call::of(context, wanted).chained(&id, &served)?;
+                let call = Call::of(self, context, wanted).chained(&id, &served)?;
                 let outcome = run(self, &served, call).await?;
                 Ok(render(version, outcome))
             }
+        }
+    }
+
+    /// The trace header of a call that brings none.
+    pub(crate) fn fresh_trace(&self, request_id: RequestId) -> String {
+        let now = self.now().0;
+        if self.settings.spans {
+            request::sampled_trace(request_id, now)
+        } else {
+            request::trace(request_id, now)
         }
     }
 
@@ -201,12 +211,21 @@ pub(crate) async fn run(functions: &Functions, served: &Served, call: Call) -> R
 /// Runs a call until its answer begins; a package missing on this node is fetched once.
 pub(crate) async fn begin(functions: &Functions, served: &Served, call: Call) -> Result<Executed, Error> {
     functions.affordable(&served.spec.key, &call.invoked_arn)?;
+    let (trace, span) = match call.trace {
+        Some(trace) if functions.settings.spans => {
+            let (trace, span) =
+                request::spanned(trace, call.request_id, functions.now().0, &*functions.entropy);
+            (Some(trace), span)
+        }
+        trace => (trace, None),
+    };
     let invocation = Invocation {
         request_id: call.request_id,
         payload: call.payload,
         invoked_arn: call.invoked_arn,
         client_context: call.client_context,
-        trace: call.trace,
+        trace,
+        span,
         tail: call.tail,
         waited: Micros(0),
         cold: false,

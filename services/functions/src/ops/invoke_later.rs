@@ -1,6 +1,6 @@
 //! Asynchronous invocations that other services of the node ask for.
 
-use super::invoke::{Call, trace};
+use super::invoke::Call;
 use crate::{
     Error, Functions,
     logic::names::{self, Asker, Form},
@@ -57,7 +57,7 @@ impl Functions {
             payload,
             invoked_arn: target.arn(),
             client_context: None,
-            trace: Some(trace(request_id, self.now().0)),
+            trace: Some(self.fresh_trace(request_id)),
             tenant: None,
             tail: false,
         };

@@ -382,6 +382,7 @@ mod tests {
             cold: None,
             outcome,
             waited: Micros(0),
+            traced: None,
         }
     }
 

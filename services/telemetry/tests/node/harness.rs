@@ -88,8 +88,11 @@ impl Node {
             entropy,
         };
         let gateway = Gateway::new(ports, wire::Settings::new(false, region()));
-        let gateway =
-            gateway.service(telemetry.logs()).service(telemetry.usage()).service(telemetry.monitoring());
+        let gateway = gateway
+            .service(telemetry.logs())
+            .service(telemetry.usage())
+            .service(telemetry.monitoring())
+            .service(telemetry.tracing());
         Node { telemetry, clock, db, gateway }
     }
 
@@ -135,6 +138,10 @@ impl Node {
 
     pub(crate) async fn delete(&self, path: &str) -> (u16, Value) {
         self.send(http::Request::delete(path).body(Full::default()).unwrap()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, input: Value) -> (u16, Value) {
+        self.send(http::Request::post(path).body(Full::new(Bytes::from(input.to_string()))).unwrap()).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {

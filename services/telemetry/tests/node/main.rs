@@ -5,4 +5,5 @@ mod alarms;
 mod harness;
 mod logs;
 mod metrics;
+mod traces;
 mod usage;

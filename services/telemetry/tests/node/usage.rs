@@ -38,6 +38,7 @@ fn record(name: &str, at: i64, ms: u64, memory: u32, outcome: Outcome) -> Invoca
         cold: None,
         outcome,
         waited: Micros(0),
+        traced: None,
     }
 }
 
