@@ -1,19 +1,23 @@
 //! The wire surface: requests, answers and the table of operations. Shapes follow the Lambda API model 2015-03-31.
 
+mod access;
 pub mod layers;
+mod running;
+mod versions;
+
+pub use access::*;
+pub use running::*;
+pub use versions::*;
 
 use crate::{
     Functions,
     logic::{
-        cors::Cors,
         names,
         settings::{
             DeadLetterConfig, Environment, EphemeralStorage, Features, LoggingConfig, SnapStart,
             TenancyConfig, TracingConfig, VpcConfig, Wanted,
         },
-        url::{self, FunctionUrl},
     },
-    model::{Alias, EventConfig, FunctionId, Target},
 };
 use base64::Engine as _;
 use bytes::Bytes;
@@ -276,227 +280,6 @@ pub struct ListFunctionsRequest {
     pub max_items: Option<i64>,
 }
 
-/// ListVersionsByFunction.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct ListVersionsRequest {
-    pub function_name: String,
-    pub marker: Option<String>,
-    pub max_items: Option<i64>,
-}
-
-/// PublishVersion.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct PublishVersionRequest {
-    pub function_name: String,
-    #[serde(rename = "CodeSha256")]
-    pub code_sha256: Option<String>,
-    pub description: Option<String>,
-    pub revision_id: Option<String>,
-    pub publish_to: Option<String>,
-}
-
-/// CreateAlias.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct CreateAliasRequest {
-    pub function_name: String,
-    pub name: String,
-    pub function_version: String,
-    pub description: Option<String>,
-    pub routing_config: Option<RoutingConfig>,
-}
-
-/// UpdateAlias.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct UpdateAliasRequest {
-    pub function_name: String,
-    pub name: String,
-    pub function_version: Option<String>,
-    pub description: Option<String>,
-    pub routing_config: Option<RoutingConfig>,
-    pub revision_id: Option<String>,
-}
-
-/// `RoutingConfig` of an alias.
-#[derive(Debug, Deserialize, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct RoutingConfig {
-    pub additional_version_weights: Option<BTreeMap<String, f64>>,
-}
-
-/// GetAlias and DeleteAlias.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct AliasRequest {
-    pub function_name: String,
-    pub name: String,
-}
-
-/// ListAliases.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct ListAliasesRequest {
-    pub function_name: String,
-    pub function_version: Option<String>,
-    pub marker: Option<String>,
-    pub max_items: Option<i64>,
-}
-
-/// PutFunctionEventInvokeConfig and UpdateFunctionEventInvokeConfig.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct EventConfigRequest {
-    pub function_name: String,
-    pub qualifier: Option<String>,
-    pub maximum_retry_attempts: Option<i64>,
-    pub maximum_event_age_in_seconds: Option<i64>,
-    pub destination_config: Option<DestinationConfig>,
-}
-
-/// `DestinationConfig`: in answers, two destinations that are not set.
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct DestinationConfig {
-    pub on_success: Option<Destination>,
-    pub on_failure: Option<Destination>,
-}
-
-/// `OnSuccess` and `OnFailure`.
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct Destination {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub destination: Option<String>,
-}
-
-/// ListFunctionEventInvokeConfigs.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct ListEventConfigsRequest {
-    pub function_name: String,
-    pub marker: Option<String>,
-    pub max_items: Option<i64>,
-}
-
-/// AddPermission.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct AddPermissionRequest {
-    pub function_name: String,
-    pub statement_id: String,
-    pub action: String,
-    pub principal: String,
-    pub source_arn: Option<String>,
-    pub function_url_auth_type: Option<String>,
-    pub invoked_via_function_url: Option<bool>,
-    pub source_account: Option<String>,
-    pub event_source_token: Option<String>,
-    pub qualifier: Option<String>,
-    pub revision_id: Option<String>,
-    #[serde(rename = "PrincipalOrgID")]
-    pub principal_org_id: Option<String>,
-}
-
-/// RemovePermission.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct RemovePermissionRequest {
-    pub function_name: String,
-    pub statement_id: String,
-    pub qualifier: Option<String>,
-    pub revision_id: Option<String>,
-}
-
-/// CreateFunctionUrlConfig.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct CreateFunctionUrlConfigRequest {
-    pub function_name: String,
-    pub qualifier: Option<String>,
-    pub auth_type: String,
-    pub cors: Option<Cors>,
-    pub invoke_mode: Option<String>,
-}
-
-/// UpdateFunctionUrlConfig.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct UpdateFunctionUrlConfigRequest {
-    pub function_name: String,
-    pub qualifier: Option<String>,
-    pub auth_type: Option<String>,
-    pub cors: Option<Cors>,
-    pub invoke_mode: Option<String>,
-}
-
-/// ListFunctionUrlConfigs.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct ListFunctionUrlConfigsRequest {
-    pub function_name: String,
-    pub marker: Option<String>,
-    pub max_items: Option<i64>,
-}
-
-/// PutProvisionedConcurrencyConfig.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct PutProvisionedConcurrencyRequest {
-    pub function_name: String,
-    pub qualifier: Option<String>,
-    pub provisioned_concurrent_executions: i64,
-}
-
-/// ListProvisionedConcurrencyConfigs.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct ListProvisionedConcurrencyRequest {
-    pub function_name: String,
-    pub marker: Option<String>,
-    pub max_items: Option<i64>,
-}
-
-/// PutRuntimeManagementConfig.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct PutRuntimeManagementRequest {
-    pub function_name: String,
-    pub qualifier: Option<String>,
-    pub update_runtime_on: String,
-    pub runtime_version_arn: Option<String>,
-}
-
-/// PutFunctionRecursionConfig.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct PutRecursionRequest {
-    pub function_name: String,
-    pub recursive_loop: String,
-}
-
 /// TagResource.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -521,15 +304,6 @@ pub struct UntagResourceRequest {
 #[allow(missing_docs)]
 pub struct ListTagsRequest {
     pub resource: String,
-}
-
-/// PutFunctionConcurrency.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct PutFunctionConcurrencyRequest {
-    pub function_name: String,
-    pub reserved_concurrent_executions: i64,
 }
 
 /// Inputs without members.
@@ -634,15 +408,6 @@ pub struct FunctionCodeLocation {
     pub location: String,
 }
 
-/// `Concurrency`; without a number where nothing is reserved.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct Concurrency {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reserved_concurrent_executions: Option<u32>,
-}
-
 /// ListFunctions' answer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -651,205 +416,6 @@ pub struct ListFunctionsResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_marker: Option<String>,
     pub functions: Vec<FunctionConfiguration>,
-}
-
-/// ListVersionsByFunction's answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct ListVersionsResponse {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_marker: Option<String>,
-    pub versions: Vec<FunctionConfiguration>,
-}
-
-/// What alias operations answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct AliasConfiguration {
-    pub alias_arn: String,
-    pub name: String,
-    pub function_version: String,
-    pub description: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub routing_config: Option<RoutingConfig>,
-    pub revision_id: String,
-}
-
-impl AliasConfiguration {
-    pub(crate) fn of(alias: Alias) -> AliasConfiguration {
-        let weights = Some(alias.weights.clone()).filter(|weights| !weights.is_empty());
-        AliasConfiguration {
-            alias_arn: alias.arn(),
-            function_version: alias.version.to_string(),
-            routing_config: weights
-                .map(|weights| RoutingConfig { additional_version_weights: Some(weights) }),
-            revision_id: alias.revision.to_string(),
-            name: alias.name,
-            description: alias.description,
-        }
-    }
-}
-
-/// ListAliases' answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct ListAliasesResponse {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_marker: Option<String>,
-    pub aliases: Vec<AliasConfiguration>,
-}
-
-/// What operations on asynchronous invocations answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct FunctionEventInvokeConfig {
-    /// Seconds since 1970.
-    pub last_modified: f64,
-    pub function_arn: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub maximum_retry_attempts: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub maximum_event_age_in_seconds: Option<u32>,
-    pub destination_config: DestinationConfig,
-}
-
-impl FunctionEventInvokeConfig {
-    pub(crate) fn of(id: &FunctionId, qualifier: &str, config: &EventConfig) -> FunctionEventInvokeConfig {
-        let unset = || Some(Destination::default());
-        FunctionEventInvokeConfig {
-            last_modified: config.modified.0 as f64 / 1000.0,
-            function_arn: id.qualified_arn(qualifier),
-            maximum_retry_attempts: config.retries_max,
-            maximum_event_age_in_seconds: config.age_max.map(|age| age.0),
-            destination_config: DestinationConfig { on_success: unset(), on_failure: unset() },
-        }
-    }
-}
-
-/// ListFunctionEventInvokeConfigs' answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct ListEventConfigsResponse {
-    pub function_event_invoke_configs: Vec<FunctionEventInvokeConfig>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_marker: Option<String>,
-}
-
-/// AddPermission's answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct AddPermissionResponse {
-    /// JSON.
-    pub statement: String,
-}
-
-/// GetPolicy's answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct GetPolicyResponse {
-    /// JSON.
-    pub policy: String,
-    pub revision_id: String,
-}
-
-/// What operations on function URLs answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct FunctionUrlConfig {
-    pub function_url: String,
-    pub function_arn: String,
-    pub auth_type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cors: Option<Cors>,
-    pub creation_time: String,
-    pub last_modified_time: String,
-    pub invoke_mode: &'static str,
-}
-
-impl FunctionUrlConfig {
-    pub(crate) fn of(context: &Context, target: &Target, url: FunctionUrl) -> FunctionUrlConfig {
-        FunctionUrlConfig {
-            function_url: url::address(&url.id, &target.id.region, &context.authority),
-            function_arn: target.arn(),
-            auth_type: url.auth.as_str(),
-            cors: url.cors,
-            creation_time: url::time(url.created),
-            last_modified_time: url::time(url.modified),
-            invoke_mode: url.mode.as_str(),
-        }
-    }
-}
-
-/// ListFunctionUrlConfigs' answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct ListFunctionUrlConfigsResponse {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_marker: Option<String>,
-    pub function_url_configs: Vec<FunctionUrlConfig>,
-}
-
-/// What operations on provisioned concurrency answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct ProvisionedConcurrencyConfig {
-    /// In lists.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub function_arn: Option<String>,
-    pub requested_provisioned_concurrent_executions: u32,
-    pub available_provisioned_concurrent_executions: u32,
-    pub allocated_provisioned_concurrent_executions: u32,
-    pub status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status_reason: Option<String>,
-    pub last_modified: String,
-}
-
-/// ListProvisionedConcurrencyConfigs' answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct ListProvisionedConcurrencyResponse {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_marker: Option<String>,
-    pub provisioned_concurrency_configs: Vec<ProvisionedConcurrencyConfig>,
-}
-
-/// What operations on runtime management answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct RuntimeManagementConfig {
-    pub update_runtime_on: &'static str,
-    pub function_arn: String,
-}
-
-/// What operations on recursive loops answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct RecursionConfig {
-    pub recursive_loop: &'static str,
-}
-
-/// GetFunctionCodeSigningConfig's answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct CodeSigningConfig {
-    /// Empty: there is none.
-    pub code_signing_config_arn: &'static str,
-    pub function_name: String,
 }
 
 /// ListTags' answer.
