@@ -242,7 +242,8 @@ return os.getpid()
         return False
 
     function.invoke()
-    (detached,) = of_the_mark()
+    # Until the last of the forks is alone.
+    (detached,) = eventually(lambda: len(found := of_the_mark()) == 1 and found)
     eventually(lambda: frozen(detached))
     function.client.delete_function(FunctionName=function.name)
     eventually(lambda: not of_the_mark())
