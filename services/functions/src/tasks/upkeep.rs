@@ -16,8 +16,9 @@ pub(super) async fn run(functions: Arc<Functions>, stop: impl Future<Output = ()
     };
     let work = async {
         loop {
-            logged("reservations", functions.tell_reservations().await);
+            // Versions that have just become active may have environments to be ready.
             logged("pending versions", settle(&functions).await);
+            logged("reservations", functions.tell_reservations().await);
             logged("unreferenced packages", sweep(&functions).await);
             logged("unused sets of layers", sweep_layers(&functions).await);
             let timer = tokio::time::sleep(functions.settings.upkeep_every.duration());
