@@ -2,7 +2,12 @@
 
 import base64
 import concurrent.futures
+import contextlib
+import glob
+import os
+import pathlib
 import re
+import uuid
 
 import botocore.exceptions
 import pytest
@@ -189,3 +194,43 @@ def environments(node):
 
     text = get(node, "/_neap/metrics").text
     return sum(float(value) for value in re.findall(r"^neap_environments\{[^}]*\} (\S+)$", text, re.M))
+
+
+def weight(marker):
+    """CPU weight of the environment in which some process has a file of this name open."""
+    for link in glob.glob("/proc/[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if os.readlink(link).endswith(marker):
+                groups = pathlib.Path(link).parents[1].joinpath("cgroup").read_text().splitlines()
+                for _, controllers, path in (group.split(":", 2) for group in groups):
+                    if "cpu" in controllers.split(","):
+                        return int(pathlib.Path(f"/sys/fs/cgroup/cpu{path}/cpu.shares").read_text())
+                    if not controllers and pathlib.Path(f"/sys/fs/cgroup{path}/cpu.weight").exists():
+                        return int(pathlib.Path(f"/sys/fs/cgroup{path}/cpu.weight").read_text())
+    return None
+
+
+def test_an_invocation_that_runs_for_long_yields_to_short_ones(deploy):
+    marker = f"marker-{uuid.uuid4()}"
+    function = deploy(
+        f"""
+        import time
+        file = open("/tmp/{marker}", "w")
+        def handler(event, context):
+            while event:
+                time.sleep(0.01)
+                event -= 1
+        """,
+        Timeout=30,
+    )
+    function(0)
+    prompt = weight(marker)
+    if prompt is None:
+        pytest.skip("this host gives no CPU weights")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        long = pool.submit(function, 300)
+        settled = eventually(lambda: weight(marker) < prompt and weight(marker))
+        assert prompt >= 10 * settled, "a long invocation has what its memory buys"
+        long.result()
+    function(0)
+    assert weight(marker) == prompt, "the next invocation begins as any other"

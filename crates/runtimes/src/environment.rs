@@ -271,6 +271,7 @@ impl Room {
                 }
             }
         };
+        process.begin_invocation(began);
         let reply = self.converse(&mut process, &turn.call, turn.deadline, turn.deadline_at).await;
         match reply {
             Reply::Stream(content_type) => self.stream(turn, process, memory, content_type),

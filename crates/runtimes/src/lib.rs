@@ -21,6 +21,7 @@ mod packages;
 mod process;
 mod root;
 mod settings;
+mod share;
 mod telemetry;
 mod variables;
 

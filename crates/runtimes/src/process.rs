@@ -9,6 +9,7 @@ use crate::{
     journal::{Entry, InitFailed, Journal},
     link::{Link, Said, Signal},
     output::Output,
+    share::Share,
     telemetry::Hub,
     variables::{self, Start},
 };
@@ -69,6 +70,8 @@ pub(crate) struct Process {
     /// What programs of extensions print.
     beside: Option<Arc<Beside>>,
     journal: Arc<Journal>,
+    /// What it gets of the processors.
+    share: Share,
     tasks: Vec<AbortHandle>,
 }
 
@@ -92,6 +95,11 @@ pub(crate) enum NotReady {
 }
 
 impl Process {
+    /// An invocation begins.
+    pub(crate) fn begin_invocation(&mut self, now: Instant) {
+        self.share.begin(&self.sandbox, now);
+    }
+
     /// A task that ends with the process.
     pub(crate) fn attach(&mut self, task: AbortHandle) {
         self.tasks.push(task);
@@ -151,18 +159,24 @@ impl Process {
     /// The next thing that the runtime says, or why there is none any more.
     pub(crate) async fn next(&mut self, deadline: Instant) -> Result<Said, Failure> {
         let accompanied = self.extensions.any();
-        let signal = tokio::select! {
-            biased;
-            signal = self.link.next() => signal,
-            failure = trouble(&self.extensions, &self.sandbox), if accompanied => return Err(failure),
-            exited = self.sandbox.exited() => {
-                // What it said before is still on its way.
-                match timeout(LAST_WORDS, self.link.next()).await {
-                    Ok(Signal::Said(said)) => return Ok(said),
-                    Ok(Signal::Closed | Signal::Broken(_)) | Err(_) => return Err(Failure::Exited(exited)),
+        let signal = loop {
+            break tokio::select! {
+                biased;
+                signal = self.link.next() => signal,
+                () = Share::due(self.share.until()) => {
+                    self.share.settle(&self.sandbox);
+                    continue;
                 }
-            }
-            () = tokio::time::sleep_until(deadline) => return Err(Failure::TimedOut),
+                failure = trouble(&self.extensions, &self.sandbox), if accompanied => return Err(failure),
+                exited = self.sandbox.exited() => {
+                    // What it said before is still on its way.
+                    match timeout(LAST_WORDS, self.link.next()).await {
+                        Ok(Signal::Said(said)) => return Ok(said),
+                        Ok(Signal::Closed | Signal::Broken(_)) | Err(_) => return Err(Failure::Exited(exited)),
+                    }
+                }
+                () = tokio::time::sleep_until(deadline) => return Err(Failure::TimedOut),
+            };
         };
         match signal {
             Signal::Said(said) => Ok(said),
@@ -260,10 +274,7 @@ impl Recipe {
                     init: Micros::of(ready - booted),
                 };
                 self.report(journal, phase, spawned, None);
-                let weight = CpuWeight::of_memory(self.spec.memory);
-                if let Err(error) = process.sandbox.set_cpu(weight, self.quota()) {
-                    tracing::warn!(%error, "CPU share could not be set");
-                }
+                process.share.initialised(&process.sandbox);
                 Ok((process, phases))
             }
             Err(failure) => {
@@ -480,6 +491,7 @@ impl Recipe {
             extensions,
             beside,
             journal: journal.clone(),
+            share: Share::new(CpuWeight::of_memory(spec.memory), self.quota()),
             tasks: Vec::new(),
         };
         if let Some(listener) = runtime_api {
