@@ -3,12 +3,14 @@
 import datetime
 import json
 import os
+import pathlib
+import sysconfig
 import time
 import uuid
 
 import botocore.exceptions
 import pytest
-from conftest import eventually, get, root, running
+from conftest import ROLE, eventually, get, package, root, running
 
 # Sends segments as the SDKs for X-Ray do: to the address in the environment.
 SENDER = """
@@ -161,6 +163,221 @@ def test_what_functions_send_to_the_daemon_is_kept(node, deploy, xray):
     # A warm environment is heard too.
     function([HEADER + json.dumps(other)])
     eventually(lambda: kept(xray, other["trace_id"]) == {"again": other})
+
+
+# What the function was told of its trace.
+TELLER = """
+import os
+def handler(event, context):
+    if event == "fail": raise ValueError("no")
+    return os.environ["_X_AMZN_TRACE_ID"]
+"""
+ACTIVE = {"TracingConfig": {"Mode": "Active"}}
+
+
+def called(function, event=None, trace=None, **options):
+    """The header that the function was told, as a dictionary."""
+    add = lambda request, **_: request.headers.add_header("X-Amzn-Trace-Id", trace)
+    events = function.client.meta.events
+    if trace:
+        events.register("before-sign.lambda.Invoke", add)
+    try:
+        reply = function.invoke(event, **options)
+    finally:
+        if trace:
+            events.unregister("before-sign.lambda.Invoke", add)
+    told = reply["Body"]
+    return reply, dict(part.split("=", 1) for part in told.split(";")) if isinstance(told, str) else None
+
+
+def documents(xray, trace, count=1):
+    """The segments of a trace once there are so many, in the order of their begin."""
+    read = lambda: [json.loads(one["Document"]) for found in xray.batch_get_traces(TraceIds=[trace])["Traces"] for one in found["Segments"]]
+    return eventually(lambda: (lambda all: all if len(all) >= count else None)(read()))
+
+
+def origins(all):
+    return {one.get("origin", one["name"]): one for one in all}
+
+
+def header(**more):
+    trace = segment()["trace_id"]
+    return trace, f"Root={trace};Parent=53995c3f42cd8ad8" + "".join(f";{name}={value}" for name, value in more.items())
+
+
+def test_tracing_is_shown_as_it_is_set(deploy, lam):
+    function = deploy(TELLER)
+    mode = lambda **options: lam.get_function_configuration(FunctionName=function.name, **options)["TracingConfig"]["Mode"]
+    assert function.configuration["TracingConfig"] == {"Mode": "PassThrough"} and mode() == "PassThrough"
+    assert lam.update_function_configuration(FunctionName=function.name, **ACTIVE)["TracingConfig"] == {"Mode": "Active"}
+    lam.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300})
+    assert lam.publish_version(FunctionName=function.name)["TracingConfig"] == {"Mode": "Active"}
+    # What an update does not name stays.
+    lam.update_function_configuration(FunctionName=function.name, Description="new")
+    assert mode() == "Active"
+    lam.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300})
+    lam.update_function_configuration(FunctionName=function.name, TracingConfig={"Mode": "PassThrough"})
+    assert (mode(), mode(Qualifier="1")) == ("PassThrough", "Active")
+    assert lam.get_function(FunctionName=function.name)["Configuration"]["TracingConfig"] == {"Mode": "PassThrough"}
+    code, text = refused(lam.update_function_configuration, FunctionName=function.name, TracingConfig={"Mode": "Always"})
+    assert code == "ValidationException" and "tracingConfig.mode" in text
+
+
+def test_an_active_function_begins_traces_of_two_segments(deploy, xray):
+    function = deploy(TELLER, **ACTIVE)
+    reply, told = called(function)
+    assert told["Sampled"] == "1", told
+    service, own = documents(xray, told["Root"], 2)
+    assert (service["origin"], own["origin"]) == ("AWS::Lambda", "AWS::Lambda::Function")
+    assert service["name"] == own["name"] == function.name and "parent_id" not in service
+    assert own["parent_id"] == service["id"] and service["resource_arn"] == own["resource_arn"] == function.arn
+    assert service["aws"]["request_id"] == reply["ResponseMetadata"]["RequestId"]
+    assert service["http"]["response"]["status"] == 200
+    assert own["aws"]["function_arn"] == function.arn
+    parts = {part["name"]: part for part in own["subsegments"]}
+    assert list(parts) == ["Initialization", "Invocation", "Overhead"]
+    assert parts["Invocation"]["id"] == told["Parent"]
+    ends = [time for part in parts.values() for time in (part["start_time"], part["end_time"])]
+    assert ends == sorted(ends) and service["start_time"] <= own["start_time"] <= ends[0] and ends[-1] <= own["end_time"] <= service["end_time"]
+    summary = summaries(xray)[told["Root"]]
+    assert (summary["HasFault"], summary["HasError"], summary["HasThrottle"]) == (False, False, False)
+    assert summary["EntryPoint"]["Type"] == "AWS::Lambda" and summary["Http"]["HttpStatus"] == 200
+    assert {service["Type"] for service in summary["ServiceIds"]} == {"AWS::Lambda", "AWS::Lambda::Function"}
+    # The second's first request is traced, so one of many is not.
+    _, told = next(pair for pair in (called(function) for _ in range(100)) if pair[1]["Sampled"] == "0")
+    assert told["Root"] and told["Parent"]
+    # A warm call has no initialisation.
+    trace, given = header(Sampled=1)
+    called(function, trace=given)
+    own = origins(documents(xray, trace, 2))["AWS::Lambda::Function"]
+    assert [part["name"] for part in own["subsegments"]] == ["Invocation", "Overhead"]
+    assert told["Root"] not in summaries(xray)
+
+
+def test_a_header_that_decides_is_followed_in_both_modes(deploy, xray):
+    for mode in ("Active", "PassThrough"):
+        function = deploy(TELLER, TracingConfig={"Mode": mode})
+        dark, given = header(Sampled=0)
+        _, told = called(function, trace=given)
+        assert (told["Root"], told["Sampled"], told["Parent"]) == (dark, "0", "53995c3f42cd8ad8"), mode
+        trace, given = header(Sampled=1)
+        _, told = called(function, trace=given)
+        assert (told["Root"], told["Sampled"]) == (trace, "1"), mode
+        service, own = documents(xray, trace, 2)
+        assert service["parent_id"] == "53995c3f42cd8ad8" and own["subsegments"][-2]["id"] == told["Parent"]
+        assert dark not in summaries(xray)
+        open, given = header()
+        _, told = called(function, trace=given)
+        if mode == "PassThrough":
+            assert told["Sampled"] == "0" and called(function)[1]["Sampled"] == "0"
+            assert open not in summaries(xray)
+
+
+def test_failures_and_refusals_are_told_by_flags(deploy, lam, xray):
+    function = deploy(TELLER)
+    trace, given = header(Sampled=1)
+    reply, _ = called(function, "fail", trace=given)
+    assert reply["FunctionError"] == "Unhandled"
+    found = origins(documents(xray, trace, 2))
+    service, own = found["AWS::Lambda"], found["AWS::Lambda::Function"]
+    assert service["fault"] and own["fault"] and service["http"]["response"]["status"] == 200
+    assert {part["name"]: part.get("fault") for part in own["subsegments"]}["Invocation"] is True
+    assert summaries(xray)[trace]["HasFault"]
+    lam.put_function_concurrency(FunctionName=function.name, ReservedConcurrentExecutions=0)
+    trace, given = header(Sampled=1)
+    code, _ = refused(called, function=function, trace=given)
+    assert code == "TooManyRequestsException"
+    (service,) = documents(xray, trace)
+    assert (service["origin"], service["http"]["response"]["status"]) == ("AWS::Lambda", 429)
+    assert service["throttle"] and service["error"] and "fault" not in service
+    assert summaries(xray)[trace]["HasThrottle"]
+
+
+def test_an_event_is_a_trace_of_its_acceptance_and_its_attempts(tmp_path):
+    with running(config="[asynchronous]\nretry_waits_ms = [10, 20]\n") as node:
+        lam, xray = node.client("lambda"), node.client("xray")
+        name = f"t-{uuid.uuid4().hex[:12]}"
+        made = lam.create_function(FunctionName=name, Runtime="python3.11", Handler="app.handler", Role=ROLE,
+                                   Code={"ZipFile": package({"app.py": TELLER})}, **ACTIVE)
+        lam.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300})
+        reply = lam.invoke(FunctionName=name, InvocationType="Event", Payload=b'"fail"')
+        # The first request of its second is traced.
+        trace = eventually(lambda: next(iter(summaries(xray)), None))
+        found = documents(xray, trace, 8)
+        assert sorted(one.get("origin") or one["name"] for one in found) == [
+            "AWS::Lambda", "AWS::Lambda::Function", "AWS::Lambda::Function", "AWS::Lambda::Function",
+            "Attempt #1", "Attempt #2", "Attempt #3", "Dwell Time"]
+        by_name = origins(found)
+        accepted = by_name["AWS::Lambda"]
+        assert accepted["http"]["response"]["status"] == 202 and "fault" not in accepted
+        assert accepted["aws"]["request_id"] == reply["ResponseMetadata"]["RequestId"]
+        attempts = [by_name[f"Attempt #{number}"] for number in (1, 2, 3)]
+        for part in (by_name["Dwell Time"], *attempts):
+            assert (part["type"], part["parent_id"]) == ("subsegment", accepted["id"])
+        assert by_name["Dwell Time"]["end_time"] <= attempts[0]["end_time"] and all(part["fault"] for part in attempts)
+        runs = [one for one in found if one.get("origin") == "AWS::Lambda::Function"]
+        assert {run["parent_id"] for run in runs} == {attempt["id"] for attempt in attempts}
+        assert made["TracingConfig"] == {"Mode": "Active"}
+
+
+def site(*names):
+    """Files of packages that this Python has installed."""
+    folder = pathlib.Path(sysconfig.get_paths()["purelib"])
+    files = [file for name in names for file in (folder / name).rglob("*") if file.suffix in (".py", ".json", ".so", ".typed")]
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+@pytest.mark.parametrize("library, source, packages", [
+    ("aws_xray_sdk", """
+        from aws_xray_sdk.core import xray_recorder, patch
+        import boto3
+        patch(["botocore"])
+        @xray_recorder.capture("work")
+        def work(value):
+            xray_recorder.current_subsegment().put_annotation("tenant", value)
+            boto3.client("sts").get_caller_identity()
+        def handler(event, context):
+            work(event)
+            return "done"
+     """, ["aws_xray_sdk", "wrapt"]),
+    ("powertools", """
+        from aws_lambda_powertools import Tracer
+        import boto3
+        tracer = Tracer(service="shop")
+        @tracer.capture_method
+        def work(value):
+            tracer.put_annotation("tenant", value)
+            boto3.client("sts").get_caller_identity()
+        @tracer.capture_lambda_handler
+        def handler(event, context):
+            work(event)
+            return "done"
+     """, ["aws_xray_sdk", "wrapt", "aws_lambda_powertools", "jmespath", "typing_extensions.py"]),
+])
+def test_what_libraries_record_is_below_the_invocation(deploy, xray, library, source, packages):
+    files = site(*packages) | {"app.py": source}
+    if "typing_extensions.py" in packages:
+        import typing_extensions
+
+        files["typing_extensions.py"] = pathlib.Path(typing_extensions.__file__).read_bytes()
+    function = deploy(files, Timeout=30, MemorySize=512, **ACTIVE)
+    trace, given = header(Sampled=1)
+    reply, _ = called(function, "t1", trace=given)
+    assert reply["Body"] == "done", reply["Body"]
+    found = documents(xray, trace, 3)
+    own = origins(found)["AWS::Lambda::Function"]
+    invocation = next(part for part in own["subsegments"] if part["name"] == "Invocation")
+    sent = [one for one in found if one.get("type") == "subsegment"]
+    assert sent and all(one["parent_id"] == invocation["id"] for one in sent)
+
+    def parts(one):
+        return [one] + [part for below in one.get("subsegments", []) for part in parts(below)]
+
+    named = {part["name"]: part for one in sent for part in parts(one)}
+    work = next(part for name, part in named.items() if name.endswith("work"))
+    assert work["annotations"] == {"tenant": "t1"}
+    assert "sts" in {name.lower() for name in named}, named.keys()
+    assert summaries(xray)[trace]["Annotations"]["tenant"][0]["AnnotationValue"] == {"StringValue": "t1"}
 
 
 def test_traces_outlive_kill_9(tmp_path):

@@ -239,7 +239,7 @@ impl Default for Asynchronous {
 }
 
 /// `[otlp]`
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Otlp {
     /// The collector, e.g. `http://127.0.0.1:4318`. Default none: nothing is exported.
@@ -250,6 +250,8 @@ pub struct Otlp {
     pub export: Vec<OtlpSignal>,
     /// Between batches; at least 10. Default 5,000 ms.
     pub interval_ms: u64,
+    /// The share of traces, from 0 to 1, that are exported where nobody has decided about them. Default 1.
+    pub sample_ratio: f64,
     /// Sent with each batch, e.g. `authorization`. Default none.
     pub headers: BTreeMap<String, String>,
 }
@@ -261,6 +263,7 @@ impl Default for Otlp {
             protocol: OTLP_PROTOCOL.to_owned(),
             export: vec![OtlpSignal::Traces, OtlpSignal::Metrics, OtlpSignal::Logs],
             interval_ms: 5_000,
+            sample_ratio: 1.0,
             headers: BTreeMap::new(),
         }
     }
@@ -326,6 +329,11 @@ impl Otlp {
             return Err(OtlpError::Interval(self.interval_ms));
         }
         HttpCollector::new(endpoint, self).map(Some)
+    }
+
+    /// The share of traces that is exported though no header decides so.
+    pub(crate) fn span_share(&self) -> f64 {
+        if self.exports(OtlpSignal::Traces) { self.sample_ratio } else { 0.0 }
     }
 
     /// Whether a part is exported.

@@ -344,8 +344,8 @@ fn runtimes_settings(data: &Path, config: &Config) -> runtimes::Settings {
 }
 
 fn functions_settings(config: &Config) -> functions::Settings {
-    let spans = config.otlp.exports(OtlpSignal::Traces);
-    let mut settings = functions::Settings { spans, ..functions::Settings::default() };
+    let mut settings =
+        functions::Settings { span_share: config.otlp.span_share(), ..functions::Settings::default() };
     settings.events.waits.after_failure = config.asynchronous.retry_waits_ms.map(base::Millis).to_vec();
     if let Some(calls) = config.fleet.account_concurrency {
         settings.account_concurrency = calls;

@@ -51,6 +51,7 @@ pub mod pattern;
 pub mod prices;
 mod search;
 mod tasks;
+mod timeline;
 pub mod xray;
 
 pub use error::Error;
@@ -59,7 +60,7 @@ pub use metrics::{Metric, MetricKind};
 use api::{logs::Logs, monitoring::Monitoring, tracing::Tracing, usage::Usage};
 use base::{
     AccountId, Clock, Entropy, InvocationRecord, InvokeLater, LogEvent, LogSink, Meter, QueueStep,
-    QueuedEvent, Region, RequestId, Spending, VersionKey,
+    QueuedEvent, Region, RequestId, Spending, TracedRequest, VersionKey,
 };
 use std::{
     sync::{Arc, OnceLock},
@@ -331,6 +332,7 @@ impl Meter for Telemetry {
     fn record(&self, record: InvocationRecord) {
         self.inner.metrics.record(&record);
         self.inner.gathering.record(&record);
+        self.inner.show_invocation(&record);
         self.inner.metrics_wait.notify_one();
         if self.inner.counting.record(record) {
             self.inner.usage_wait.notify_one();
@@ -356,4 +358,17 @@ impl Meter for Telemetry {
         self.inner.gathering.queued(event, step, self.inner.clock.now());
         self.inner.metrics_wait.notify_one();
     }
+
+    fn answered(&self, request: TracedRequest<'_>) {
+        self.inner.show_request(&request);
+    }
+}
+
+/// The ARN of a version, as a resource of the cloud.
+pub(crate) fn resource_arn(key: &VersionKey) -> String {
+    let resource = match key.version {
+        base::Version::Latest => format!("function:{}", key.name),
+        base::Version::Published(number) => format!("function:{}:{number}", key.name),
+    };
+    base::Arn::new("lambda", Some(&key.region), key.account, &resource).to_string()
 }

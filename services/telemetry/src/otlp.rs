@@ -10,12 +10,17 @@
 
 mod metrics;
 mod queue;
+#[cfg(test)]
+pub(crate) mod sample;
 pub(crate) mod segments;
 mod spans;
 mod tree;
 
 use crate::{Metric, MetricKind};
-use base::{AccountId, Clock, InvocationRecord, LogEvent, Region, Timestamp, VersionKey, Within};
+use base::{
+    AccountId, Clock, InvocationRecord, InvocationSpan, LogEvent, Region, RequestEnd, RequestId, Timestamp,
+    TracedRequest, VersionKey, Within,
+};
 use queue::Queue;
 use segments::Exported;
 use std::{
@@ -116,7 +121,19 @@ struct Pending {
 /// What becomes spans.
 enum Recorded {
     Invocation(Box<InvocationRecord>),
+    Request(Box<Request>),
     Segment(Box<Exported>),
+}
+
+/// [`TracedRequest`], kept.
+struct Request {
+    key: VersionKey,
+    invoked_arn: String,
+    request_id: RequestId,
+    span: InvocationSpan,
+    began: Timestamp,
+    ended: Timestamp,
+    how: RequestEnd,
 }
 
 /// A line and where it was written.
@@ -172,6 +189,18 @@ impl Exporter {
             return;
         }
         self.wait(INVOCATION_BYTES, || Recorded::Invocation(Box::new(record.clone())));
+    }
+
+    /// Takes a request that has no run. Never blocks.
+    pub fn answered(&self, request: TracedRequest<'_>) {
+        if !self.settings.traces {
+            return;
+        }
+        let TracedRequest { key, invoked_arn, request_id, span, began, ended, how } = request;
+        self.wait(INVOCATION_BYTES, || {
+            let (key, invoked_arn) = (key.clone(), invoked_arn.to_owned());
+            Recorded::Request(Box::new(Request { key, invoked_arn, request_id, span, began, ended, how }))
+        });
     }
 
     /// Takes a segment of X-Ray's. Never blocks.
@@ -348,14 +377,15 @@ impl Exporter {
             Signal::Traces => {
                 let recorded = self.recorded.take(TRACE_BYTES_BATCH);
                 let items = recorded.len();
-                let (mut records, mut segments) = (Vec::new(), Vec::new());
+                let (mut records, mut requests, mut segments) = (Vec::new(), Vec::new(), Vec::new());
                 for one in recorded {
                     match one {
                         Recorded::Invocation(record) => records.push(*record),
+                        Recorded::Request(request) => requests.push(*request),
                         Recorded::Segment(segment) => segments.push(*segment),
                     }
                 }
-                (spans::traces(&records, &segments, version), items)
+                (spans::traces(&records, &requests, &segments, version), items)
             }
             Signal::Logs => {
                 let lines = self.lines.take(LOG_BYTES_BATCH);
@@ -418,13 +448,4 @@ impl Lane {
 
 fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
-}
-
-/// The ARN of a version, as a resource of the cloud.
-fn resource_arn(key: &VersionKey) -> String {
-    let resource = match key.version {
-        base::Version::Latest => format!("function:{}", key.name),
-        base::Version::Published(number) => format!("function:{}:{number}", key.name),
-    };
-    base::Arn::new("lambda", Some(&key.region), key.account, &resource).to_string()
 }

@@ -3,7 +3,8 @@
 //! The text is the one list of what is measured, so whatever is shown there is exported. Counters and histograms are sums since
 //! the start of the process.
 
-use super::tree::{Attributes, micros, nanos, scope};
+use super::tree::{Attributes, nanos, scope};
+use crate::timeline::micros;
 use base::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -1,6 +1,5 @@
 //! The JSON form of OTLP: 64-bit integers are strings, identifiers hexadecimal, enumerations numbers.
 
-use base::Timestamp;
 use serde_json::{Value, json};
 
 /// Attributes of a resource, a span or a point.
@@ -36,11 +35,6 @@ pub(super) fn scope(version: &str) -> Value {
 /// Nanoseconds since 1970 in microseconds' steps.
 pub(super) fn nanos(at_us: i64) -> String {
     at_us.max(0).saturating_mul(1_000).to_string()
-}
-
-/// Microseconds since 1970.
-pub(super) fn micros(at: Timestamp) -> i64 {
-    at.0.saturating_mul(1_000)
 }
 
 /// What a collector that took a batch has left out of it.
