@@ -23,6 +23,11 @@ impl TraceId {
         (value != 0).then_some(TraceId(value))
     }
 
+    /// As it is in binary protocols.
+    pub fn bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
     /// As `Root` of `X-Amzn-Trace-Id` and as `trace_id` of segments have it.
     pub fn root(self) -> String {
         format!("1-{:08x}-{:024x}", self.0 >> 96, self.0 & (u128::MAX >> 32))
@@ -40,6 +45,11 @@ impl SpanId {
     /// Of eight random bytes.
     pub fn from_random(random: [u8; 8]) -> SpanId {
         SpanId(u64::from_be_bytes(random).max(1))
+    }
+
+    /// As it is in binary protocols.
+    pub fn bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
     }
 
     /// A part of this span: another identifier for each `number`, always the same.

@@ -2,7 +2,7 @@
 
 use crate::{
     Error,
-    config::{self, Config, Durability, Mode, Options, OtlpSignal},
+    config::{self, Config, Durability, Mode, Options, OtlpProtocol, OtlpSignal},
     endpoints,
     environments::Environments,
     ports::{Exported, OwnGateway},
@@ -272,6 +272,10 @@ fn exporter(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Arc<Export
         traces: config.otlp.exports(OtlpSignal::Traces),
         metrics: config.otlp.exports(OtlpSignal::Metrics),
         logs: config.otlp.exports(OtlpSignal::Logs),
+        encoding: match config.otlp.protocol {
+            OtlpProtocol::HttpJson => otlp::Encoding::Json,
+            OtlpProtocol::HttpProtobuf | OtlpProtocol::Grpc => otlp::Encoding::Protobuf,
+        },
         version: env!("CARGO_PKG_VERSION"),
     };
     Ok(Some(Arc::new(Exporter::new(settings, Arc::new(collector), clock.clone()))))

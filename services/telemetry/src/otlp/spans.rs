@@ -14,6 +14,10 @@
 
 use super::{
     Line, Request,
+    message::{
+        Any, AnyValue, ExportLogs, ExportTraces, LogRecord, ResourceLogs, ResourceSpans, ScopeLogs,
+        ScopeSpans, Span, Status,
+    },
     segments::{self, Exported},
     tree::{Attributes, nanos, scope},
 };
@@ -24,17 +28,18 @@ use crate::{
 use base::{
     InvocationRecord, InvocationSpan, InvocationTimes, Micros, Outcome, RequestEnd, SpanId, VersionKey,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// `SPAN_KIND_*`.
-const INTERNAL: u8 = 1;
-const SERVER: u8 = 2;
-const PRODUCER: u8 = 4;
+pub(super) const INTERNAL: i32 = 1;
+pub(super) const SERVER: i32 = 2;
+pub(super) const CLIENT: i32 = 3;
+const PRODUCER: i32 = 4;
 /// `STATUS_CODE_ERROR`.
-const STATUS_ERROR: u8 = 2;
+pub(super) const STATUS_ERROR: i32 = 2;
 /// `SEVERITY_NUMBER_*` of lines that say their level.
-const SEVERITIES: [(&str, u8); 6] =
+const SEVERITIES: [(&str, i32); 6] =
     [("TRACE", 1), ("DEBUG", 5), ("INFO", 9), ("WARN", 13), ("ERROR", 17), ("FATAL", 21)];
 
 /// `ExportTraceServiceRequest`.
@@ -43,21 +48,25 @@ pub(super) fn traces(
     requests: &[Request],
     segments: &[Exported],
     version: &str,
-) -> Value {
+) -> ExportTraces {
     let mut by_version: BTreeMap<&VersionKey, Vec<&InvocationRecord>> = BTreeMap::new();
     for record in records {
         by_version.entry(&record.key).or_default().push(record);
     }
     let resources = by_version.values().filter_map(|records| {
-        let spans: Vec<Value> = records.iter().flat_map(|record| invocation(record)).collect();
-        Some(json!({
-            "resource": { "attributes": function(records.first()?) },
-            "scopeSpans": [{ "scope": scope(version), "spans": spans }],
-        }))
+        let spans: Vec<Span> = records.iter().flat_map(|record| invocation(record)).collect();
+        Some(of_resource(function(records.first()?), spans, version))
     });
     let requests = requests.iter().map(|one| request(one, version));
     let segments = segments.iter().filter_map(|segment| segments::resource_spans(segment, version));
-    json!({ "resourceSpans": resources.chain(requests).chain(segments).collect::<Vec<_>>() })
+    ExportTraces { resource_spans: resources.chain(requests).chain(segments).collect() }
+}
+
+pub(super) fn of_resource(resource: Attributes, spans: Vec<Span>, version: &str) -> ResourceSpans {
+    ResourceSpans {
+        resource: resource.resource(),
+        scope_spans: vec![ScopeSpans { scope: scope(version), spans }],
+    }
 }
 
 /// A function as a resource.
@@ -71,30 +80,39 @@ fn place(key: &VersionKey) -> Attributes {
         .text("cloud.resource_id", resource_arn(key))
 }
 
-fn function(record: &InvocationRecord) -> Value {
+fn function(record: &InvocationRecord) -> Attributes {
     place(&record.key)
         .number("faas.max_memory", record.memory.bytes().0)
         .text("host.arch", if record.architecture == "x86_64" { "amd64" } else { "arm64" })
-        .done()
 }
 
 /// The spans of one invocation, in microseconds since 1970.
 struct Spans {
     span: InvocationSpan,
-    all: Vec<Value>,
+    all: Vec<Span>,
 }
 
 impl Spans {
     fn add(&mut self, name: &str, id: SpanId, parent: SpanId, from: i64, to: i64) {
-        self.all.push(json!({
-            "traceId": self.span.trace.to_string(), "spanId": id.to_string(),
-            "parentSpanId": parent.to_string(), "name": name, "kind": INTERNAL,
-            "startTimeUnixNano": nanos(from), "endTimeUnixNano": nanos(to.max(from)),
-        }));
+        let span = InvocationSpan { id, parent: Some(parent), ..self.span };
+        self.all.push(during(&span, name, INTERNAL, (from, to)));
     }
 }
 
-fn invocation(record: &InvocationRecord) -> Vec<Value> {
+fn during(span: &InvocationSpan, name: &str, kind: i32, (from, to): (i64, i64)) -> Span {
+    Span {
+        trace_id: span.trace.bytes().to_vec(),
+        span_id: span.id.bytes().to_vec(),
+        parent_span_id: span.parent.map(|parent| parent.bytes().to_vec()).unwrap_or_default(),
+        name: name.to_owned(),
+        kind,
+        start_time_unix_nano: nanos(from),
+        end_time_unix_nano: nanos(to.max(from)),
+        ..Span::default()
+    }
+}
+
+fn invocation(record: &InvocationRecord) -> Vec<Span> {
     let Some(times) = record.traced else { return Vec::new() };
     let root = times.span.id;
     let timeline = Timeline::of(record, &times);
@@ -124,38 +142,27 @@ fn waited(span: &InvocationSpan) -> Option<(SpanId, i64)> {
 }
 
 /// A request that has no run: an event's acceptance, or a call that was refused.
-fn request(one: &Request, version: &str) -> Value {
-    let (name, kind, status) = match one.how {
-        RequestEnd::Accepted => ("accept", PRODUCER, json!({})),
-        RequestEnd::Refused(status) => {
-            let message = format!("refused with status {status}");
-            (one.key.name.as_str(), SERVER, json!({ "code": STATUS_ERROR, "message": message }))
-        }
-    };
-    let mut attributes = Attributes::default()
+fn request(one: &Request, version: &str) -> ResourceSpans {
+    let attributes = Attributes::default()
         .text("faas.invocation_id", one.request_id.to_string())
         .text("aws.lambda.invoked_arn", &one.invoked_arn);
-    if let RequestEnd::Refused(status) = one.how {
-        attributes = attributes.text("error.type", status.to_string());
-    }
-    let (from, to) = (micros(one.began), micros(one.ended));
-    let span = json!({
-        "traceId": one.span.trace.to_string(), "spanId": one.span.id.to_string(),
-        "parentSpanId": parent(&one.span), "name": name, "kind": kind,
-        "startTimeUnixNano": nanos(from), "endTimeUnixNano": nanos(to.max(from)),
-        "attributes": attributes.done(), "status": status,
-    });
-    json!({
-        "resource": { "attributes": place(&one.key).done() },
-        "scopeSpans": [{ "scope": scope(version), "spans": [span] }],
-    })
+    let (name, kind, attributes, status) = match one.how {
+        RequestEnd::Accepted => ("accept", PRODUCER, attributes, Status::default()),
+        RequestEnd::Refused(status) => {
+            let message = format!("refused with status {status}");
+            let attributes = attributes.text("error.type", status.to_string());
+            (one.key.name.as_str(), SERVER, attributes, Status { code: STATUS_ERROR, message })
+        }
+    };
+    let span = Span {
+        attributes: attributes.done(),
+        status: Some(status),
+        ..during(&one.span, name, kind, (micros(one.began), micros(one.ended)))
+    };
+    of_resource(place(&one.key), vec![span], version)
 }
 
-fn parent(span: &InvocationSpan) -> String {
-    span.parent.map(|parent| parent.to_string()).unwrap_or_default()
-}
-
-fn whole(record: &InvocationRecord, times: &InvocationTimes, cold: bool, from: i64, to: i64) -> Value {
+fn whole(record: &InvocationRecord, times: &InvocationTimes, cold: bool, from: i64, to: i64) -> Span {
     let mut attributes = Attributes::default()
         .text("faas.invocation_id", record.request_id.to_string())
         .truth("faas.coldstart", cold)
@@ -171,22 +178,20 @@ fn whole(record: &InvocationRecord, times: &InvocationTimes, cold: bool, from: i
         Outcome::Timeout => Some(("timeout", "the function exceeded its time")),
         Outcome::OutOfMemory => Some(("out_of_memory", "the function exceeded its memory")),
     };
-    let mut status = json!({});
+    let mut status = Status::default();
     if let Some((kind, message)) = failure {
         attributes = attributes.text("error.type", kind);
-        status = json!({ "code": STATUS_ERROR, "message": message });
+        status = Status { code: STATUS_ERROR, message: message.to_owned() };
     }
-    json!({
-        "traceId": times.span.trace.to_string(), "spanId": times.span.id.to_string(),
-        "parentSpanId": parent(&times.span),
-        "name": record.key.name.as_str(), "kind": SERVER,
-        "startTimeUnixNano": nanos(from), "endTimeUnixNano": nanos(to),
-        "attributes": attributes.done(), "status": status,
-    })
+    Span {
+        attributes: attributes.done(),
+        status: Some(status),
+        ..during(&times.span, record.key.name.as_str(), SERVER, (from, to))
+    }
 }
 
 /// `ExportLogsServiceRequest`.
-pub(super) fn logs(lines: &[Line], version: &str) -> Value {
+pub(super) fn logs(lines: &[Line], version: &str) -> ExportLogs {
     let mut by_stream: BTreeMap<(String, &str, &str, &str), Vec<&Line>> = BTreeMap::new();
     for line in lines {
         let place = (line.account.to_string(), line.region.as_str(), &*line.group, &*line.stream);
@@ -200,37 +205,40 @@ pub(super) fn logs(lines: &[Line], version: &str) -> Value {
             .text("cloud.region", region)
             .text("aws.log.group.names", group)
             .text("aws.log.stream.names", stream);
-        let records: Vec<Value> = lines.into_iter().map(record).collect();
-        json!({
-            "resource": { "attributes": attributes.done() },
-            "scopeLogs": [{ "scope": scope(version), "logRecords": records }],
-        })
+        ResourceLogs {
+            resource: attributes.resource(),
+            scope_logs: vec![ScopeLogs {
+                scope: scope(version),
+                log_records: lines.into_iter().map(record).collect(),
+            }],
+        }
     });
-    json!({ "resourceLogs": resources.collect::<Vec<_>>() })
+    ExportLogs { resource_logs: resources.collect() }
 }
 
-fn record(line: &Line) -> Value {
-    let mut record = json!({
-        "timeUnixNano": nanos(micros(line.event.at)), "observedTimeUnixNano": nanos(micros(line.seen)),
-        "body": { "stringValue": line.event.message },
-    });
-    let Some(fields) = record.as_object_mut() else { return record };
+fn record(line: &Line) -> LogRecord {
+    let mut record = LogRecord {
+        time_unix_nano: nanos(micros(line.event.at)),
+        observed_time_unix_nano: nanos(micros(line.seen)),
+        body: Some(AnyValue { value: Some(Any::Text(line.event.message.clone())) }),
+        ..LogRecord::default()
+    };
     if let Some((name, number)) = severity(&line.event.message) {
-        fields.insert("severityText".into(), name.into());
-        fields.insert("severityNumber".into(), number.into());
+        record.severity_text = name.to_owned();
+        record.severity_number = number;
     }
     if let Some(within) = &line.within {
-        fields.insert("traceId".into(), within.span.trace.to_string().into());
-        fields.insert("spanId".into(), within.span.run().to_string().into());
-        fields.insert("flags".into(), 1.into());
-        let id = Attributes::default().text("faas.invocation_id", within.request_id.to_string());
-        fields.insert("attributes".into(), id.done());
+        record.trace_id = within.span.trace.bytes().to_vec();
+        record.span_id = within.span.run().bytes().to_vec();
+        record.flags = 1;
+        record.attributes =
+            Attributes::default().text("faas.invocation_id", within.request_id.to_string()).done();
     }
     record
 }
 
 /// The level of a line of a managed runtime: `[ERROR]\t…` of Python, `time\tid\tERROR\t…` of Node.js, `"level":"ERROR"` of JSON.
-fn severity(line: &str) -> Option<(&'static str, u8)> {
+fn severity(line: &str) -> Option<(&'static str, i32)> {
     let named = |word: &str| {
         SEVERITIES.into_iter().find(|(name, _)| *name == if word == "WARNING" { "WARN" } else { word })
     };
@@ -250,11 +258,17 @@ mod tests {
     use crate::otlp::sample::cold;
     use base::{Attempt, Phases, Timestamp};
     use proptest::prelude::*;
+    use serde_json::json;
+
+    /// As they look in JSON.
+    fn spans_of(record: &InvocationRecord) -> Vec<Value> {
+        invocation(record).iter().map(|span| serde_json::to_value(span).unwrap()).collect()
+    }
 
     fn shown(record: &InvocationRecord) -> Vec<(String, String, i64, i64)> {
         let text = |span: &Value, name: &str| span[name].as_str().unwrap().to_owned();
         let at = |span: &Value, name: &str| text(span, name).parse::<i64>().unwrap() / 1_000;
-        let spans = invocation(record);
+        let spans = spans_of(record);
         let name_of = |id: &str| {
             let found = spans.iter().find(|span| span["spanId"] == id);
             found.map_or_else(|| "caller".to_owned(), |span| text(span, "name"))
@@ -282,7 +296,7 @@ mod tests {
             ("run", "f", 1_040_000, 1_047_000),
         ];
         assert_eq!(shown(&cold()), expected(&rows));
-        let root = &invocation(&cold())[0];
+        let root = &spans_of(&cold())[0];
         assert_eq!(root["status"]["code"], 2);
         assert_eq!(root["attributes"][1], json!({ "key": "faas.coldstart", "value": { "boolValue": true } }));
     }
@@ -292,12 +306,12 @@ mod tests {
         let rows = [("f", "caller", 1_040_000, 1_047_000), ("run", "f", 1_040_000, 1_047_000)];
         let warm = InvocationRecord { cold: None, waited: Micros(0), outcome: Outcome::Success, ..cold() };
         assert_eq!(shown(&warm), expected(&rows));
-        assert_eq!(invocation(&warm)[0]["status"], json!({}));
+        assert_eq!(spans_of(&warm)[0]["status"], json!({}));
         let times = InvocationTimes { started: Timestamp(5), ..warm.traced.unwrap() };
         let provisioned = InvocationRecord { waited: Micros(0), traced: Some(times), ..cold() };
         assert_eq!(shown(&provisioned), expected(&rows));
         let untraced = InvocationRecord { traced: None, ..cold() };
-        assert!(invocation(&untraced).is_empty());
+        assert!(spans_of(&untraced).is_empty());
     }
 
     #[test]
@@ -306,7 +320,7 @@ mod tests {
         let span = &mut record.traced.as_mut().unwrap().span;
         let accepted = span.parent.unwrap();
         span.attempt = Some(Attempt { number: 1, since: Timestamp(900) });
-        let spans = invocation(&record);
+        let spans = spans_of(&record);
         let queue = spans.iter().find(|span| span["name"] == "queue").unwrap();
         assert_eq!(queue["parentSpanId"], accepted.to_string());
         assert_eq!(
@@ -314,7 +328,7 @@ mod tests {
             (&json!("900000000"), &json!("1040000000"))
         );
         record.traced.as_mut().unwrap().span.attempt = Some(Attempt { number: 2, since: Timestamp(900) });
-        assert!(invocation(&record).iter().all(|span| span["name"] != "queue"));
+        assert!(spans_of(&record).iter().all(|span| span["name"] != "queue"));
     }
 
     #[test]
