@@ -111,7 +111,7 @@ def test_unknown_and_impossible_traces(xray):
     now = time.time()
     assert refused(xray.get_trace_summaries, StartTime=now, EndTime=now - 1)[0] == "InvalidRequestException"
     assert refused(xray.get_trace_summaries, StartTime=now - 7 * 3600, EndTime=now)[0] == "InvalidRequestException"
-    for option in ({"FilterExpression": "fault"}, {"TimeRangeType": "Service"}, {"Sampling": True}):
+    for option in ({"TimeRangeType": "Service"}, {"Sampling": True}):
         code, text = refused(xray.get_trace_summaries, StartTime=now - 60, EndTime=now, **option)
         assert code == "InvalidRequestException" and next(iter(option)) in text
 
@@ -125,6 +125,56 @@ def test_summaries_come_in_pages_of_the_time_asked_for(xray):
     first = xray.get_trace_summaries(StartTime=day, EndTime=day + 11)
     assert len(first["TraceSummaries"]) == 50
     assert refused(xray.get_trace_summaries, StartTime=day, EndTime=day + 11, NextToken="x")[0] == "InvalidRequestException"
+
+
+def test_filter_expressions_find_traces_by_what_they_are(xray):
+    day = int(time.time()) - 19 * 86_400
+    id = lambda: f"1-{day:08x}-{uuid.uuid4().hex[:24]}"
+    slow = segment(id(), start_time=day, end_time=day + 9, annotations={"tenant": "t1", "items": 3}, fault=True,
+                   http={"request": {"url": "http://shop/x", "method": "GET"}, "response": {"status": 502}})
+    quick = segment(id(), name="stock", start_time=day, end_time=day + 0.5, annotations={"tenant": "t2"}, origin="AWS::Lambda",
+                    http={"request": {"url": "http://stock/y", "method": "POST"}, "response": {"status": 429}},
+                    error=True, throttle=True)
+    call = {"id": uuid.uuid4().hex[:16], "name": "db", "namespace": "remote", "start_time": day, "end_time": day + 1}
+    plain = segment(id(), name="plain", start_time=day, end_time=day + 2, subsegments=[call])
+    assert put(xray, slow, quick, plain) == []
+    names = {one["trace_id"]: one["name"] for one in (slow, quick, plain)}
+
+    def found(expression):
+        return {names[trace] for trace in summaries(xray, day, day + 1, FilterExpression=expression) if trace in names}
+
+    for expression, wanted in [
+        ("fault", "shop"), ("error", "stock"), ("throttle = true", "stock"), ("ok", "plain"), ("!ok", "shop stock"),
+        ("responsetime > 1", "shop plain"), ("duration <= 2 AND NOT error", "plain"), ("http.status >= 500", "shop"),
+        ('http.url CONTAINS "/y" OR fault', "shop stock"), ('http.method = "GET"', "shop"),
+        ("annotation.tenant", "shop stock"), ('annotation[tenant] = "t2"', "stock"), ("annotation.items >= 3", "shop"),
+        ('service("plain")', "plain"), ('service("db") { responsetime = 1 }', "plain"), ('service("shop") { ok }', ""),
+        ('id(type: "AWS::Lambda")', "stock"), ('service(id(name: "stock", type: "AWS::Lambda"))', "stock"),
+        ('(fault OR error) AND !(http.status = 429)', "shop"), ("partial", ""),
+    ]:
+        assert found(expression) == set(wanted.split()), expression
+    answer = xray.get_trace_summaries(StartTime=day, EndTime=day + 1, FilterExpression="fault")
+    assert answer["TracesProcessedCount"] >= 3 and len(answer["TraceSummaries"]) == 1
+    for expression, told in [('edge("a", "b")', "edge is not supported"), ("fault AND", "a keyword"), ("responsetime > x", "a number"),
+                             ("(" * 100, "nested"), ("fault " * 1000, "bytes")]:
+        code, text = refused(xray.get_trace_summaries, StartTime=day, EndTime=day + 1, FilterExpression=expression)
+        assert code == "InvalidRequestException" and text.startswith("FilterExpression: ") and told in text
+
+
+def test_what_daemons_tell_of_themselves_is_counted(node, xray):
+    def shown(name):
+        lines = [line for line in get(node, "/_neap/metrics").text.splitlines() if line.startswith(name)]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+    received, errors = 'neap_xray_daemon_segments_total{kind="received"}', 'neap_xray_daemon_connection_errors_total{kind="http_5xx"}'
+    before = shown(received), shown(errors)
+    record = {"Timestamp": time.time(), "SegmentsReceivedCount": 5, "SegmentsSentCount": 4, "BackendConnectionErrors": {"HTTPCode5XXCount": 2}}
+    xray.put_telemetry_records(TelemetryRecords=[record, record], Hostname="h")
+    assert (shown(received), shown(errors)) == (before[0] + 10, before[1] + 4)
+    assert refused(xray.put_telemetry_records)[0] == "InvalidRequestException"
+    assert refused(xray.put_telemetry_records, TelemetryRecords=[record] * 101)[0] == "InvalidRequestException"
+    code, _ = refused(xray.put_telemetry_records, TelemetryRecords=[{"Timestamp": time.time(), "SegmentsSentCount": -1}])
+    assert code == "SerializationException"
 
 
 def test_regions_keep_traces_apart(node, xray):
@@ -187,7 +237,8 @@ def called(function, event=None, trace=None, **options):
         if trace:
             events.unregister("before-sign.lambda.Invoke", add)
     told = reply["Body"]
-    return reply, dict(part.split("=", 1) for part in told.split(";")) if isinstance(told, str) else None
+    is_header = isinstance(told, str) and told.startswith("Root=")
+    return reply, dict(part.split("=", 1) for part in told.split(";")) if is_header else None
 
 
 def documents(xray, trace, count=1):
@@ -198,6 +249,13 @@ def documents(xray, trace, count=1):
 
 def origins(all):
     return {one.get("origin", one["name"]): one for one in all}
+
+
+def both(xray, trace, count=2):
+    """The two segments of an invocation, once there are so many of everything."""
+    found = [one for one in documents(xray, trace, count) if "origin" in one]
+    assert sorted(one["origin"] for one in found) == ["AWS::Lambda", "AWS::Lambda::Function"]
+    return origins(found)["AWS::Lambda"], origins(found)["AWS::Lambda::Function"]
 
 
 def header(**more):
@@ -227,8 +285,7 @@ def test_an_active_function_begins_traces_of_two_segments(deploy, xray):
     function = deploy(TELLER, **ACTIVE)
     reply, told = called(function)
     assert told["Sampled"] == "1", told
-    service, own = documents(xray, told["Root"], 2)
-    assert (service["origin"], own["origin"]) == ("AWS::Lambda", "AWS::Lambda::Function")
+    service, own = both(xray, told["Root"])
     assert service["name"] == own["name"] == function.name and "parent_id" not in service
     assert own["parent_id"] == service["id"] and service["resource_arn"] == own["resource_arn"] == function.arn
     assert service["aws"]["request_id"] == reply["ResponseMetadata"]["RequestId"]
@@ -249,7 +306,7 @@ def test_an_active_function_begins_traces_of_two_segments(deploy, xray):
     # A warm call has no initialisation.
     trace, given = header(Sampled=1)
     called(function, trace=given)
-    own = origins(documents(xray, trace, 2))["AWS::Lambda::Function"]
+    _, own = both(xray, trace)
     assert [part["name"] for part in own["subsegments"]] == ["Invocation", "Overhead"]
     assert told["Root"] not in summaries(xray)
 
@@ -263,7 +320,7 @@ def test_a_header_that_decides_is_followed_in_both_modes(deploy, xray):
         trace, given = header(Sampled=1)
         _, told = called(function, trace=given)
         assert (told["Root"], told["Sampled"]) == (trace, "1"), mode
-        service, own = documents(xray, trace, 2)
+        service, own = both(xray, trace)
         assert service["parent_id"] == "53995c3f42cd8ad8" and own["subsegments"][-2]["id"] == told["Parent"]
         assert dark not in summaries(xray)
         open, given = header()
@@ -278,8 +335,7 @@ def test_failures_and_refusals_are_told_by_flags(deploy, lam, xray):
     trace, given = header(Sampled=1)
     reply, _ = called(function, "fail", trace=given)
     assert reply["FunctionError"] == "Unhandled"
-    found = origins(documents(xray, trace, 2))
-    service, own = found["AWS::Lambda"], found["AWS::Lambda::Function"]
+    service, own = both(xray, trace)
     assert service["fault"] and own["fault"] and service["http"]["response"]["status"] == 200
     assert {part["name"]: part.get("fault") for part in own["subsegments"]}["Invocation"] is True
     assert summaries(xray)[trace]["HasFault"]
@@ -364,20 +420,50 @@ def test_what_libraries_record_is_below_the_invocation(deploy, xray, library, so
     trace, given = header(Sampled=1)
     reply, _ = called(function, "t1", trace=given)
     assert reply["Body"] == "done", reply["Body"]
-    found = documents(xray, trace, 3)
-    own = origins(found)["AWS::Lambda::Function"]
-    invocation = next(part for part in own["subsegments"] if part["name"] == "Invocation")
-    sent = [one for one in found if one.get("type") == "subsegment"]
-    assert sent and all(one["parent_id"] == invocation["id"] for one in sent)
 
-    def parts(one):
-        return [one] + [part for below in one.get("subsegments", []) for part in parts(below)]
+    # Inside of Lambda they send each subsegment by itself.
+    def sent():
+        return {one["name"]: one for one in documents(xray, trace, 3) if one.get("type") == "subsegment"}
 
-    named = {part["name"]: part for one in sent for part in parts(one)}
-    work = next(part for name, part in named.items() if name.endswith("work"))
+    eventually(lambda: {"sts"} <= set(sent()) and any(name.endswith("work") for name in sent()))
+    _, own = both(xray, trace, 4)
+    above = next(part["id"] for part in own["subsegments"] if part["name"] == "Invocation")
+    path, below = [], {one["parent_id"]: one for one in sent().values()}
+    while above in below:
+        above, name = below[above]["id"], below[above]["name"]
+        path.append(name.split(".")[-1].removeprefix("## "))
+    assert path[-2:] == ["work", "sts"] and len(path) == len(below)
+    work = next(one for name, one in sent().items() if name.endswith("work"))
     assert work["annotations"] == {"tenant": "t1"}
-    assert "sts" in {name.lower() for name in named}, named.keys()
     assert summaries(xray)[trace]["Annotations"]["tenant"][0]["AnnotationValue"] == {"StringValue": "t1"}
+
+
+def test_services_are_a_graph_of_their_calls(deploy, lam, xray):
+    function = deploy(TELLER)
+    trace, given = header(Sampled=1)
+    called(function, trace=given)
+    both(xray, trace)
+    caller = segment(trace, name="shop", id="53995c3f42cd8ad8", end_time=time.time() + 1, fault=True,
+                     http={"response": {"status": 500}})
+    assert put(xray, caller) == []
+
+    def edges(services):
+        known = {one["ReferenceId"]: (one.get("Name"), one.get("Type")) for one in services}
+        return {(known[one["ReferenceId"]], known[edge["ReferenceId"]]): edge["SummaryStatistics"] for one in services for edge in one["Edges"]}
+
+    names = ((None, "client"), ("shop", None), (function.name, "AWS::Lambda"), (function.name, "AWS::Lambda::Function"))
+    services = xray.get_trace_graph(TraceIds=[trace])["Services"]
+    found = edges(services)
+    assert set(found) == set(zip(names, names[1:]))
+    assert (found[names[0], names[1]]["FaultStatistics"]["TotalCount"], found[names[1], names[2]]["OkCount"]) == (1, 1)
+    assert [one["Name"] for one in services if one["Root"]] == ["shop"]
+    now = time.time()
+    pages = xray.get_paginator("get_service_graph").paginate(StartTime=now - 600, EndTime=now + 60)
+    found = [edges(page["Services"]) for page in pages]
+    assert any((names[2], names[3]) in page for page in found)
+    code, text = refused(xray.get_service_graph, StartTime=now - 600, EndTime=now, GroupName="mine")
+    assert code == "InvalidRequestException" and "GroupName" in text
+    assert refused(xray.get_trace_graph, TraceIds=["1-x"])[0] == "InvalidRequestException"
 
 
 def test_traces_outlive_kill_9(tmp_path):

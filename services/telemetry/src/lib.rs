@@ -122,6 +122,7 @@ pub(crate) struct Inner {
     gathering: cloudwatch::gathering::Gathering,
     metrics: metrics::Metrics,
     arrivals: xray::Arrivals,
+    daemons: xray::daemons::Daemons,
     exporter: OnceLock<Arc<otlp::Exporter>>,
     /// A batch whose commit is not known to have succeeded.
     logs_kept: Mutex<Option<tasks::LogBatch>>,
@@ -157,6 +158,7 @@ impl Telemetry {
             gathering: cloudwatch::gathering::Gathering::new(instance),
             metrics: metrics::Metrics::new(),
             arrivals: xray::Arrivals::default(),
+            daemons: xray::daemons::Daemons::default(),
             exporter: OnceLock::new(),
             logs_kept: Mutex::new(None),
             usage_kept: Mutex::new(None),
@@ -217,6 +219,11 @@ impl Telemetry {
     /// Takes a datagram that a function sent to the X-Ray daemon. Never blocks; what cannot be kept is dropped and counted.
     pub fn trace_datagram(&self, key: &VersionKey, datagram: &[u8]) {
         self.inner.datagram(key.account, &key.region, key.name.as_str(), datagram);
+    }
+
+    /// What X-Ray daemons have told of themselves, for the node's metrics.
+    pub fn trace_daemons(&self) -> Vec<Metric> {
+        self.inner.daemons.shown()
     }
 
     /// How many of these were dropped, for the node's metrics.

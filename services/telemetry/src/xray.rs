@@ -4,7 +4,11 @@
 //! those wait in a bounded buffer, as log lines do. A segment that is sent again replaces what was there, unless that was
 //! complete and the new one is not.
 
+pub(crate) mod daemons;
 pub(crate) mod data;
+pub mod filter;
+mod graph;
+mod matching;
 mod ops;
 pub mod segment;
 mod service;
