@@ -26,7 +26,7 @@ def handler(event, context):
 class Collector:
     """Takes what is exported; may refuse, fail, or be gone for a while."""
 
-    def __init__(self, port=0):
+    def __init__(self, port=0, tls=None):
         self.bodies = {"/v1/traces": [], "/v1/logs": [], "/v1/metrics": []}
         self.headers, self.status, self.asked = [], 200, 0
         collector = self
@@ -37,19 +37,28 @@ class Collector:
                 collector.asked += 1
                 if collector.status == 200:
                     collector.headers.append(self.headers)
-                    collector.bodies[self.path].append(json.loads(body))
+                    collector.bodies[self.path].append(collector.decoded(self.path, self.headers, body))
+                answer = collector.answer(self.path, self.headers)
                 self.send_response(collector.status)
-                self.send_header("content-length", "2")
+                self.send_header("content-length", str(len(answer)))
                 self.end_headers()
-                self.wfile.write(b"{}")
+                self.wfile.write(answer)
 
             def log_message(self, *_):
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self.thread.start()
+
+    def decoded(self, path, headers, body):
+        return json.loads(body)
+
+    def answer(self, path, headers):
+        return b"{}"
 
     def close(self):
         self.server.shutdown()

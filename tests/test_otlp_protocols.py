@@ -3,11 +3,9 @@
 import concurrent.futures
 import datetime
 import gzip
-import http.server
 import ipaddress
 import json
 import ssl
-import threading
 
 import grpc
 import pytest
@@ -18,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
-from test_otlp import CALLER, SOURCE, counts, fresh, made, traced
+from test_otlp import CALLER, SOURCE, Collector, counts, fresh, made, traced
 
 REQUESTS = {
     "/v1/traces": trace_service_pb2.ExportTraceServiceRequest,
@@ -39,7 +37,7 @@ class Taken:
         self.requests = {path: [] for path in REQUESTS}
         self.headers, self.rejected = [], 0
 
-    def answer(self, path):
+    def response(self, path):
         answer = ANSWERS[path]()
         if path == "/v1/traces" and self.rejected:
             answer.partial_success.rejected_spans, self.rejected = self.rejected, 0
@@ -106,47 +104,28 @@ class Grpc(Taken):
                 context.abort(code, "not now: 100%")
         self.headers.append(dict(context.invocation_metadata()))
         self.requests[path].append(request)
-        return self.answer(path)
+        return self.response(path)
 
     def close(self):
         self.server.stop(None).wait()
 
 
-class Http(Taken):
+class Http(Taken, Collector):
     """A collector that speaks HTTP with protobuf, or with JSON that it only keeps as it is."""
 
-    def __init__(self, context=None):
-        super().__init__()
-        collector = self
+    def __init__(self, tls=None):
+        Taken.__init__(self)
+        Collector.__init__(self, tls=tls)
+        self.bodies = self.requests
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if self.headers.get("content-encoding") == "gzip":
-                    body = gzip.decompress(body)
-                collector.headers.append({name.lower(): value for name, value in self.headers.items()})
-                is_json = self.headers["content-type"] == "application/json"
-                collector.requests[self.path].append(json.loads(body) if is_json else REQUESTS[self.path].FromString(body))
-                answer = b"{}" if is_json else collector.answer(self.path).SerializeToString()
-                self.send_response(200)
-                self.send_header("content-length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
+    def decoded(self, path, headers, body):
+        if headers.get("content-encoding") == "gzip":
+            body = gzip.decompress(body)
+        return json.loads(body) if headers["content-type"] == "application/json" else REQUESTS[path].FromString(body)
 
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        if context:
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        self.port = self.server.server_address[1]
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
-        self.thread.start()
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+    def answer(self, path, headers):
+        is_json = headers["content-type"] == "application/json"
+        return b"{}" if is_json else self.response(path).SerializeToString()
 
 
 def settings(collector, protocol, more="", scheme="http"):
@@ -191,7 +170,7 @@ def test_everything_arrives_by_protocol_buffers(protocol, kind, compression):
     try:
         with running(config=settings(collector, protocol, more)) as node:
             check(node, collector)
-        headers = collector.headers[-1]
+        headers = {name.lower(): value for name, value in dict(collector.headers[-1]).items()}
         assert headers["x-tenant"] == "t1" and headers["user-agent"].startswith("neap/")
         if kind is Http:
             assert headers["content-type"] == "application/x-protobuf"
@@ -206,7 +185,7 @@ def test_json_is_compressed_as_well():
         with running(config=settings(collector, "http/json", 'compression = "gzip"')) as node:
             made(node)(1)
             eventually(lambda: all(collector.requests.values()))
-        assert collector.headers[-1]["content-encoding"] == "gzip"
+        assert collector.headers[-1]["Content-Encoding"] == "gzip"
         assert collector.requests["/v1/traces"][0]["resourceSpans"]
     finally:
         collector.close()

@@ -13,7 +13,7 @@
 //! | usage (what is charged) | all but the last [`Settings::usage_flush`] (500 ms) and a commit | the same |
 //! | budgets, and what was told of them | everything answered | everything answered |
 //! | `PutMetricData`, `PutTraceSegments` | everything answered | everything answered |
-//! | trace segments of functions, by datagram | all but the last 200 ms and a commit | the same |
+//! | trace segments of functions, by datagram, and of their invocations | all but the last 200 ms and a commit | the same |
 //! | metrics of functions: AWS/Lambda, embedded in logs | all but the last [`Settings::metrics_flush`] (2 s) and a commit | the same |
 //! | results of Insights queries, the last invocations, Prometheus metrics | nothing: memory only | nothing |
 //!

@@ -91,7 +91,7 @@ fn service(
     request_id: &str,
     during: (i64, i64),
 ) -> Map<String, Value> {
-    let mut one = segment(span, key, (span.id, span.parent), during);
+    let mut one = segment(span, key.name.as_str(), (span.id, span.parent), during);
     one.insert("origin".into(), "AWS::Lambda".into());
     one.insert("resource_arn".into(), invoked_arn.into());
     one.insert("aws".into(), json!({ "request_id": request_id }));
@@ -120,7 +120,12 @@ fn function(record: &InvocationRecord, times: &InvocationTimes, timeline: &Timel
     parts.push(Value::Object(run));
     let rest = (timeline.answered, timeline.ended);
     parts.push(Value::Object(within("Overhead", span.id.part(OVERHEAD), rest)));
-    let mut one = segment(span, &record.key, (span.id.part(FUNCTION), Some(span.id)), (from, timeline.ended));
+    let mut one = segment(
+        span,
+        record.key.name.as_str(),
+        (span.id.part(FUNCTION), Some(span.id)),
+        (from, timeline.ended),
+    );
     one.insert("origin".into(), "AWS::Lambda::Function".into());
     one.insert("resource_arn".into(), arn.clone().into());
     let (account, name) = (record.key.account.to_string(), record.key.name.as_str());
@@ -130,24 +135,8 @@ fn function(record: &InvocationRecord, times: &InvocationTimes, timeline: &Timel
     Value::Object(one)
 }
 
+/// A segment of the invocation's trace; a subsegment that is sent by itself is one more.
 fn segment(
-    span: &InvocationSpan,
-    key: &VersionKey,
-    (id, parent): (SpanId, Option<SpanId>),
-    during: (i64, i64),
-) -> Map<String, Value> {
-    let mut one = times_of(during);
-    one.insert("id".into(), id.to_string().into());
-    one.insert("trace_id".into(), span.trace.root().into());
-    one.insert("name".into(), key.name.as_str().into());
-    if let Some(parent) = parent {
-        one.insert("parent_id".into(), parent.to_string().into());
-    }
-    one
-}
-
-/// A subsegment that is sent by itself.
-fn part(
     span: &InvocationSpan,
     name: &str,
     (id, parent): (SpanId, Option<SpanId>),
@@ -157,10 +146,23 @@ fn part(
     one.insert("id".into(), id.to_string().into());
     one.insert("trace_id".into(), span.trace.root().into());
     one.insert("name".into(), name.into());
-    // An event's acceptance is recorded, so there is one.
     if let Some(parent) = parent {
-        one.insert("type".into(), "subsegment".into());
         one.insert("parent_id".into(), parent.to_string().into());
+    }
+    one
+}
+
+/// A part of an event, below its acceptance.
+fn part(
+    span: &InvocationSpan,
+    name: &str,
+    (id, parent): (SpanId, Option<SpanId>),
+    during: (i64, i64),
+) -> Map<String, Value> {
+    let mut one = segment(span, name, (id, parent), during);
+    // Without a parent there is nothing that it could be a part of.
+    if parent.is_some() {
+        one.insert("type".into(), "subsegment".into());
     }
     one
 }
