@@ -507,12 +507,12 @@ fn apply(
     if let Some(logging) = &wanted.logging {
         configuration.logs = logs(&configuration.logs, logging)?;
     }
-    match wanted.tracing.as_ref().and_then(|tracing| tracing.mode.as_deref()) {
-        Some("Active") => configuration.tracing = Tracing::Active,
-        // A structure without a mode is the default mode.
-        Some(_) => configuration.tracing = Tracing::PassThrough,
-        None if wanted.tracing.is_some() => configuration.tracing = Tracing::PassThrough,
-        None => {}
+    if let Some(tracing) = &wanted.tracing {
+        configuration.tracing = match tracing.mode.as_deref() {
+            Some("Active") => Tracing::Active,
+            // A structure without a mode stands for the default one.
+            Some(_) | None => Tracing::PassThrough,
+        };
     }
     Ok(configuration)
 }
