@@ -26,7 +26,7 @@ def handler(event, context):
 class Collector:
     """Takes what is exported; may refuse, fail, or be gone for a while."""
 
-    def __init__(self, port=0):
+    def __init__(self, port=0, tls=None):
         self.bodies = {"/v1/traces": [], "/v1/logs": [], "/v1/metrics": []}
         self.headers, self.status, self.asked = [], 200, 0
         collector = self
@@ -37,19 +37,28 @@ class Collector:
                 collector.asked += 1
                 if collector.status == 200:
                     collector.headers.append(self.headers)
-                    collector.bodies[self.path].append(json.loads(body))
+                    collector.bodies[self.path].append(collector.decoded(self.path, self.headers, body))
+                answer = collector.answer(self.path, self.headers)
                 self.send_response(collector.status)
-                self.send_header("content-length", "2")
+                self.send_header("content-length", str(len(answer)))
                 self.end_headers()
-                self.wfile.write(b"{}")
+                self.wfile.write(answer)
 
             def log_message(self, *_):
                 pass
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        if tls:
+            self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,))
         self.thread.start()
+
+    def decoded(self, path, headers, body):
+        return json.loads(body)
+
+    def answer(self, path, headers):
+        return b"{}"
 
     def close(self):
         self.server.shutdown()
@@ -269,8 +278,26 @@ def test_each_attempt_at_an_event_is_recorded(exporting, collector):
     function.client.meta.events.register("before-sign.lambda.Invoke", add)
     function.client.invoke(FunctionName=function.name, InvocationType="Event", Payload=b'"fail"')
     function.client.meta.events.unregister("before-sign.lambda.Invoke", add)
-    root = one(whole(collector, trace, [function.name, "run"]), function.name)
-    assert (root["parentSpanId"], root["status"]["code"]) == (CALLER, 2)
+    spans = whole(collector, trace, [function.name, "run", "accept", "queue"])
+    accept, root = one(spans, "accept"), one(spans, function.name)
+    assert (accept["parentSpanId"], accept["kind"], accept["status"]) == (CALLER, 4, {})
+    assert (root["parentSpanId"], root["status"]["code"], root["attributes"]["neap.attempt"]) == (accept["spanId"], 2, "1")
+    # The wait for the first attempt is beside it, that for an environment is within it.
+    waited = next(span for span in spans["queue"] if span["parentSpanId"] == accept["spanId"])
+    assert waited["startTimeUnixNano"] == accept["startTimeUnixNano"]
+    assert waited["endTimeUnixNano"] == max(accept["startTimeUnixNano"], root["startTimeUnixNano"])
+
+
+def test_a_refused_call_is_told(exporting, collector):
+    function = made(exporting)
+    function.client.put_function_concurrency(FunctionName=function.name, ReservedConcurrentExecutions=0)
+    header, trace = fresh()
+    with pytest.raises(function.client.exceptions.TooManyRequestsException):
+        traced(function, 1, X_Amzn_Trace_Id=header)
+    spans = whole(collector, trace, [function.name])
+    root = one(spans, function.name)
+    assert set(spans) == {function.name} and root["parentSpanId"] == CALLER
+    assert (root["status"]["code"], root["attributes"]["error.type"]) == (2, "429")
 
 
 def test_lines_belong_to_the_span_of_their_run(exporting, collector):
@@ -391,11 +418,12 @@ def test_only_what_is_asked_for_is_exported():
 
 
 @pytest.mark.parametrize("config, told", [
-    ('endpoint = "http://127.0.0.1:1"\nprotocol = "grpc"', '"grpc" is not supported'),
-    ('endpoint = "https://127.0.0.1:1"', "https is not supported"),
+    ('endpoint = "http://127.0.0.1:1/path"\nprotocol = "grpc"', "gRPC has no path"),
+    ('endpoint = "http://127.0.0.1:1"\nprotocol = "udp"', "udp"),
+    ('endpoint = "http://127.0.0.1:1"\nsample_ratio = 2.0', "sample_ratio"),
     ('interval_ms = 100', "otlp.endpoint is missing"),
     ('endpoint = "http://127.0.0.1:1"\nexport = ["profiles"]', "profiles"),
-    ('endpoint = "http://127.0.0.1:1"\ncompression = "gzip"', "compression"),
+    ('endpoint = "http://127.0.0.1:1"\ncompression = "zstd"', "compression"),
 ])
 def test_settings_that_would_have_no_effect_are_refused(tmp_path, config, told):
     (tmp_path / "neap.toml").write_text("[otlp]\n" + config)

@@ -43,10 +43,12 @@ pub use launch::{
     Initialization, Invocation, Launch, LaunchError, Phases, Release,
 };
 pub use logs::{LogEvent, LogSink, Within};
-pub use meter::{InvocationRecord, InvocationTimes, Meter, Outcome, QueueStep, QueuedEvent};
+pub use meter::{
+    InvocationRecord, InvocationTimes, Meter, Outcome, QueueStep, QueuedEvent, RequestEnd, TracedRequest,
+};
 pub use packages::{PackageError, Packages, RuntimeCatalog, RuntimeRefused, RuntimeSupport, Unpacked};
 pub use spending::Spending;
-pub use trace::{InvocationSpan, SpanId, TraceHeader, TraceId};
+pub use trace::{Attempt, InvocationSpan, SpanId, TraceHeader, TraceId};
 pub use units::{ByteCount, MemoryMib, Micros, Millis, Seconds};
 
 /// A boxed future, the return type of asynchronous ports.

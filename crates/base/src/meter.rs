@@ -24,6 +24,38 @@ pub trait Meter: Send + Sync {
     fn queued(&self, event: QueuedEvent<'_>, what: QueueStep) {
         let _ = (event, what);
     }
+    /// A request in a trace that is recorded has ended without an environment's part.
+    fn answered(&self, request: TracedRequest<'_>) {
+        let _ = request;
+    }
+}
+
+/// A request that no environment had part in.
+#[derive(Clone, Copy, Debug)]
+pub struct TracedRequest<'a> {
+    /// Which version was meant.
+    pub key: &'a VersionKey,
+    /// The function as the caller named it.
+    pub invoked_arn: &'a str,
+    /// Which request.
+    pub request_id: RequestId,
+    /// Its place in its trace.
+    pub span: InvocationSpan,
+    /// When it came.
+    pub began: Timestamp,
+    /// When it was answered.
+    pub ended: Timestamp,
+    /// How.
+    pub how: RequestEnd,
+}
+
+/// How a request ends that no environment had part in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestEnd {
+    /// An asynchronous event is on disk.
+    Accepted,
+    /// An invocation was refused, with this HTTP status.
+    Refused(u16),
 }
 
 /// An asynchronous invocation on its way.
@@ -94,6 +126,8 @@ pub struct InvocationTimes {
     pub began: Timestamp,
     /// When its environment began to start.
     pub started: Timestamp,
+    /// From `began` until the runtime had answered; extensions may have worked on after it.
+    pub answered: Micros,
 }
 
 /// How an invocation ended.

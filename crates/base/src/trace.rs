@@ -6,6 +6,7 @@
 //! ```
 //! The 32 digits of a root are a trace's identifier in both. Sources: X-Ray developer guide, "tracing header"; W3C Trace Context.
 
+use crate::Timestamp;
 use std::fmt;
 
 /// A trace; never zero.
@@ -21,12 +22,34 @@ impl TraceId {
     pub fn new(value: u128) -> Option<TraceId> {
         (value != 0).then_some(TraceId(value))
     }
+
+    /// As it is in binary protocols.
+    pub fn bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    /// As `Root` of `X-Amzn-Trace-Id` and as `trace_id` of segments have it.
+    pub fn root(self) -> String {
+        format!("1-{:08x}-{:024x}", self.0 >> 96, self.0 & (u128::MAX >> 32))
+    }
+
+    /// Whether it is one of the share, from 0 to 1, of all traces: everyone who asks is told the same.
+    /// Its last 56 bits decide, which are random in both forms.
+    pub fn is_within(self, share: f64) -> bool {
+        let random = (self.0 & ((1 << 56) - 1)) as f64;
+        random < share * (1_u64 << 56) as f64
+    }
 }
 
 impl SpanId {
     /// Of eight random bytes.
     pub fn from_random(random: [u8; 8]) -> SpanId {
         SpanId(u64::from_be_bytes(random).max(1))
+    }
+
+    /// As it is in binary protocols.
+    pub fn bytes(self) -> [u8; 8] {
+        self.0.to_be_bytes()
     }
 
     /// A part of this span: another identifier for each `number`, always the same.
@@ -61,6 +84,19 @@ pub struct InvocationSpan {
     pub parent: Option<SpanId>,
     /// Its own.
     pub id: SpanId,
+    /// Whether X-Ray shows it: a header or the function's own tracing decided so, not an export alone.
+    pub shown: bool,
+    /// Present when it is an attempt at an asynchronous event; then `parent` is where the event was accepted.
+    pub attempt: Option<Attempt>,
+}
+
+/// An attempt at an asynchronous event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Attempt {
+    /// From 1; attempts that were refused are not counted.
+    pub number: u32,
+    /// When the event was accepted.
+    pub since: Timestamp,
 }
 
 impl InvocationSpan {
@@ -130,8 +166,7 @@ impl fmt::Display for TraceHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::with_capacity(3 + self.rest.len());
         if let Some(trace) = self.trace {
-            let (seconds, unique) = (trace.0 >> 96, trace.0 & (u128::MAX >> 32));
-            parts.push(format!("Root=1-{seconds:08x}-{unique:024x}"));
+            parts.push(format!("Root={}", trace.root()));
         }
         parts.extend(self.parent.map(|parent| format!("Parent={parent}")));
         parts.extend(self.sampled.map(|sampled| format!("Sampled={}", u8::from(sampled))));
@@ -199,6 +234,16 @@ mod tests {
         assert!(
             TraceHeader::parse_w3c("01-5e1b41515ac6c58f3dd4d01f9a1ab2ea-53995c3f42cd8ad8-00-more").is_some()
         );
+    }
+
+    #[test]
+    fn shares_of_traces_are_about_as_large_as_asked_for() {
+        let traces: Vec<TraceId> = (1..=1_000_u64)
+            .map(|n| TraceId::new(u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1 << 100).unwrap())
+            .collect();
+        let count = |share| traces.iter().filter(|trace| trace.is_within(share)).count();
+        assert_eq!((count(0.0), count(1.0)), (0, 1_000));
+        assert!((200..300).contains(&count(0.25)), "{}", count(0.25));
     }
 
     #[test]

@@ -208,8 +208,8 @@ struct Turn {
     deadline_at: Timestamp,
     /// On the first invocation: how the start went, and what of it is charged.
     first: Option<(Phases, Micros)>,
-    /// Whether the end of the runtime's part was told already.
-    told: bool,
+    /// How long the runtime's part took, once its end was told.
+    told: Option<Micros>,
 }
 
 /// How the runtime's part of an invocation went.
@@ -242,7 +242,7 @@ impl Room {
             deadline: began + timeout.duration(),
             deadline_at: at.plus_ms(timeout.0 as i64),
             first: None,
-            told: false,
+            told: None,
         };
         let seat = std::mem::replace(&mut *self.lock(&self.seat), Seat::Busy);
         self.journal.start(at, turn.call.request_id, turn.call.span, turn.call.tail);
@@ -304,12 +304,12 @@ impl Room {
         let mut lines = Vec::new();
         process.output.drain(self.now(), &mut lines);
         self.journal.add_lines(&mut lines);
-        self.runtime_done(&turn, outcome.as_ref().map(|produced| *produced));
+        let told = Some(self.runtime_done(&turn, outcome.as_ref().map(|produced| *produced)));
         let (room, wanted) = (self.clone(), turn.call.tail);
         let rest = async move {
             let idle = process.until_idle(turn.deadline).await;
             let outcome = idle.and(outcome);
-            let turn = Turn { told: true, ..turn };
+            let turn = Turn { told, ..turn };
             room.finish(turn, process, memory, outcome, false)
         };
         if wanted {
@@ -520,18 +520,17 @@ impl Room {
         began.duration_since(self.started) + longest > valid.max(longest * 2)
     }
 
-    /// Tells extensions that the runtime is done.
-    fn runtime_done(&self, turn: &Turn, outcome: Result<usize, &Failure>) {
+    /// Tells extensions that the runtime is done; after how long.
+    fn runtime_done(&self, turn: &Turn, outcome: Result<usize, &Failure>) -> Micros {
         let run = Micros::of(turn.began.elapsed());
         let produced = outcome.unwrap_or(0);
         self.journal.runtime_done(self.now(), turn.call.request_id, run, produced, &status(outcome));
+        run
     }
 
     /// Writes the end of an invocation and its record; the tail if it is wanted.
     fn conclude(&self, turn: &Turn, memory_bytes: u64, outcome: Result<usize, &Failure>) -> Option<Bytes> {
-        if !turn.told {
-            self.runtime_done(turn, outcome);
-        }
+        let answered = turn.told.unwrap_or_else(|| self.runtime_done(turn, outcome));
         let spec = &self.recipe.spec;
         let id = turn.call.request_id;
         let at = self.now();
@@ -577,6 +576,7 @@ impl Room {
                 span,
                 began: turn.at,
                 started: self.started_at,
+                answered: answered.min(run),
             }),
         });
         turn.call.tail.then(|| self.journal.take_tail())

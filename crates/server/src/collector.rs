@@ -1,27 +1,64 @@
-//! The HTTP connection to an OpenTelemetry collector.
+//! The connection to an OpenTelemetry collector: OTLP by HTTP/1.1 or by gRPC, in the clear or by TLS.
 
-use crate::config::{Otlp, OtlpError};
+use crate::config::{Otlp, OtlpCompression, OtlpError, OtlpProtocol};
 use base::Future;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::rt::TokioIo;
-use std::{sync::Arc, time::Duration};
-use telemetry::otlp::{Answer, Collector};
-use tokio::{net::TcpStream, time::timeout};
+use flate2::{Compression, write::GzEncoder};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::{io::Write as _, sync::Arc, time::Duration};
+use telemetry::otlp::{Answer, Collector, Signal, grpc};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{self, ClientConfig, RootCertStore, pki_types::ServerName},
+};
 
 /// Time for a whole exchange. Source: the default of OpenTelemetry's exporters.
 const EXCHANGE_MAX: Duration = Duration::from_secs(10);
 /// Of an answer, so much is read.
 const ANSWER_MAX: usize = 64 * 1024;
+/// Headers that the protocols need for themselves.
+const OWN_HEADERS: [HeaderName; 8] = [
+    header::HOST,
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+    header::TE,
+    header::UPGRADE,
+];
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A stream of bytes to the collector.
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 /// A collector, by its address. A connection for each batch: there are few, and none is kept open to nobody.
-#[derive(Debug)]
 pub(crate) struct HttpCollector {
     authority: String,
     address: (String, u16),
+    /// Scheme and authority, and the path before that of a signal.
     base: String,
+    path: String,
     headers: HeaderMap,
+    protocol: OtlpProtocol,
+    compression: OtlpCompression,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+impl std::fmt::Debug for HttpCollector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "HttpCollector({}{})", self.base, self.path)
+    }
 }
 
 impl HttpCollector {
@@ -29,73 +66,195 @@ impl HttpCollector {
     pub(crate) fn new(endpoint: &str, settings: &Otlp) -> Result<HttpCollector, OtlpError> {
         let refused = |reason| OtlpError::Endpoint { endpoint: endpoint.to_owned(), reason };
         let uri: Uri = endpoint.parse().map_err(|_| refused("it is no URL"))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => return Err(refused("https is not supported; use a collector nearby over http")),
-            Some(_) | None => return Err(refused("it must begin with http://")),
-        }
-        let authority = uri.authority().ok_or_else(|| refused("it names no host"))?;
+        let authority = uri.authority().ok_or_else(|| refused("it must begin with http:// or https://"))?;
         if authority.as_str().contains('@') || uri.query().is_some() {
             return Err(refused("credentials belong into otlp.headers, and there is no query"));
         }
-        let mut headers = HeaderMap::new();
-        for (name, value) in &settings.headers {
-            let bad = || OtlpError::Header(name.clone());
-            let parsed: HeaderName = name.parse().map_err(|_| bad())?;
-            if [header::HOST, header::CONTENT_TYPE, header::CONTENT_LENGTH, header::TRANSFER_ENCODING]
-                .contains(&parsed)
-            {
-                return Err(bad());
-            }
-            let mut value: HeaderValue = value.parse().map_err(|_| bad())?;
-            value.set_sensitive(true);
-            headers.insert(parsed, value);
+        let path = uri.path().trim_end_matches('/');
+        if settings.protocol == OtlpProtocol::Grpc && !path.is_empty() {
+            return Err(refused("gRPC has no path besides its own"));
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let (scheme, tls) = match uri.scheme_str() {
+            Some("http") => ("http", None),
+            Some("https") => {
+                let name = ServerName::try_from(host.clone()).map_err(|_| refused("it names no host"))?;
+                ("https", Some((connector(settings.protocol)?, name)))
+            }
+            Some(_) | None => return Err(refused("it must begin with http:// or https://")),
+        };
+        let port = authority.port_u16().unwrap_or(match (&tls, settings.protocol) {
+            (_, OtlpProtocol::Grpc) => 4317,
+            (Some(_), OtlpProtocol::HttpJson | OtlpProtocol::HttpProtobuf) => 443,
+            (None, OtlpProtocol::HttpJson | OtlpProtocol::HttpProtobuf) => 80,
+        });
         Ok(HttpCollector {
             authority: authority.to_string(),
-            address: (host, authority.port_u16().unwrap_or(80)),
-            base: uri.path().trim_end_matches('/').to_owned(),
-            headers,
+            address: (host, port),
+            base: format!("{scheme}://{authority}"),
+            path: path.to_owned(),
+            headers: headers(settings)?,
+            protocol: settings.protocol,
+            compression: settings.compression,
+            tls,
         })
     }
 
-    async fn exchange(
-        &self,
-        path: &str,
-        body: Arc<Vec<u8>>,
-    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
+    async fn exchange(&self, signal: Signal, message: Arc<Vec<u8>>) -> Result<Answer, BoxError> {
         let (host, port) = &self.address;
         let stream = TcpStream::connect((host.as_str(), *port)).await?;
+        let stream: Box<dyn Io> = match &self.tls {
+            None => Box::new(stream),
+            Some((connector, name)) => Box::new(connector.connect(name.clone(), stream).await?),
+        };
+        match self.protocol {
+            OtlpProtocol::Grpc => self.call(stream, signal, &message).await,
+            OtlpProtocol::HttpJson | OtlpProtocol::HttpProtobuf => self.post(stream, signal, message).await,
+        }
+    }
+
+    async fn post(
+        &self,
+        stream: Box<dyn Io>,
+        signal: Signal,
+        message: Arc<Vec<u8>>,
+    ) -> Result<Answer, BoxError> {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let mut request = Request::builder()
-            .method(Method::POST)
-            .uri(format!("{}{path}", self.base))
-            .header(header::HOST, &self.authority)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::USER_AGENT, concat!("neap/", env!("CARGO_PKG_VERSION")))
-            .body(Full::new(Bytes::from_owner(Shared(body))))?;
+        let content_type = match self.protocol {
+            OtlpProtocol::HttpJson => "application/json",
+            OtlpProtocol::HttpProtobuf | OtlpProtocol::Grpc => "application/x-protobuf",
+        };
+        let mut request = self.request(format!("{}{}", self.path, signal.path()), content_type);
+        request = request.header(header::HOST, &self.authority);
+        let body = match self.compression {
+            OtlpCompression::None => Bytes::from_owner(Shared(message)),
+            OtlpCompression::Gzip => {
+                request = request.header(header::CONTENT_ENCODING, "gzip");
+                Bytes::from(gzip(&message)?)
+            }
+        };
+        let mut request = request.body(Full::new(body))?;
         request.headers_mut().extend(self.headers.clone());
         let talk = async {
-            let (head, body) = sender.send_request(request).await?.into_parts();
-            let body = Limited::new(body, ANSWER_MAX).collect().await;
-            let seconds =
-                head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-            Ok(Answer {
-                status: head.status.as_u16(),
-                retry_after: seconds.map(Duration::from_secs),
-                body: body.map(|body| body.to_bytes().to_vec()).unwrap_or_default(),
-            })
+            let (head, body) = read(sender.send_request(request).await?).await;
+            Ok(told(&head, body.map(|body| body.to_bytes()).unwrap_or_default()))
         };
-        // Both end here: a connection never outlives its exchange.
-        tokio::pin!(connection, talk);
-        tokio::select! {
-            biased;
-            answer = &mut talk => answer,
-            ended = &mut connection => {
-                ended?;
-                talk.await
+        along(connection, talk).await
+    }
+
+    async fn call(&self, stream: Box<dyn Io>, signal: Signal, message: &[u8]) -> Result<Answer, BoxError> {
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        let mut request = self
+            .request(format!("{}{}", self.base, signal.method()), grpc::CONTENT_TYPE)
+            .version(Version::HTTP_2)
+            .header(header::TE, "trailers")
+            .header("grpc-timeout", format!("{}S", EXCHANGE_MAX.as_secs()));
+        let body = match self.compression {
+            OtlpCompression::None => grpc::frame(message, false),
+            OtlpCompression::Gzip => {
+                request = request.header("grpc-encoding", "gzip");
+                grpc::frame(&gzip(message)?, true)
             }
+        };
+        let mut request = request.body(Full::new(Bytes::from(body)))?;
+        request.headers_mut().extend(self.headers.clone());
+        let talk = async {
+            let (head, body) = read(sender.send_request(request).await?).await;
+            let trailers = body.as_ref().and_then(|body| body.trailers().cloned());
+            // An answer without a message says everything in its headers.
+            let trailers = trailers.unwrap_or_else(|| head.headers.clone());
+            let text = |name: &str| trailers.get(name).and_then(|value| value.to_str().ok());
+            let trailers = grpc::Trailers {
+                status: text("grpc-status"),
+                message: text("grpc-message"),
+                details: text("grpc-status-details-bin"),
+            };
+            let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+            Ok(grpc::answer(head.status.as_u16(), trailers, &body))
+        };
+        along(connection, talk).await
+    }
+
+    fn request(&self, uri: String, content_type: &str) -> http::request::Builder {
+        Request::builder()
+            .method(Method::POST)
+            .uri(uri)
+            .header(header::CONTENT_TYPE, content_type)
+            .header(header::USER_AGENT, concat!("neap/", env!("CARGO_PKG_VERSION")))
+    }
+}
+
+/// What is configured to be sent with each batch.
+fn headers(settings: &Otlp) -> Result<HeaderMap, OtlpError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &settings.headers {
+        let bad = || OtlpError::Header(name.clone());
+        let parsed: HeaderName = name.parse().map_err(|_| bad())?;
+        if OWN_HEADERS.contains(&parsed) || parsed.as_str().starts_with("grpc-") {
+            return Err(bad());
+        }
+        let mut value: HeaderValue = value.parse().map_err(|_| bad())?;
+        value.set_sensitive(true);
+        headers.insert(parsed, value);
+    }
+    Ok(headers)
+}
+
+/// TLS that trusts whom this host trusts.
+fn connector(protocol: OtlpProtocol) -> Result<TlsConnector, OtlpError> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        return Err(OtlpError::NoRoots);
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(OtlpError::Tls)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = match protocol {
+        OtlpProtocol::Grpc => vec![b"h2".to_vec()],
+        OtlpProtocol::HttpJson | OtlpProtocol::HttpProtobuf => vec![b"http/1.1".to_vec()],
+    };
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// An answer's head, and its body and trailers where these came whole.
+async fn read(response: Response<Incoming>) -> (http::response::Parts, Option<Collected<Bytes>>) {
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, ANSWER_MAX).collect().await;
+    (head, body.ok())
+}
+
+/// What an answer over HTTP means. Source: OpenTelemetry Protocol, "OTLP/HTTP response".
+fn told(head: &http::response::Parts, body: Bytes) -> Answer {
+    let text = || String::from_utf8_lossy(&body).into_owned();
+    match head.status.as_u16() {
+        200..=299 => Answer::Taken(body.to_vec()),
+        status @ (429 | 502 | 503 | 504) => {
+            let seconds = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let after = seconds.and_then(|seconds| seconds.parse().ok()).map(Duration::from_secs);
+            Answer::Later { after, why: format!("status {status}") }
+        }
+        status => Answer::Refused(format!("status {status}: {}", text())),
+    }
+}
+
+/// Both end here: a connection never outlives its exchange.
+async fn along<E: Into<BoxError>>(
+    connection: impl std::future::Future<Output = Result<(), E>>,
+    talk: impl std::future::Future<Output = Result<Answer, BoxError>>,
+) -> Result<Answer, BoxError> {
+    tokio::pin!(connection, talk);
+    tokio::select! {
+        biased;
+        answer = &mut talk => answer,
+        ended = &mut connection => {
+            ended.map_err(Into::into)?;
+            talk.await
         }
     }
 }
@@ -108,10 +267,16 @@ impl AsRef<[u8]> for Shared {
     }
 }
 
+fn gzip(message: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(message.len() / 4), Compression::fast());
+    encoder.write_all(message)?;
+    encoder.finish()
+}
+
 impl Collector for HttpCollector {
-    fn post(&self, path: &'static str, body: Arc<Vec<u8>>) -> Future<'_, Result<Answer, String>> {
+    fn export(&self, signal: Signal, body: Arc<Vec<u8>>) -> Future<'_, Result<Answer, String>> {
         Box::pin(async move {
-            match timeout(EXCHANGE_MAX, self.exchange(path, body)).await {
+            match timeout(EXCHANGE_MAX, self.exchange(signal, body)).await {
                 Ok(Ok(answer)) => Ok(answer),
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(_) => Err(format!("no answer within {} s", EXCHANGE_MAX.as_secs())),

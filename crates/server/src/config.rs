@@ -239,17 +239,21 @@ impl Default for Asynchronous {
 }
 
 /// `[otlp]`
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Otlp {
     /// The collector, e.g. `http://127.0.0.1:4318`. Default none: nothing is exported.
     pub endpoint: Option<String>,
-    /// How it is spoken to. Default and only `http/json`.
-    pub protocol: String,
+    /// How it is spoken to. Default `http/json`.
+    pub protocol: OtlpProtocol,
+    /// How batches are compressed. Default `none`.
+    pub compression: OtlpCompression,
     /// What is exported. Default all.
     pub export: Vec<OtlpSignal>,
     /// Between batches; at least 10. Default 5,000 ms.
     pub interval_ms: u64,
+    /// The share of traces, from 0 to 1, that are exported where nobody has decided about them. Default 1.
+    pub sample_ratio: f64,
     /// Sent with each batch, e.g. `authorization`. Default none.
     pub headers: BTreeMap<String, String>,
 }
@@ -258,16 +262,41 @@ impl Default for Otlp {
     fn default() -> Self {
         Otlp {
             endpoint: None,
-            protocol: OTLP_PROTOCOL.to_owned(),
+            protocol: OtlpProtocol::HttpJson,
+            compression: OtlpCompression::None,
             export: vec![OtlpSignal::Traces, OtlpSignal::Metrics, OtlpSignal::Logs],
             interval_ms: 5_000,
+            sample_ratio: 1.0,
             headers: BTreeMap::new(),
         }
     }
 }
 
-const OTLP_PROTOCOL: &str = "http/json";
 const OTLP_INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=3_600_000;
+
+/// `protocol`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum OtlpProtocol {
+    /// JSON by HTTP/1.1.
+    #[serde(rename = "http/json")]
+    HttpJson,
+    /// Protocol Buffers by HTTP/1.1.
+    #[serde(rename = "http/protobuf")]
+    HttpProtobuf,
+    /// Protocol Buffers by gRPC.
+    #[serde(rename = "grpc")]
+    Grpc,
+}
+
+/// `compression`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OtlpCompression {
+    /// As they are.
+    None,
+    /// By gzip.
+    Gzip,
+}
 
 /// A part of `export`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -295,9 +324,18 @@ pub enum OtlpError {
         /// Why.
         reason: &'static str,
     },
-    /// Another one is asked for.
-    #[error("otlp.protocol {0:?} is not supported, only \"http/json\"")]
-    Protocol(String),
+    /// https has nobody to trust.
+    #[error("otlp.endpoint is https, but this host has no certificates that it trusts")]
+    NoRoots,
+    /// TLS cannot be used.
+    #[error("otlp.endpoint is https, which cannot be used: {0}")]
+    Tls(#[source] tokio_rustls::rustls::Error),
+    /// Out of bounds.
+    #[error("otlp.sample_ratio of {0} is not within 0 and 1")]
+    Ratio(f64),
+    /// It decides about traces.
+    #[error("otlp.sample_ratio has no effect where otlp.export has no \"traces\"")]
+    RatioWithoutTraces,
     /// Nothing is left to do, or a part is named twice.
     #[error("otlp.export names each of \"traces\", \"metrics\" and \"logs\" at most once, and at least one")]
     Export,
@@ -312,9 +350,6 @@ pub enum OtlpError {
 impl Otlp {
     /// The collector, if there is one.
     pub(crate) fn collector(&self) -> Result<Option<HttpCollector>, OtlpError> {
-        if self.protocol != OTLP_PROTOCOL {
-            return Err(OtlpError::Protocol(self.protocol.clone()));
-        }
         let Some(endpoint) = &self.endpoint else {
             return if *self == Otlp::default() { Ok(None) } else { Err(OtlpError::NoEndpoint) };
         };
@@ -325,7 +360,18 @@ impl Otlp {
         if !OTLP_INTERVAL_MS.contains(&self.interval_ms) {
             return Err(OtlpError::Interval(self.interval_ms));
         }
+        if !(0.0..=1.0).contains(&self.sample_ratio) {
+            return Err(OtlpError::Ratio(self.sample_ratio));
+        }
+        if self.sample_ratio < 1.0 && !self.export.contains(&OtlpSignal::Traces) {
+            return Err(OtlpError::RatioWithoutTraces);
+        }
         HttpCollector::new(endpoint, self).map(Some)
+    }
+
+    /// The share of traces that is exported though no header decides so.
+    pub(crate) fn span_share(&self) -> f64 {
+        if self.exports(OtlpSignal::Traces) { self.sample_ratio } else { 0.0 }
     }
 
     /// Whether a part is exported.
@@ -475,8 +521,16 @@ mod tests {
         for (bad, told) in [
             ("interval_ms = 7", "otlp.endpoint is missing"),
             ("headers = { a = \"b\" }", "otlp.endpoint is missing"),
-            ("protocol = \"grpc\"", "\"grpc\" is not supported"),
-            ("endpoint = \"https://collector\"", "https is not supported"),
+            ("protocol = \"grpc\"", "otlp.endpoint is missing"),
+            ("compression = \"gzip\"", "otlp.endpoint is missing"),
+            (&format!("{to}\nprotocol = \"grpc\""), "gRPC has no path"),
+            (&format!("{to}\nprotocol = \"udp\""), "udp"),
+            (&format!("{to}\ncompression = \"zstd\""), "zstd"),
+            (&format!("{to}\nsample_ratio = 1.5"), "otlp.sample_ratio of 1.5"),
+            (&format!("{to}\nsample_ratio = nan"), "otlp.sample_ratio of NaN"),
+            (&format!("{to}\nsample_ratio = 0.5\nexport = [\"logs\"]"), "otlp.sample_ratio has no effect"),
+            (&format!("{to}\nheaders = {{ grpc-timeout = \"1S\" }}"), "otlp.headers.grpc-timeout"),
+            ("endpoint = \"ftp://collector\"", "must begin with http:// or https://"),
             ("endpoint = \"127.0.0.1:4318\"", "must begin with http://"),
             ("endpoint = \"http://a:b@c\"", "otlp.headers"),
             (&format!("{to}\nexport = []"), "otlp.export"),

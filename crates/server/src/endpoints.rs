@@ -110,6 +110,7 @@ pub(crate) fn shown(fleet: &Fleet, functions: &Functions, telemetry: &Telemetry)
         "Datagrams of functions to the X-Ray daemon that were no segments or did not fit",
         telemetry.trace_datagrams_dropped(),
     ));
+    shown.extend(telemetry.trace_daemons());
     shown
 }
 

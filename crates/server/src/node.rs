@@ -2,7 +2,7 @@
 
 use crate::{
     Error,
-    config::{self, Config, Durability, Mode, Options, OtlpSignal},
+    config::{self, Config, Durability, Mode, Options, OtlpProtocol, OtlpSignal},
     endpoints,
     environments::Environments,
     ports::{Exported, OwnGateway},
@@ -272,6 +272,10 @@ fn exporter(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Arc<Export
         traces: config.otlp.exports(OtlpSignal::Traces),
         metrics: config.otlp.exports(OtlpSignal::Metrics),
         logs: config.otlp.exports(OtlpSignal::Logs),
+        encoding: match config.otlp.protocol {
+            OtlpProtocol::HttpJson => otlp::Encoding::Json,
+            OtlpProtocol::HttpProtobuf | OtlpProtocol::Grpc => otlp::Encoding::Protobuf,
+        },
         version: env!("CARGO_PKG_VERSION"),
     };
     Ok(Some(Arc::new(Exporter::new(settings, Arc::new(collector), clock.clone()))))
@@ -344,8 +348,8 @@ fn runtimes_settings(data: &Path, config: &Config) -> runtimes::Settings {
 }
 
 fn functions_settings(config: &Config) -> functions::Settings {
-    let spans = config.otlp.exports(OtlpSignal::Traces);
-    let mut settings = functions::Settings { spans, ..functions::Settings::default() };
+    let mut settings =
+        functions::Settings { span_share: config.otlp.span_share(), ..functions::Settings::default() };
     settings.events.waits.after_failure = config.asynchronous.retry_waits_ms.map(base::Millis).to_vec();
     if let Some(calls) = config.fleet.account_concurrency {
         settings.account_concurrency = calls;

@@ -2,7 +2,7 @@
 
 use base::{
     AccountId, FunctionSpec, Future, InvocationRecord, LogEvent, LogSink, Meter, QueueStep, QueuedEvent,
-    Region, VersionKey, Within,
+    Region, TracedRequest, VersionKey, Within,
 };
 use std::sync::{Arc, OnceLock};
 use telemetry::{Telemetry, otlp::Exporter};
@@ -94,5 +94,10 @@ impl Meter for Exported {
 
     fn queued(&self, event: QueuedEvent<'_>, what: QueueStep) {
         self.telemetry.queued(event, what);
+    }
+
+    fn answered(&self, request: TracedRequest<'_>) {
+        self.exporter.answered(request);
+        self.telemetry.answered(request);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Error,
-    logic::{aliases::Route, recursion::RecursiveLoop},
+    logic::{aliases::Route, recursion::RecursiveLoop, sampling::DefaultRule},
     model::{EventPolicy, FunctionId},
     url::ServedUrl,
 };
@@ -25,6 +25,8 @@ pub(crate) struct Served {
     pub(crate) policies: BTreeMap<String, EventPolicy>,
     /// What becomes of a chain of invocations that comes back to it.
     pub(crate) recursion: RecursiveLoop,
+    /// Decides about traces that nobody has decided about, if the function traces actively.
+    pub(crate) sampling: Option<DefaultRule>,
 }
 
 impl Served {
@@ -163,6 +165,7 @@ mod tests {
                 per_tenant: false,
                 policies: BTreeMap::new(),
                 recursion: RecursiveLoop::default(),
+                sampling: None,
             })
         };
         let epoch = specs.epoch();

@@ -65,8 +65,9 @@ pub struct Settings {
     pub cached_functions_max: usize,
     /// Asynchronous invocations.
     pub events: EventSettings,
-    /// Whether invocations are recorded as spans, those apart whose caller has decided otherwise. Default no.
-    pub spans: bool,
+    /// The share of traces, from 0 to 1, whose invocations are recorded as spans though nothing else asks for it; what their
+    /// headers decide is followed. Default none.
+    pub span_share: f64,
 }
 
 impl Default for Settings {
@@ -80,7 +81,7 @@ impl Default for Settings {
             account_concurrency: limits::ACCOUNT_CONCURRENCY,
             cached_functions_max: 50_000,
             events: EventSettings::default(),
-            spans: false,
+            span_share: 0.0,
         }
     }
 }

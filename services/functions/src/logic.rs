@@ -14,6 +14,7 @@ pub mod policy;
 pub mod provisioned;
 pub mod recursion;
 pub mod retry;
+pub mod sampling;
 pub mod settings;
 pub mod states;
 pub mod url;

@@ -125,6 +125,34 @@ pub struct Configuration {
     /// Shown together at `/opt`, each over those before it. At most [`base::limits::LAYERS_MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerUse>,
+    /// Who decides whether an invocation is traced.
+    #[serde(default, skip_serializing_if = "Tracing::is_default")]
+    pub tracing: Tracing,
+}
+
+/// `TracingConfig`. Source: Lambda API reference, and its developer guide on X-Ray.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub enum Tracing {
+    /// The trace header of the request; a request without a decision is not traced.
+    #[default]
+    PassThrough,
+    /// The same, and where it decides nothing, X-Ray's default rule.
+    Active,
+}
+
+impl Tracing {
+    /// The wire name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Tracing::PassThrough => "PassThrough",
+            Tracing::Active => "Active",
+        }
+    }
+
+    /// Left out where it is stored, so that what was stored without it stays equal.
+    fn is_default(&self) -> bool {
+        *self == Tracing::PassThrough
+    }
 }
 
 impl Configuration {

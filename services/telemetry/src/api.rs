@@ -3,6 +3,7 @@
 pub mod alarms;
 pub mod budgets;
 pub mod costs;
+pub mod graph;
 pub mod insights;
 pub mod logs;
 pub mod monitoring;

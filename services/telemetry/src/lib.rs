@@ -13,7 +13,7 @@
 //! | usage (what is charged) | all but the last [`Settings::usage_flush`] (500 ms) and a commit | the same |
 //! | budgets, and what was told of them | everything answered | everything answered |
 //! | `PutMetricData`, `PutTraceSegments` | everything answered | everything answered |
-//! | trace segments of functions, by datagram | all but the last 200 ms and a commit | the same |
+//! | trace segments of functions, by datagram, and of their invocations | all but the last 200 ms and a commit | the same |
 //! | metrics of functions: AWS/Lambda, embedded in logs | all but the last [`Settings::metrics_flush`] (2 s) and a commit | the same |
 //! | results of Insights queries, the last invocations, Prometheus metrics | nothing: memory only | nothing |
 //!
@@ -51,6 +51,7 @@ pub mod pattern;
 pub mod prices;
 mod search;
 mod tasks;
+mod timeline;
 pub mod xray;
 
 pub use error::Error;
@@ -59,7 +60,7 @@ pub use metrics::{Metric, MetricKind};
 use api::{logs::Logs, monitoring::Monitoring, tracing::Tracing, usage::Usage};
 use base::{
     AccountId, Clock, Entropy, InvocationRecord, InvokeLater, LogEvent, LogSink, Meter, QueueStep,
-    QueuedEvent, Region, RequestId, Spending, VersionKey,
+    QueuedEvent, Region, RequestId, Spending, TracedRequest, VersionKey,
 };
 use std::{
     sync::{Arc, OnceLock},
@@ -121,6 +122,7 @@ pub(crate) struct Inner {
     gathering: cloudwatch::gathering::Gathering,
     metrics: metrics::Metrics,
     arrivals: xray::Arrivals,
+    daemons: xray::daemons::Daemons,
     exporter: OnceLock<Arc<otlp::Exporter>>,
     /// A batch whose commit is not known to have succeeded.
     logs_kept: Mutex<Option<tasks::LogBatch>>,
@@ -156,6 +158,7 @@ impl Telemetry {
             gathering: cloudwatch::gathering::Gathering::new(instance),
             metrics: metrics::Metrics::new(),
             arrivals: xray::Arrivals::default(),
+            daemons: xray::daemons::Daemons::default(),
             exporter: OnceLock::new(),
             logs_kept: Mutex::new(None),
             usage_kept: Mutex::new(None),
@@ -216,6 +219,11 @@ impl Telemetry {
     /// Takes a datagram that a function sent to the X-Ray daemon. Never blocks; what cannot be kept is dropped and counted.
     pub fn trace_datagram(&self, key: &VersionKey, datagram: &[u8]) {
         self.inner.datagram(key.account, &key.region, key.name.as_str(), datagram);
+    }
+
+    /// What X-Ray daemons have told of themselves, for the node's metrics.
+    pub fn trace_daemons(&self) -> Vec<Metric> {
+        self.inner.daemons.shown()
     }
 
     /// How many of these were dropped, for the node's metrics.
@@ -331,6 +339,7 @@ impl Meter for Telemetry {
     fn record(&self, record: InvocationRecord) {
         self.inner.metrics.record(&record);
         self.inner.gathering.record(&record);
+        self.inner.show_invocation(&record);
         self.inner.metrics_wait.notify_one();
         if self.inner.counting.record(record) {
             self.inner.usage_wait.notify_one();
@@ -356,4 +365,17 @@ impl Meter for Telemetry {
         self.inner.gathering.queued(event, step, self.inner.clock.now());
         self.inner.metrics_wait.notify_one();
     }
+
+    fn answered(&self, request: TracedRequest<'_>) {
+        self.inner.show_request(&request);
+    }
+}
+
+/// The ARN of a version, as a resource of the cloud.
+pub(crate) fn resource_arn(key: &VersionKey) -> String {
+    let resource = match key.version {
+        base::Version::Latest => format!("function:{}", key.name),
+        base::Version::Published(number) => format!("function:{}:{number}", key.name),
+    };
+    base::Arn::new("lambda", Some(&key.region), key.account, &resource).to_string()
 }

@@ -1,21 +1,28 @@
 //! Export to an OpenTelemetry collector: a span for each invocation and for the parts of its start, the lines that functions
-//! log, and the metrics, by OTLP over HTTP in its JSON form.
+//! log, and the metrics, by OTLP.
 //!
 //! Invocations and lines wait in bounded buffers and leave in batches; what the buffers cannot take is dropped, counted, and
 //! shown in the metrics. A batch is kept until the collector has taken or refused it, so that what waited while it was down
 //! arrives later, perhaps twice. Nothing is kept over the end of the process but what its last attempt brings away.
 //! Metrics are the sums since the start of the process at each interval: a lost one is told by the next.
 //!
-//! Source: OpenTelemetry Protocol 1.x, "OTLP/HTTP" and "JSON Protobuf Encoding".
+//! Source: OpenTelemetry Protocol 1.x.
 
+pub mod grpc;
+mod message;
 mod metrics;
 mod queue;
+#[cfg(test)]
+pub(crate) mod sample;
 pub(crate) mod segments;
 mod spans;
 mod tree;
 
 use crate::{Metric, MetricKind};
-use base::{AccountId, Clock, InvocationRecord, LogEvent, Region, Timestamp, VersionKey, Within};
+use base::{
+    AccountId, Clock, InvocationRecord, InvocationSpan, LogEvent, Region, RequestEnd, RequestId, Timestamp,
+    TracedRequest, VersionKey, Within,
+};
 use queue::Queue;
 use segments::Exported;
 use std::{
@@ -54,35 +61,54 @@ pub struct Settings {
     pub metrics: bool,
     /// Lines of functions.
     pub logs: bool,
+    /// How messages are encoded.
+    pub encoding: Encoding,
     /// Version of this program, as the scope's.
     pub version: &'static str,
 }
 
+/// How messages are encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// The JSON of Protocol Buffers.
+    Json,
+    /// Protocol Buffers.
+    Protobuf,
+}
+
 /// Whom it is exported to.
 pub trait Collector: Send + Sync {
-    /// Sends `body` (JSON) to `path` by POST and reads the answer. Bounded in time.
+    /// Sends a batch, encoded as [`Settings::encoding`] says, and reads the answer. Bounded in time.
     ///
     /// # Errors
     /// No answer came, and why: it is sent again.
-    fn post(&self, path: &'static str, body: Arc<Vec<u8>>) -> base::Future<'_, Result<Answer, String>>;
+    fn export(&self, signal: Signal, body: Arc<Vec<u8>>) -> base::Future<'_, Result<Answer, String>>;
 }
 
 /// A collector's answer.
-#[derive(Clone, Debug, Default)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// `Retry-After` in seconds.
-    pub retry_after: Option<Duration>,
-    /// The beginning of the body.
-    pub body: Vec<u8>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It took the batch; the message of its answer tells what it has left out.
+    Taken(Vec<u8>),
+    /// It takes the batch another time.
+    Later {
+        /// Not before.
+        after: Option<Duration>,
+        /// What it said.
+        why: String,
+    },
+    /// It will never take the batch, and what it said.
+    Refused(String),
 }
 
 /// Kinds of what is exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Signal {
+pub enum Signal {
+    /// Spans.
     Traces,
+    /// Lines.
     Logs,
+    /// Sums, distributions and gauges.
     Metrics,
 }
 
@@ -97,11 +123,21 @@ impl Signal {
         }
     }
 
-    const fn path(self) -> &'static str {
+    /// Where it goes by HTTP, behind an endpoint's path.
+    pub const fn path(self) -> &'static str {
         match self {
             Signal::Traces => "/v1/traces",
             Signal::Logs => "/v1/logs",
             Signal::Metrics => "/v1/metrics",
+        }
+    }
+
+    /// Where it goes by gRPC.
+    pub const fn method(self) -> &'static str {
+        match self {
+            Signal::Traces => "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+            Signal::Logs => "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+            Signal::Metrics => "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
         }
     }
 }
@@ -116,7 +152,19 @@ struct Pending {
 /// What becomes spans.
 enum Recorded {
     Invocation(Box<InvocationRecord>),
+    Request(Box<Request>),
     Segment(Box<Exported>),
+}
+
+/// [`TracedRequest`], kept.
+struct Request {
+    key: VersionKey,
+    invoked_arn: String,
+    request_id: RequestId,
+    span: InvocationSpan,
+    began: Timestamp,
+    ended: Timestamp,
+    how: RequestEnd,
 }
 
 /// A line and where it was written.
@@ -172,6 +220,18 @@ impl Exporter {
             return;
         }
         self.wait(INVOCATION_BYTES, || Recorded::Invocation(Box::new(record.clone())));
+    }
+
+    /// Takes a request that has no run. Never blocks.
+    pub fn answered(&self, request: TracedRequest<'_>) {
+        if !self.settings.traces {
+            return;
+        }
+        let TracedRequest { key, invoked_arn, request_id, span, began, ended, how } = request;
+        self.wait(INVOCATION_BYTES, || {
+            let (key, invoked_arn) = (key.clone(), invoked_arn.to_owned());
+            Recorded::Request(Box::new(Request { key, invoked_arn, request_id, span, began, ended, how }))
+        });
     }
 
     /// Takes a segment of X-Ray's. Never blocks.
@@ -343,55 +403,58 @@ impl Exporter {
     }
 
     fn batch(&self, signal: Signal, metrics: &impl Fn() -> String) -> Option<Pending> {
-        let version = self.settings.version;
+        let (version, encoding) = (self.settings.version, self.settings.encoding);
         let (body, items) = match signal {
             Signal::Traces => {
                 let recorded = self.recorded.take(TRACE_BYTES_BATCH);
                 let items = recorded.len();
-                let (mut records, mut segments) = (Vec::new(), Vec::new());
+                let (mut records, mut requests, mut segments) = (Vec::new(), Vec::new(), Vec::new());
                 for one in recorded {
                     match one {
                         Recorded::Invocation(record) => records.push(*record),
+                        Recorded::Request(request) => requests.push(*request),
                         Recorded::Segment(segment) => segments.push(*segment),
                     }
                 }
-                (spans::traces(&records, &segments, version), items)
+                let message = spans::traces(&records, &requests, &segments, version);
+                (tree::encode(encoding, &message), items)
             }
             Signal::Logs => {
                 let lines = self.lines.take(LOG_BYTES_BATCH);
-                (spans::logs(&lines, version), lines.len())
+                (tree::encode(encoding, &spans::logs(&lines, version)), lines.len())
             }
-            Signal::Metrics => (metrics::export(&metrics(), version, self.since, self.clock.now()), 1),
+            Signal::Metrics => {
+                let message = metrics::export(&metrics(), version, self.since, self.clock.now());
+                (tree::encode(encoding, &message), 1)
+            }
         };
-        let body = serde_json::to_vec(&body).unwrap_or_default();
         (items > 0).then(|| Pending { body: Arc::new(body), items: items as u64 })
     }
 
     /// One attempt: taken and refused are both done with.
     async fn send(&self, signal: Signal, pending: &Pending) -> Result<(), Option<Duration>> {
         let lane = self.lane(signal);
-        let answer = match self.collector.post(signal.path(), Arc::clone(&pending.body)).await {
+        let answer = match self.collector.export(signal, Arc::clone(&pending.body)).await {
             Ok(answer) => answer,
             Err(error) => {
                 lane.failed(signal, &error);
                 return Err(None);
             }
         };
-        match answer.status {
-            200..=299 => {
-                let rejected = tree::rejected(&answer.body).min(pending.items);
+        match answer {
+            Answer::Taken(message) => {
+                let rejected = tree::rejected(self.settings.encoding, &message).min(pending.items);
                 add(&lane.refused, rejected);
                 add(&lane.exported, pending.items - rejected);
                 Ok(())
             }
-            429 | 502 | 503 | 504 => {
-                lane.failed(signal, &format!("status {}", answer.status));
-                Err(answer.retry_after)
+            Answer::Later { after, why } => {
+                lane.failed(signal, &why);
+                Err(after)
             }
-            status => {
+            Answer::Refused(why) => {
                 add(&lane.refused, pending.items);
-                let told = String::from_utf8_lossy(&answer.body);
-                tracing::error!(signal = signal.name(), status, %told, "the OTLP collector refuses a batch");
+                tracing::error!(signal = signal.name(), why, "the OTLP collector refuses a batch");
                 Ok(())
             }
         }
@@ -418,13 +481,4 @@ impl Lane {
 
 fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
-}
-
-/// The ARN of a version, as a resource of the cloud.
-fn resource_arn(key: &VersionKey) -> String {
-    let resource = match key.version {
-        base::Version::Latest => format!("function:{}", key.name),
-        base::Version::Published(number) => format!("function:{}:{number}", key.name),
-    };
-    base::Arn::new("lambda", Some(&key.region), key.account, &resource).to_string()
 }

@@ -1,16 +1,21 @@
-//! X-Ray: segments that functions and clients send, kept by trace.
+//! X-Ray: segments that functions and clients send, and those of invocations themselves, kept by trace.
 //!
 //! They come by `PutTraceSegments`, which answers when they are on disk, and as datagrams from functions, to which nobody answers:
 //! those wait in a bounded buffer, as log lines do. A segment that is sent again replaces what was there, unless that was
 //! complete and the new one is not.
 
+pub(crate) mod daemons;
 pub(crate) mod data;
+pub mod filter;
+mod graph;
+mod matching;
 mod ops;
 pub mod segment;
+mod service;
 mod summary;
 
 use crate::{Inner, otlp::segments::Exported};
-use base::{AccountId, Region};
+use base::{AccountId, InvocationRecord, Region, TracedRequest, VersionKey};
 use segment::Segment;
 use std::{
     sync::{
@@ -68,15 +73,43 @@ impl Inner {
             Err(refused) => return self.segment_lost(&refused.to_string()),
         };
         self.export_segment(account, region, Some(function), document);
+        let document = document.to_owned();
+        self.arrive(Kept { account, region: region.clone(), segment, document });
+    }
+
+    fn arrive(&self, kept: Kept) {
         let mut waiting = self.arrivals.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.bytes + document.len() > WAITING_MAX {
+        if waiting.bytes + kept.document.len() > WAITING_MAX {
             drop(waiting);
             return self.segment_lost("too many wait");
         }
-        waiting.bytes += document.len();
-        let document = document.to_owned();
-        waiting.segments.push(Kept { account, region: region.clone(), segment, document });
+        waiting.bytes += kept.document.len();
+        waiting.segments.push(kept);
         self.arrivals.wait.notify_one();
+    }
+
+    /// Keeps the segments of an invocation that X-Ray shows. Never blocks.
+    pub(crate) fn show_invocation(&self, record: &InvocationRecord) {
+        if record.traced.is_some_and(|times| times.span.shown) {
+            self.show(&record.key, service::of_invocation(record));
+        }
+    }
+
+    /// The same of a request that had no run.
+    pub(crate) fn show_request(&self, request: &TracedRequest<'_>) {
+        self.show(request.key, service::of_request(request));
+    }
+
+    /// A collector is told of the same by spans, so these are not exported.
+    fn show(&self, key: &VersionKey, documents: Vec<serde_json::Value>) {
+        for document in documents.iter().map(ToString::to_string) {
+            match segment::parse(&document) {
+                Ok(segment) => {
+                    self.arrive(Kept { account: key.account, region: key.region.clone(), segment, document });
+                }
+                Err(refused) => self.segment_lost(&refused.to_string()),
+            }
+        }
     }
 
     /// Tells the collector too, if there is one.

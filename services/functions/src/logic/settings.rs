@@ -4,7 +4,7 @@ use crate::{
     Error,
     api::FunctionCode,
     logic::{environment, layers},
-    model::{Configuration, IDLE_TAG},
+    model::{Configuration, IDLE_TAG, Tracing},
 };
 use base::{
     AccountId, ApplicationLogLevel, FunctionName, LogFormat, LogSettings, MemoryMib, PackageError, Seconds,
@@ -51,6 +51,8 @@ pub struct Wanted {
     pub tenancy: Option<TenancyConfig>,
     /// `Layers`, by ARN; what they are is the store's to tell.
     pub layers: Option<Vec<String>>,
+    /// `TracingConfig`.
+    pub tracing: Option<TracingConfig>,
     /// Everything that Neap carries out only in its "off" form.
     pub features: Features,
 }
@@ -114,8 +116,6 @@ pub struct Features {
     pub dead_letter: Option<DeadLetterConfig>,
     /// `KMSKeyArn`: empty.
     pub kms_key: Option<String>,
-    /// `TracingConfig`: `PassThrough`.
-    pub tracing: Option<TracingConfig>,
     /// `FileSystemConfigs`: none.
     pub file_systems: Option<Vec<serde_json::Value>>,
     /// `ImageConfig`: empty.
@@ -195,6 +195,7 @@ pub fn create(wanted: &Wanted, name: &FunctionName, account: AccountId) -> Resul
         logs: LogSettings { group: format!("/aws/lambda/{name}"), format: LogFormat::Text },
         layers: Vec::new(),
         per_tenant: wanted.tenancy.is_some(),
+        tracing: Tracing::PassThrough,
     };
     apply(fresh, wanted, account)
 }
@@ -336,7 +337,7 @@ fn constraints(wanted: &Wanted, violations: &mut Violations) {
     words(
         violations,
         "tracingConfig.mode",
-        features.tracing.as_ref().and_then(|t| t.mode.as_deref()),
+        wanted.tracing.as_ref().and_then(|t| t.mode.as_deref()),
         &["Active", "PassThrough"],
     );
     words(
@@ -421,7 +422,6 @@ fn supported(features: &Features) -> Result<(), Error> {
     let some_text = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
     let some_ids = |ids: &Option<Vec<String>>| ids.as_ref().is_some_and(|ids| !ids.is_empty());
     let vpc = features.vpc.as_ref();
-    let tracing = features.tracing.as_ref().and_then(|t| t.mode.as_deref());
     let snap_start = features.snap_start.as_ref().and_then(|s| s.apply_on.as_deref());
     refuse(features.package_type.as_deref() == Some("Image"), "PackageType Image", "upload a zip package")?;
     refuse(
@@ -445,7 +445,6 @@ fn supported(features: &Features) -> Result<(), Error> {
         "leave it out",
     )?;
     refuse(some_text(&features.kms_key), "KMSKeyArn", "leave it out")?;
-    refuse(tracing == Some("Active"), "TracingConfig Active", "use PassThrough")?;
     refuse(
         features.file_systems.as_ref().is_some_and(|f| !f.is_empty()),
         "FileSystemConfigs",
@@ -507,6 +506,13 @@ fn apply(
     }
     if let Some(logging) = &wanted.logging {
         configuration.logs = logs(&configuration.logs, logging)?;
+    }
+    if let Some(tracing) = &wanted.tracing {
+        configuration.tracing = match tracing.mode.as_deref() {
+            Some("Active") => Tracing::Active,
+            // A structure without a mode stands for the default one.
+            Some(_) | None => Tracing::PassThrough,
+        };
     }
     Ok(configuration)
 }
@@ -693,7 +699,6 @@ mod tests {
                 "DeadLetterConfig",
             ),
             (|f| f.kms_key = Some("arn".into()), "KMSKeyArn"),
-            (|f| f.tracing = Some(TracingConfig { mode: Some("Active".into()) }), "TracingConfig Active"),
             (
                 |f| f.snap_start = Some(SnapStart { apply_on: Some("PublishedVersions".into()) }),
                 "SnapStart PublishedVersions",
@@ -711,7 +716,6 @@ mod tests {
                 vpc: Some(VpcConfig { subnet_ids: Some(vec![]), ..VpcConfig::default() }),
                 dead_letter: Some(DeadLetterConfig { target_arn: Some(String::new()) }),
                 kms_key: Some(String::new()),
-                tracing: Some(TracingConfig { mode: Some("PassThrough".into()) }),
                 snap_start: Some(SnapStart { apply_on: Some("None".into()) }),
                 ..Features::default()
             };

@@ -44,7 +44,7 @@ pub fn configuration(record: &VersionRecord, arn: String, shown: Shown) -> Funct
         code_sha256: base64::engine::general_purpose::STANDARD.encode(code.0),
         version: record.version.to_string(),
         environment: configuration.variables.clone().map(|variables| EnvironmentResponse { variables }),
-        tracing_config: TracingConfigResponse { mode: "PassThrough" },
+        tracing_config: TracingConfigResponse { mode: configuration.tracing.as_str() },
         revision_id: record.revision.to_string(),
         state: state.word,
         state_reason: state.reason,

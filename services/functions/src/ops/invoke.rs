@@ -2,6 +2,7 @@
 
 mod request;
 mod stream;
+mod trace;
 
 use super::read::find;
 use crate::{
@@ -12,13 +13,14 @@ use crate::{
     logic::{
         aliases::Route,
         recursion::{Looped, continued},
+        sampling::DefaultRule,
         states::state_word,
     },
-    model::{Event, EventConfig, FunctionId, Qualifier, Target},
+    model::{Event, EventConfig, FunctionId, Qualifier, Target, Tracing},
 };
 use base::{
-    Answer, Chunk, ExecuteError, Executed, FunctionError, FunctionErrorKind, Invocation, LaunchError, Micros,
-    QueueStep, RequestId, TenantId, Version, limits,
+    Answer, Attempt, Chunk, ExecuteError, Executed, FunctionError, FunctionErrorKind, Invocation,
+    InvocationSpan, LaunchError, Micros, QueueStep, RequestId, TenantId, Version, limits,
 };
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
@@ -26,9 +28,10 @@ use futures_util::StreamExt as _;
 use http::StatusCode;
 use request::{Kind, Wanted, read};
 use std::sync::Arc;
+use trace::Told;
 use wire::{Context, RawRequest, RawResponse};
 
-pub(crate) use request::brought_trace;
+pub(crate) use trace::brought_trace;
 
 /// One call of a version, synchronous or not.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ pub(crate) struct Call {
     pub(crate) trace: Option<String>,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) tail: bool,
+    /// Which attempt at an event it is.
+    pub(crate) attempt: Option<Attempt>,
 }
 
 impl Call {
@@ -54,6 +59,7 @@ impl Call {
             trace: Some(trace),
             tenant: wanted.tenant,
             tail: wanted.tail,
+            attempt: None,
         }
     }
 
@@ -85,7 +91,7 @@ impl Functions {
                 let target = wanted.target.clone();
                 let call = Call::of(self, context, wanted).chained(&target.id, &served)?;
                 self.affordable(&served.spec.key, &call.invoked_arn)?;
-                self.accept(target, version, call).await?;
+                self.accept(target, version, &served, call).await?;
                 Ok(RawResponse::new(StatusCode::ACCEPTED, Bytes::new()))
             }
             Kind::RequestResponse => {
@@ -94,16 +100,6 @@ impl Functions {
                 let outcome = run(self, &served, call).await?;
                 Ok(render(version, outcome))
             }
-        }
-    }
-
-    /// The trace header of a call that brings none.
-    pub(crate) fn fresh_trace(&self, request_id: RequestId) -> String {
-        let now = self.now().0;
-        if self.settings.spans {
-            request::sampled_trace(request_id, now)
-        } else {
-            request::trace(request_id, now)
         }
     }
 
@@ -169,19 +165,35 @@ impl Functions {
         };
         let spec = Arc::new(record.spec(serving, &function));
         let policies = configs.into_iter().map(|(qualifier, config)| (qualifier, config.policy())).collect();
-        let served =
-            Arc::new(Served { spec, per_tenant: serving.configuration.per_tenant, policies, recursion });
+        let configuration = &serving.configuration;
+        let sampling = (configuration.tracing == Tracing::Active).then(DefaultRule::default);
+        let per_tenant = configuration.per_tenant;
+        let served = Arc::new(Served { spec, per_tenant, policies, recursion, sampling });
         self.specs.keep(record.id, version, Arc::clone(&served), epoch);
         Ok(served)
     }
 
     /// Puts an asynchronous invocation on disk.
-    pub(super) async fn accept(&self, target: Target, version: Version, call: Call) -> Result<(), Error> {
+    pub(super) async fn accept(
+        &self,
+        target: Target,
+        version: Version,
+        served: &Served,
+        call: Call,
+    ) -> Result<(), Error> {
         let max = self.settings.events.backlog_max;
         if self.events.backlog() >= max {
             return Err(Error::BacklogFull { max });
         }
         let accepted = self.now();
+        let request_id = call.request_id;
+        let (trace, span) = match call.trace {
+            Some(trace) => {
+                let (trace, span) = self.accepted_in(served, trace, request_id);
+                (Some(trace), span)
+            }
+            None => (None, None),
+        };
         let event = Event {
             request_id: call.request_id,
             id: target.id.clone(),
@@ -189,7 +201,7 @@ impl Functions {
             invoked_arn: call.invoked_arn,
             payload: call.payload,
             client_context: call.client_context,
-            trace: call.trace,
+            trace,
             tenant: call.tenant,
             accepted,
             failures: 0,
@@ -198,6 +210,9 @@ impl Functions {
         let invoked_arn = event.invoked_arn.clone();
         self.db.write(move |tx| data::insert_event(tx, &event)).await?;
         self.meter(&target.id, &invoked_arn, QueueStep::Received);
+        if let Some(span) = span {
+            self.tell_accepted(&Told { span, served, invoked_arn, request_id, began: accepted });
+        }
         self.events.accepted(target.id, accepted);
         Ok(())
     }
@@ -209,22 +224,40 @@ pub(crate) async fn run(functions: &Functions, served: &Served, call: Call) -> R
 }
 
 /// Runs a call until its answer begins; a package missing on this node is fetched once.
-pub(crate) async fn begin(functions: &Functions, served: &Served, call: Call) -> Result<Executed, Error> {
-    functions.affordable(&served.spec.key, &call.invoked_arn)?;
-    let (trace, span) = match call.trace {
-        Some(trace) if functions.settings.spans => {
-            let (trace, span) =
-                request::spanned(trace, call.request_id, functions.now().0, &*functions.entropy);
+pub(crate) async fn begin(functions: &Functions, served: &Served, mut call: Call) -> Result<Executed, Error> {
+    let (request_id, attempt) = (call.request_id, call.attempt);
+    let (trace, span) = match call.trace.take() {
+        Some(trace) => {
+            let (trace, span) = functions.placed(served, trace, request_id, attempt);
             (Some(trace), span)
         }
-        trace => (trace, None),
+        None => (None, None),
     };
+    let told = span.map(|span| {
+        let (invoked_arn, began) = (call.invoked_arn.clone(), functions.now());
+        Told { span, served, invoked_arn, request_id, began }
+    });
+    call.trace = trace;
+    let begun = execute(functions, served, call, span).await;
+    if let (Err(error), Some(told)) = (&begun, &told) {
+        functions.tell_refused(told, error);
+    }
+    begun
+}
+
+async fn execute(
+    functions: &Functions,
+    served: &Served,
+    call: Call,
+    span: Option<InvocationSpan>,
+) -> Result<Executed, Error> {
+    functions.affordable(&served.spec.key, &call.invoked_arn)?;
     let invocation = Invocation {
         request_id: call.request_id,
         payload: call.payload,
         invoked_arn: call.invoked_arn,
         client_context: call.client_context,
-        trace,
+        trace: call.trace,
         span,
         tail: call.tail,
         waited: Micros(0),

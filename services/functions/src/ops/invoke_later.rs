@@ -60,7 +60,8 @@ impl Functions {
             trace: Some(self.fresh_trace(request_id)),
             tenant: None,
             tail: false,
+            attempt: None,
         };
-        self.accept(target, version, call).await
+        self.accept(target, version, &served, call).await
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     model::{Event, EventPolicy, FunctionId, Qualifier, Target},
     ops::{Call, run as run_call},
 };
-use base::{Millis, QueueStep, RequestId, Timestamp};
+use base::{Attempt, Millis, QueueStep, RequestId, Timestamp};
 use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 use store::Commit;
 use tokio::{
@@ -320,6 +320,7 @@ async fn try_once(functions: &Functions, event: Event) -> (Tried, EventPolicy) {
         trace: event.trace,
         tenant: event.tenant,
         tail: false,
+        attempt: Some(Attempt { number: event.failures + 1, since: event.accepted }),
     };
     let tried = match run_call(functions, &served, call).await {
         Ok(outcome) if outcome.answer.is_ok() => Tried::Ended(Ended::Answered),

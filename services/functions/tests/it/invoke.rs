@@ -24,7 +24,8 @@ async fn tails_contexts_and_traces_are_passed() {
     let world = World::new();
     world.create_with("hello", json!({ "Publish": true })).await.ok();
     let context = base64::engine::general_purpose::STANDARD.encode(r#"{"custom":{"k":"v"}}"#);
-    let trace = "Root=1-67890abc-0123456789abcdef01234567;Sampled=1";
+    let root = "Root=1-67890abc-0123456789abcdef01234567";
+    let trace = &format!("{root};Sampled=1");
     let headers =
         [("x-amz-log-type", "Tail"), ("x-amz-client-context", &context), ("x-amzn-trace-id", trace)];
     let reply = world.invoke("hello:1", &headers, "").await;
@@ -33,8 +34,10 @@ async fn tails_contexts_and_traces_are_passed() {
     assert_eq!(reply.header("x-amz-log-result"), Some("UkVQT1JU"));
     let calls = world.execute.calls.lock().unwrap();
     assert_eq!(calls[0].1.client_context.as_deref(), Some(r#"{"custom":{"k":"v"}}"#));
-    let chain = calls[0].1.trace.as_deref().unwrap().strip_prefix(trace).unwrap();
-    assert!(chain.starts_with(";Lineage=1:"), "{chain}");
+    let span = calls[0].1.span.unwrap();
+    let chain = calls[0].1.trace.as_deref().unwrap();
+    let expected = format!("{root};Parent={};Sampled=1;Lineage=1:", span.run());
+    assert!(span.shown && span.parent.is_none() && chain.starts_with(&expected), "{chain}");
     assert_eq!(calls[0].1.invoked_arn, "arn:aws:lambda:us-east-1:000000000000:function:hello:1");
 }
 

@@ -1,5 +1,8 @@
 //! X-Ray. Source of shapes and limits: X-Ray API reference, 2016-04-12.
 
+pub use super::graph::{
+    GetServiceGraphRequest, GetServiceGraphResponse, GetTraceGraphRequest, GetTraceGraphResponse,
+};
 use crate::Inner;
 use base::{Fault, ServiceError};
 use serde::{Deserialize, Serialize, de::IgnoredAny};
@@ -33,10 +36,28 @@ wire::api! {
             allow: "xray:BatchGetTraces" on "*",
             errors: [InvalidRequestException, ThrottledException],
         }
-        /// Traces that began within a time, 50 a page. Filter expressions, sampling and other ranges are refused.
+        /// Traces that began within a time, of 50 a page those that a filter expression means. Sampling and other ranges are refused.
         GetTraceSummaries => get_trace_summaries(GetTraceSummariesRequest) -> GetTraceSummariesResponse {
             http: POST "/TraceSummaries" 200,
             allow: "xray:GetTraceSummaries" on "*",
+            errors: [InvalidRequestException, ThrottledException],
+        }
+        /// Which services called which in the traces that began within a time, 500 traces a page. Groups are refused.
+        GetServiceGraph => get_service_graph(GetServiceGraphRequest) -> GetServiceGraphResponse {
+            http: POST "/ServiceGraph" 200,
+            allow: "xray:GetServiceGraph" on "*",
+            errors: [InvalidRequestException, ThrottledException],
+        }
+        /// The same of up to five traces.
+        GetTraceGraph => get_trace_graph(GetTraceGraphRequest) -> GetTraceGraphResponse {
+            http: POST "/TraceGraph" 200,
+            allow: "xray:GetTraceGraph" on "*",
+            errors: [InvalidRequestException, ThrottledException],
+        }
+        /// Counts what X-Ray daemons tell of themselves into `/_neap/metrics`.
+        PutTelemetryRecords => put_telemetry_records(PutTelemetryRecordsRequest) -> PutTelemetryRecordsResponse {
+            http: POST "/TelemetryRecords" 200,
+            allow: "xray:PutTelemetryRecords" on "*",
             errors: [InvalidRequestException, ThrottledException],
         }
         /// The default rule, which is the only one: one request a second, and a twentieth of the others.
@@ -69,16 +90,13 @@ wire::api! {
         GetInsightSummaries: POST "/InsightSummaries",
         GetRetrievedTracesGraph: POST "/GetRetrievedTracesGraph",
         GetSamplingStatisticSummaries: POST "/SamplingStatisticSummaries",
-        GetServiceGraph: POST "/ServiceGraph",
         GetTimeSeriesServiceStatistics: POST "/TimeSeriesServiceStatistics",
-        GetTraceGraph: POST "/TraceGraph",
         GetTraceSegmentDestination: POST "/GetTraceSegmentDestination",
         ListResourcePolicies: POST "/ListResourcePolicies",
         ListRetrievedTraces: POST "/ListRetrievedTraces",
         ListTagsForResource: POST "/ListTagsForResource",
         PutEncryptionConfig: POST "/PutEncryptionConfig",
         PutResourcePolicy: POST "/PutResourcePolicy",
-        PutTelemetryRecords: POST "/TelemetryRecords",
         StartTraceRetrieval: POST "/StartTraceRetrieval",
         TagResource: POST "/TagResource",
         UntagResource: POST "/UntagResource",
@@ -103,6 +121,9 @@ pub(crate) enum Error {
         /// What is instead.
         reason: &'static str,
     },
+    /// A filter expression that is none, or is not carried out.
+    #[error("FilterExpression: {0}")]
+    Filter(#[source] crate::xray::filter::Refused),
     /// The telemetry store cannot serve.
     #[error("the telemetry store failed: {0}")]
     Store(#[from] store::Error),
@@ -121,14 +142,14 @@ impl Error {
 impl ServiceError for Error {
     fn code(&self) -> &str {
         match self {
-            Error::Invalid(_) | Error::Unsupported { .. } => "InvalidRequestException",
+            Error::Invalid(_) | Error::Unsupported { .. } | Error::Filter(_) => "InvalidRequestException",
             Error::Store(_) => "InternalFailure",
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
-            Error::Invalid(_) | Error::Unsupported { .. } => Fault::Invalid,
+            Error::Invalid(_) | Error::Unsupported { .. } | Error::Filter(_) => Fault::Invalid,
             Error::Store(_) => Fault::Us,
         }
     }
@@ -290,6 +311,42 @@ pub struct ResourceArn {
     #[serde(rename = "ARN")]
     pub(crate) arn: String,
 }
+
+/// `PutTelemetryRecords`
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct PutTelemetryRecordsRequest {
+    pub(crate) telemetry_records: Vec<TelemetryRecord>,
+}
+
+/// What a daemon did since it last told.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct TelemetryRecord {
+    pub(crate) segments_received_count: u32,
+    pub(crate) segments_sent_count: u32,
+    pub(crate) segments_spillover_count: u32,
+    pub(crate) segments_rejected_count: u32,
+    pub(crate) backend_connection_errors: BackendConnectionErrors,
+}
+
+/// How often it did not reach X-Ray.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct BackendConnectionErrors {
+    pub(crate) timeout_count: u32,
+    pub(crate) connection_refused_count: u32,
+    #[serde(rename = "HTTPCode4XXCount")]
+    pub(crate) http_code_4xx_count: u32,
+    #[serde(rename = "HTTPCode5XXCount")]
+    pub(crate) http_code_5xx_count: u32,
+    pub(crate) unknown_host_count: u32,
+    pub(crate) other_count: u32,
+}
+
+/// Nothing.
+#[derive(Debug, Serialize)]
+pub struct PutTelemetryRecordsResponse {}
 
 /// `GetSamplingRules`; there is one page.
 #[derive(Debug, Deserialize)]

@@ -3,22 +3,30 @@
 //! The text is the one list of what is measured, so whatever is shown there is exported. Counters and histograms are sums since
 //! the start of the process.
 
-use super::tree::{Attributes, micros, nanos, scope};
+use super::{
+    message::{
+        Data, ExportMetrics, Gauge, Histogram, HistogramDataPoint, KeyValue, Metric, Number, NumberDataPoint,
+        ResourceMetrics, ScopeMetrics, Sum,
+    },
+    tree::{Attributes, nanos, scope},
+};
+use crate::timeline::micros;
 use base::Timestamp;
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// `AGGREGATION_TEMPORALITY_CUMULATIVE`.
-const CUMULATIVE: u8 = 2;
+const CUMULATIVE: i32 = 2;
 
 /// `ExportMetricsServiceRequest`.
-pub(super) fn export(text: &str, version: &str, since: Timestamp, now: Timestamp) -> Value {
-    let metrics: Vec<Value> = families(text).iter().filter_map(|family| family.metric(since, now)).collect();
+pub(super) fn export(text: &str, version: &str, since: Timestamp, now: Timestamp) -> ExportMetrics {
+    let metrics: Vec<Metric> = families(text).iter().filter_map(|family| family.metric(since, now)).collect();
     let resource = Attributes::default().text("service.name", "neap").text("service.version", version);
-    json!({ "resourceMetrics": [{
-        "resource": { "attributes": resource.done() },
-        "scopeMetrics": [{ "scope": scope(version), "metrics": metrics }],
-    }] })
+    ExportMetrics {
+        resource_metrics: vec![ResourceMetrics {
+            resource: resource.resource(),
+            scope_metrics: vec![ScopeMetrics { scope: scope(version), metrics }],
+        }],
+    }
 }
 
 #[derive(Default)]
@@ -102,70 +110,81 @@ fn labels(mut rest: &str) -> Option<(Labels, &str)> {
 }
 
 impl Family<'_> {
-    fn metric(&self, since: Timestamp, now: Timestamp) -> Option<Value> {
+    fn metric(&self, since: Timestamp, now: Timestamp) -> Option<Metric> {
         if self.samples.is_empty() {
             return None;
         }
         let (start, now) = (nanos(micros(since)), nanos(micros(now)));
-        let point = |sample: &Sample<'_>| {
-            json!({ "attributes": attributes(&sample.labels), "startTimeUnixNano": start, "timeUnixNano": now,
-                "asDouble": sample.value })
+        let point = |sample: &Sample<'_>| NumberDataPoint {
+            attributes: attributes(&sample.labels),
+            start_time_unix_nano: start,
+            time_unix_nano: now,
+            value: Some(Number::AsDouble(sample.value)),
         };
-        let points = || self.samples.iter().map(point).collect::<Vec<_>>();
-        let (kind, data) = match self.kind {
-            "counter" => (
-                "sum",
-                json!({ "dataPoints": points(), "aggregationTemporality": CUMULATIVE, "isMonotonic": true }),
-            ),
-            "histogram" => (
-                "histogram",
-                json!({ "dataPoints": self.histograms(&start, &now), "aggregationTemporality": CUMULATIVE }),
-            ),
-            _ => ("gauge", json!({ "dataPoints": points() })),
+        let points = || self.samples.iter().map(point).collect();
+        let data = match self.kind {
+            "counter" => Data::Sum(Sum {
+                data_points: points(),
+                aggregation_temporality: CUMULATIVE,
+                is_monotonic: true,
+            }),
+            "histogram" => Data::Histogram(Histogram {
+                data_points: self.histograms(start, now),
+                aggregation_temporality: CUMULATIVE,
+            }),
+            _ => Data::Gauge(Gauge { data_points: points() }),
         };
-        Some(json!({ "name": self.name, "description": self.help, kind: data }))
+        Some(Metric { name: self.name.to_owned(), description: self.help.to_owned(), data: Some(data) })
     }
 
-    fn histograms(&self, start: &str, now: &str) -> Vec<Value> {
-        let mut by_labels: BTreeMap<Labels, Histogram> = BTreeMap::new();
+    fn histograms(&self, start: u64, now: u64) -> Vec<HistogramDataPoint> {
+        let mut by_labels: BTreeMap<Labels, Counted> = BTreeMap::new();
         for sample in &self.samples {
             let mut labels = sample.labels.clone();
             let bound = labels.iter().position(|(name, _)| name == "le").map(|at| labels.remove(at).1);
-            let histogram = by_labels.entry(labels).or_default();
+            let counted = by_labels.entry(labels).or_default();
             match sample.part {
-                "_sum" => histogram.sum = sample.value,
-                "_count" => histogram.count = sample.value,
-                "_bucket" => histogram.buckets.push((bound.unwrap_or_default(), sample.value)),
+                "_sum" => counted.sum = sample.value,
+                "_count" => counted.count = sample.value,
+                "_bucket" => counted.buckets.push((bound.unwrap_or_default(), sample.value)),
                 _ => {}
             }
         }
-        let point = |(labels, histogram): (&Labels, &Histogram)| {
+        let point = |(labels, counted): (&Labels, &Counted)| {
             let (mut bounds, mut counts, mut below) = (Vec::new(), Vec::new(), 0.0);
-            for (bound, upto) in &histogram.buckets {
+            for (bound, upto) in &counted.buckets {
                 counts.push(whole(upto - below));
                 below = *upto;
                 bounds.extend(bound.parse::<f64>().ok().filter(|bound| bound.is_finite()));
             }
-            json!({ "attributes": attributes(labels), "startTimeUnixNano": start, "timeUnixNano": now,
-                "count": whole(histogram.count), "sum": histogram.sum, "explicitBounds": bounds, "bucketCounts": counts })
+            HistogramDataPoint {
+                attributes: attributes(labels),
+                start_time_unix_nano: start,
+                time_unix_nano: now,
+                count: whole(counted.count),
+                sum: Some(counted.sum),
+                bucket_counts: counts,
+                explicit_bounds: bounds,
+            }
         };
         by_labels.iter().map(point).collect()
     }
 }
 
 #[derive(Default)]
-struct Histogram {
+struct Counted {
     sum: f64,
     count: f64,
     /// Upper bound, and how many are not above it.
     buckets: Vec<(String, f64)>,
 }
 
-fn whole(value: f64) -> String {
-    format!("{:.0}", value.max(0.0))
+/// A count; it is one in the text too.
+fn whole(value: f64) -> u64 {
+    value.max(0.0).round() as u64
 }
 
-fn attributes(labels: &Labels) -> Value {
+fn attributes(labels: &Labels) -> Vec<KeyValue> {
     let all = labels.iter().fold(Attributes::default(), |all, (name, value)| all.text(name, value));
     all.done()
 }
@@ -174,6 +193,7 @@ fn attributes(labels: &Labels) -> Value {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use serde_json::json;
 
     const TEXT: &str = r#"# HELP a Some.
 # TYPE a counter
@@ -195,7 +215,7 @@ g 2.5
 
     #[test]
     fn every_kind_is_told() {
-        let told = export(TEXT, "1", Timestamp(1), Timestamp(2));
+        let told = serde_json::to_value(export(TEXT, "1", Timestamp(1), Timestamp(2))).unwrap();
         let metrics = &told["resourceMetrics"][0]["scopeMetrics"][0]["metrics"];
         assert_eq!(metrics.as_array().unwrap().len(), 3);
         assert_eq!((&metrics[0]["name"], &metrics[0]["description"]), (&json!("a"), &json!("Some.")));
@@ -217,7 +237,8 @@ g 2.5
     fn what_this_node_shows_is_told() {
         let metrics = crate::metrics::Metrics::new();
         metrics.log_events.inc_by(7);
-        let told = export(&metrics.text(&[]).unwrap(), "1", Timestamp(0), Timestamp(0)).to_string();
+        let told = export(&metrics.text(&[]).unwrap(), "1", Timestamp(0), Timestamp(0));
+        let told = serde_json::to_string(&told).unwrap();
         assert!(told.contains(r#""name":"neap_log_events""#) && told.contains("\"asDouble\":7.0"), "{told}");
     }
 

@@ -1,15 +1,13 @@
 //! X-Ray segments as spans: what a function records by X-Ray's SDKs hangs below its run. Pure.
 
-use super::tree::{Attributes, nanos, scope};
+use super::{
+    message::{KeyValue, ResourceSpans, Span, Status},
+    spans::{CLIENT, INTERNAL, SERVER, STATUS_ERROR, of_resource},
+    tree::{Attributes, nanos},
+};
 use crate::xray::segment::{seconds, trace_id};
 use base::{AccountId, Region};
-use serde_json::{Value, json};
-
-/// `SPAN_KIND_*` and `STATUS_CODE_ERROR`.
-const INTERNAL: u8 = 1;
-const SERVER: u8 = 2;
-const CLIENT: u8 = 3;
-const STATUS_ERROR: u8 = 2;
+use serde_json::Value;
 
 /// A segment on its way.
 #[derive(Clone, Debug)]
@@ -22,9 +20,10 @@ pub(crate) struct Exported {
 }
 
 /// An element of `resourceSpans`; `None` for a segment that is not over or has nothing to show.
-pub(super) fn resource_spans(segment: &Exported, version: &str) -> Option<Value> {
+pub(super) fn resource_spans(segment: &Exported, version: &str) -> Option<ResourceSpans> {
     let document: Value = serde_json::from_str(&segment.document).ok()?;
     let trace = trace_id(document.get("trace_id")?.as_str()?)?.get(2..)?.replace('-', "");
+    let trace = u128::from_str_radix(&trace, 16).ok()?.to_be_bytes();
     let mut spans = Vec::new();
     add(&document, &trace, None, &mut spans);
     let name = || document.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -32,21 +31,13 @@ pub(super) fn resource_spans(segment: &Exported, version: &str) -> Option<Value>
         .text("service.name", segment.service.clone().unwrap_or_else(name))
         .text("cloud.account.id", segment.account.to_string())
         .text("cloud.region", segment.region.as_str());
-    (!spans.is_empty()).then(|| {
-        json!({
-            "resource": { "attributes": resource.done() },
-            "scopeSpans": [{ "scope": scope(version), "spans": spans }],
-        })
-    })
+    (!spans.is_empty()).then(|| of_resource(resource, spans, version))
 }
 
 /// A segment and what is below it; each part of a document is looked at once.
-fn add(one: &Value, trace: &str, above: Option<&str>, spans: &mut Vec<Value>) {
+fn add(one: &Value, trace: &[u8], above: Option<&[u8]>, spans: &mut Vec<Span>) {
     let text = |name: &str| one.get(name).and_then(Value::as_str);
-    let Some(id) = text("id").filter(|id| id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
-    else {
-        return;
-    };
+    let Some(id) = text("id").and_then(id_bytes) else { return };
     let time = |name: &str| one.get(name).and_then(seconds).map(|seconds| (seconds * 1e6) as i64);
     if let (Some(start), Some(end)) = (time("start_time"), time("end_time")) {
         let part = above.is_some() || text("type") == Some("subsegment");
@@ -57,22 +48,32 @@ fn add(one: &Value, trace: &str, above: Option<&str>, spans: &mut Vec<Value>) {
         };
         let failed =
             ["fault", "error", "throttle"].into_iter().find(|name| one.get(name) == Some(&Value::Bool(true)));
-        let status =
-            failed.map_or_else(|| json!({}), |name| json!({ "code": STATUS_ERROR, "message": name }));
-        spans.push(json!({
-            "traceId": trace, "spanId": id.to_ascii_lowercase(),
-            "parentSpanId": above.or(text("parent_id")).unwrap_or_default().to_ascii_lowercase(),
-            "name": text("name").unwrap_or_default(), "kind": kind,
-            "startTimeUnixNano": nanos(start), "endTimeUnixNano": nanos(end.max(start)),
-            "attributes": attributes(one), "status": status,
-        }));
+        let status = failed.map(|name| Status { code: STATUS_ERROR, message: name.to_owned() });
+        let parent = above.map(<[u8]>::to_vec).or_else(|| Some(id_bytes(text("parent_id")?)?.to_vec()));
+        spans.push(Span {
+            trace_id: trace.to_vec(),
+            span_id: id.to_vec(),
+            parent_span_id: parent.unwrap_or_default(),
+            name: text("name").unwrap_or_default().to_owned(),
+            kind,
+            start_time_unix_nano: nanos(start),
+            end_time_unix_nano: nanos(end.max(start)),
+            attributes: attributes(one),
+            status: Some(status.unwrap_or_default()),
+        });
     }
     for below in one.get("subsegments").and_then(Value::as_array).into_iter().flatten() {
-        add(below, trace, Some(id), spans);
+        add(below, trace, Some(&id), spans);
     }
 }
 
-fn attributes(one: &Value) -> Value {
+/// 16 hexadecimal digits.
+fn id_bytes(text: &str) -> Option<[u8; 8]> {
+    let fits = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    fits.then(|| u64::from_str_radix(text, 16).ok()).flatten().map(u64::to_be_bytes)
+}
+
+fn attributes(one: &Value) -> Vec<KeyValue> {
     let mut all = Attributes::default();
     let http = |part: &str, name: &str| one.get("http")?.get(part)?.get(name);
     for (part, name, key) in [
@@ -105,6 +106,7 @@ fn attributes(one: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_segment_and_its_parts_are_spans() {
@@ -126,7 +128,7 @@ mod tests {
             service: None,
             document: document.to_string(),
         };
-        let told = resource_spans(&segment, "1").unwrap();
+        let told = serde_json::to_value(resource_spans(&segment, "1")).unwrap();
         let spans = told["scopeSpans"][0]["spans"].as_array().unwrap();
         let shown: Vec<_> =
             spans.iter().map(|span| (&span["name"], &span["parentSpanId"], &span["kind"])).collect();

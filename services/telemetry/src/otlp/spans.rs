@@ -9,159 +9,189 @@
 //! ├─ init                    the function's own initialisation
 //! └─ run                     the handler; what the function itself records is below it
 //! ```
-//! Attributes by OpenTelemetry's semantic conventions of FaaS and cloud; what has no name there is below `neap.`.
+//! An event has a span of its acceptance, `accept`; below it are `queue`, until its first attempt, and an invocation as above for
+//! each attempt. Attributes by OpenTelemetry's semantic conventions of FaaS and cloud; what has no name there is below `neap.`.
 
 use super::{
-    Line, resource_arn,
+    Line, Request,
+    message::{
+        Any, AnyValue, ExportLogs, ExportTraces, LogRecord, ResourceLogs, ResourceSpans, ScopeLogs,
+        ScopeSpans, Span, Status,
+    },
     segments::{self, Exported},
-    tree::{Attributes, micros, nanos, scope},
+    tree::{Attributes, nanos, scope},
 };
-use base::{InvocationRecord, InvocationTimes, Micros, Outcome, Phases, SpanId, VersionKey};
-use serde_json::{Value, json};
+use crate::{
+    resource_arn,
+    timeline::{Timeline, micros},
+};
+use base::{
+    InvocationRecord, InvocationSpan, InvocationTimes, Micros, Outcome, RequestEnd, SpanId, VersionKey,
+};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// `SPAN_KIND_INTERNAL` and `SPAN_KIND_SERVER`.
-const INTERNAL: u8 = 1;
-const SERVER: u8 = 2;
+/// `SPAN_KIND_*`.
+pub(super) const INTERNAL: i32 = 1;
+pub(super) const SERVER: i32 = 2;
+pub(super) const CLIENT: i32 = 3;
+const PRODUCER: i32 = 4;
 /// `STATUS_CODE_ERROR`.
-const STATUS_ERROR: u8 = 2;
+pub(super) const STATUS_ERROR: i32 = 2;
 /// `SEVERITY_NUMBER_*` of lines that say their level.
-const SEVERITIES: [(&str, u8); 6] =
+const SEVERITIES: [(&str, i32); 6] =
     [("TRACE", 1), ("DEBUG", 5), ("INFO", 9), ("WARN", 13), ("ERROR", 17), ("FATAL", 21)];
 
 /// `ExportTraceServiceRequest`.
-pub(super) fn traces(records: &[InvocationRecord], segments: &[Exported], version: &str) -> Value {
+pub(super) fn traces(
+    records: &[InvocationRecord],
+    requests: &[Request],
+    segments: &[Exported],
+    version: &str,
+) -> ExportTraces {
     let mut by_version: BTreeMap<&VersionKey, Vec<&InvocationRecord>> = BTreeMap::new();
     for record in records {
         by_version.entry(&record.key).or_default().push(record);
     }
     let resources = by_version.values().filter_map(|records| {
-        let spans: Vec<Value> = records.iter().flat_map(|record| invocation(record)).collect();
-        Some(json!({
-            "resource": { "attributes": function(records.first()?) },
-            "scopeSpans": [{ "scope": scope(version), "spans": spans }],
-        }))
+        let spans: Vec<Span> = records.iter().flat_map(|record| invocation(record)).collect();
+        Some(of_resource(function(records.first()?), spans, version))
     });
+    let requests = requests.iter().map(|one| request(one, version));
     let segments = segments.iter().filter_map(|segment| segments::resource_spans(segment, version));
-    json!({ "resourceSpans": resources.chain(segments).collect::<Vec<_>>() })
+    ExportTraces { resource_spans: resources.chain(requests).chain(segments).collect() }
 }
 
-fn function(record: &InvocationRecord) -> Value {
-    let key = &record.key;
+pub(super) fn of_resource(resource: Attributes, spans: Vec<Span>, version: &str) -> ResourceSpans {
+    ResourceSpans {
+        resource: resource.resource(),
+        scope_spans: vec![ScopeSpans { scope: scope(version), spans }],
+    }
+}
+
+/// A function as a resource.
+fn place(key: &VersionKey) -> Attributes {
     Attributes::default()
         .text("service.name", key.name.as_str())
         .text("faas.name", key.name.as_str())
         .text("faas.version", key.version.to_string())
-        .number("faas.max_memory", record.memory.bytes().0)
         .text("cloud.account.id", key.account.to_string())
         .text("cloud.region", key.region.as_str())
         .text("cloud.resource_id", resource_arn(key))
+}
+
+fn function(record: &InvocationRecord) -> Attributes {
+    place(&record.key)
+        .number("faas.max_memory", record.memory.bytes().0)
         .text("host.arch", if record.architecture == "x86_64" { "amd64" } else { "arm64" })
-        .done()
 }
 
 /// The spans of one invocation, in microseconds since 1970.
 struct Spans {
-    times: InvocationTimes,
-    all: Vec<Value>,
+    span: InvocationSpan,
+    all: Vec<Span>,
 }
 
 impl Spans {
     fn add(&mut self, name: &str, id: SpanId, parent: SpanId, from: i64, to: i64) {
-        self.all.push(json!({
-            "traceId": self.times.span.trace.to_string(), "spanId": id.to_string(),
-            "parentSpanId": parent.to_string(), "name": name, "kind": INTERNAL,
-            "startTimeUnixNano": nanos(from), "endTimeUnixNano": nanos(to.max(from)),
-        }));
+        let span = InvocationSpan { id, parent: Some(parent), ..self.span };
+        self.all.push(during(&span, name, INTERNAL, (from, to)));
     }
 }
 
-fn invocation(record: &InvocationRecord) -> Vec<Value> {
+fn during(span: &InvocationSpan, name: &str, kind: i32, (from, to): (i64, i64)) -> Span {
+    Span {
+        trace_id: span.trace.bytes().to_vec(),
+        span_id: span.id.bytes().to_vec(),
+        parent_span_id: span.parent.map(|parent| parent.bytes().to_vec()).unwrap_or_default(),
+        name: name.to_owned(),
+        kind,
+        start_time_unix_nano: nanos(from),
+        end_time_unix_nano: nanos(to.max(from)),
+        ..Span::default()
+    }
+}
+
+fn invocation(record: &InvocationRecord) -> Vec<Span> {
     let Some(times) = record.traced else { return Vec::new() };
     let root = times.span.id;
-    let began = micros(times.began);
-    let ended = began + signed(record.run);
-    let arrived = began - signed(record.waited);
-    let start = record.cold.and_then(|phases| awaited(&times, &phases, arrived, began));
-    let mut spans = Spans { times, all: Vec::with_capacity(6) };
-    let first = match &start {
-        Some(start) => start.queued.min(arrived),
-        None => arrived,
-    };
-    if let Some(start) = &start {
+    let timeline = Timeline::of(record, &times);
+    let mut spans = Spans { span: times.span, all: Vec::with_capacity(7) };
+    let first = timeline.first();
+    if let Some((accepted, since)) = waited(&times.span) {
+        spans.add("queue", accepted.part(1), accepted, since, first);
+    }
+    if let Some(start) = &timeline.start {
         spans.add("queue", root.part(1), root, first, start.began);
         spans.add("start", root.part(2), root, start.began, start.booted);
         spans.add("sandbox", root.part(3), root.part(2), start.began, start.isolated);
         spans.add("boot", root.part(4), root.part(2), start.isolated, start.booted);
         spans.add("init", root.part(5), root, start.booted, start.ready);
     } else if record.waited > Micros(0) {
-        spans.add("queue", root.part(1), root, arrived, began);
+        spans.add("queue", root.part(1), root, timeline.arrived, timeline.began);
     }
-    spans.add("run", times.span.run(), root, began, ended);
-    spans.all.insert(0, whole(record, &times, start.is_some(), first, ended));
+    spans.add("run", times.span.run(), root, timeline.began, timeline.ended);
+    spans.all.insert(0, whole(record, &times, timeline.start.is_some(), first, timeline.ended));
     spans.all
 }
 
-/// A start that an invocation waited for: when its parts were over.
-struct Start {
-    queued: i64,
-    began: i64,
-    isolated: i64,
-    booted: i64,
-    ready: i64,
+/// Before the first attempt at an event: where it was accepted, and since when it has waited.
+fn waited(span: &InvocationSpan) -> Option<(SpanId, i64)> {
+    let attempt = span.attempt.filter(|attempt| attempt.number == 1)?;
+    Some((span.parent?, micros(attempt.since)))
 }
 
-/// `None` where the environment was ready before the call came: its start cost the call nothing.
-fn awaited(times: &InvocationTimes, phases: &Phases, arrived: i64, began: i64) -> Option<Start> {
-    let started = micros(times.started);
-    let total = signed(phases.sandbox) + signed(phases.boot) + signed(phases.init);
-    // Times are told in whole milliseconds: what ends after the run began has begun earlier.
-    let started = started.min(began - total);
-    let isolated = started + signed(phases.sandbox);
-    let booted = isolated + signed(phases.boot);
-    let ready = booted + signed(phases.init);
-    (ready > arrived).then(|| Start {
-        queued: started - signed(phases.queue),
-        began: started,
-        isolated,
-        booted,
-        ready,
-    })
+/// A request that has no run: an event's acceptance, or a call that was refused.
+fn request(one: &Request, version: &str) -> ResourceSpans {
+    let attributes = Attributes::default()
+        .text("faas.invocation_id", one.request_id.to_string())
+        .text("aws.lambda.invoked_arn", &one.invoked_arn);
+    let (name, kind, attributes, status) = match one.how {
+        RequestEnd::Accepted => ("accept", PRODUCER, attributes, Status::default()),
+        RequestEnd::Refused(status) => {
+            let message = format!("refused with status {status}");
+            let attributes = attributes.text("error.type", status.to_string());
+            (one.key.name.as_str(), SERVER, attributes, Status { code: STATUS_ERROR, message })
+        }
+    };
+    let span = Span {
+        attributes: attributes.done(),
+        status: Some(status),
+        ..during(&one.span, name, kind, (micros(one.began), micros(one.ended)))
+    };
+    of_resource(place(&one.key), vec![span], version)
 }
 
-fn whole(record: &InvocationRecord, times: &InvocationTimes, cold: bool, from: i64, to: i64) -> Value {
+fn whole(record: &InvocationRecord, times: &InvocationTimes, cold: bool, from: i64, to: i64) -> Span {
     let mut attributes = Attributes::default()
         .text("faas.invocation_id", record.request_id.to_string())
         .truth("faas.coldstart", cold)
         .text("aws.lambda.invoked_arn", &record.invoked_arn)
         .number("neap.billed_ms", record.billed.0)
         .number("neap.memory_used", record.memory_used_bytes);
+    if let Some(attempt) = times.span.attempt {
+        attributes = attributes.number("neap.attempt", attempt.number.into());
+    }
     let failure = match record.outcome {
         Outcome::Success => None,
         Outcome::Error => Some(("error", "the function reported an error or crashed")),
         Outcome::Timeout => Some(("timeout", "the function exceeded its time")),
         Outcome::OutOfMemory => Some(("out_of_memory", "the function exceeded its memory")),
     };
-    let mut status = json!({});
+    let mut status = Status::default();
     if let Some((kind, message)) = failure {
         attributes = attributes.text("error.type", kind);
-        status = json!({ "code": STATUS_ERROR, "message": message });
+        status = Status { code: STATUS_ERROR, message: message.to_owned() };
     }
-    json!({
-        "traceId": times.span.trace.to_string(), "spanId": times.span.id.to_string(),
-        "parentSpanId": times.span.parent.map(|parent| parent.to_string()).unwrap_or_default(),
-        "name": record.key.name.as_str(), "kind": SERVER,
-        "startTimeUnixNano": nanos(from), "endTimeUnixNano": nanos(to),
-        "attributes": attributes.done(), "status": status,
-    })
-}
-
-fn signed(took: Micros) -> i64 {
-    i64::try_from(took.0).unwrap_or(i64::MAX / 4).min(i64::MAX / 4)
+    Span {
+        attributes: attributes.done(),
+        status: Some(status),
+        ..during(&times.span, record.key.name.as_str(), SERVER, (from, to))
+    }
 }
 
 /// `ExportLogsServiceRequest`.
-pub(super) fn logs(lines: &[Line], version: &str) -> Value {
+pub(super) fn logs(lines: &[Line], version: &str) -> ExportLogs {
     let mut by_stream: BTreeMap<(String, &str, &str, &str), Vec<&Line>> = BTreeMap::new();
     for line in lines {
         let place = (line.account.to_string(), line.region.as_str(), &*line.group, &*line.stream);
@@ -175,37 +205,40 @@ pub(super) fn logs(lines: &[Line], version: &str) -> Value {
             .text("cloud.region", region)
             .text("aws.log.group.names", group)
             .text("aws.log.stream.names", stream);
-        let records: Vec<Value> = lines.into_iter().map(record).collect();
-        json!({
-            "resource": { "attributes": attributes.done() },
-            "scopeLogs": [{ "scope": scope(version), "logRecords": records }],
-        })
+        ResourceLogs {
+            resource: attributes.resource(),
+            scope_logs: vec![ScopeLogs {
+                scope: scope(version),
+                log_records: lines.into_iter().map(record).collect(),
+            }],
+        }
     });
-    json!({ "resourceLogs": resources.collect::<Vec<_>>() })
+    ExportLogs { resource_logs: resources.collect() }
 }
 
-fn record(line: &Line) -> Value {
-    let mut record = json!({
-        "timeUnixNano": nanos(micros(line.event.at)), "observedTimeUnixNano": nanos(micros(line.seen)),
-        "body": { "stringValue": line.event.message },
-    });
-    let Some(fields) = record.as_object_mut() else { return record };
+fn record(line: &Line) -> LogRecord {
+    let mut record = LogRecord {
+        time_unix_nano: nanos(micros(line.event.at)),
+        observed_time_unix_nano: nanos(micros(line.seen)),
+        body: Some(AnyValue { value: Some(Any::Text(line.event.message.clone())) }),
+        ..LogRecord::default()
+    };
     if let Some((name, number)) = severity(&line.event.message) {
-        fields.insert("severityText".into(), name.into());
-        fields.insert("severityNumber".into(), number.into());
+        record.severity_text = name.to_owned();
+        record.severity_number = number;
     }
     if let Some(within) = &line.within {
-        fields.insert("traceId".into(), within.span.trace.to_string().into());
-        fields.insert("spanId".into(), within.span.run().to_string().into());
-        fields.insert("flags".into(), 1.into());
-        let id = Attributes::default().text("faas.invocation_id", within.request_id.to_string());
-        fields.insert("attributes".into(), id.done());
+        record.trace_id = within.span.trace.bytes().to_vec();
+        record.span_id = within.span.run().bytes().to_vec();
+        record.flags = 1;
+        record.attributes =
+            Attributes::default().text("faas.invocation_id", within.request_id.to_string()).done();
     }
     record
 }
 
 /// The level of a line of a managed runtime: `[ERROR]\t…` of Python, `time\tid\tERROR\t…` of Node.js, `"level":"ERROR"` of JSON.
-fn severity(line: &str) -> Option<(&'static str, u8)> {
+fn severity(line: &str) -> Option<(&'static str, i32)> {
     let named = |word: &str| {
         SEVERITIES.into_iter().find(|(name, _)| *name == if word == "WARNING" { "WARN" } else { word })
     };
@@ -222,51 +255,20 @@ fn severity(line: &str) -> Option<(&'static str, u8)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::{InvocationSpan, MemoryMib, Millis, RequestId, Timestamp, TraceHeader, Version};
+    use crate::otlp::sample::cold;
+    use base::{Attempt, Phases, Timestamp};
     use proptest::prelude::*;
+    use serde_json::json;
 
-    fn cold() -> InvocationRecord {
-        let header = TraceHeader::parse("Root=1-5e1b4151-5ac6c58f3dd4d01f9a1ab2ea;Parent=53995c3f42cd8ad8");
-        let span = InvocationSpan {
-            trace: header.trace.unwrap(),
-            parent: header.parent,
-            id: SpanId::from_random([9; 8]),
-        };
-        InvocationRecord {
-            key: VersionKey {
-                account: base::AccountId::DEFAULT,
-                region: "us-east-1".parse().unwrap(),
-                name: "f".parse().unwrap(),
-                version: Version::Latest,
-                revision: RequestId::from_random([1; 16]),
-                tenant: None,
-            },
-            invoked_arn: "arn:aws:lambda:us-east-1:000000000000:function:f".into(),
-            request_id: RequestId::from_random([2; 16]),
-            architecture: "x86_64".into(),
-            at: Timestamp(1_050),
-            memory: MemoryMib(128),
-            scratch: MemoryMib(512),
-            memory_used_bytes: 1,
-            init: Micros(3_000),
-            run: Micros(7_000),
-            billed: Millis(10),
-            cold: Some(Phases {
-                queue: Micros(1_000),
-                sandbox: Micros(2_000),
-                boot: Micros(10_000),
-                init: Micros(3_000),
-            }),
-            outcome: Outcome::Error,
-            waited: Micros(17_000),
-            traced: Some(InvocationTimes { span, began: Timestamp(1_040), started: Timestamp(1_024) }),
-        }
+    /// As they look in JSON.
+    fn spans_of(record: &InvocationRecord) -> Vec<Value> {
+        invocation(record).iter().map(|span| serde_json::to_value(span).unwrap()).collect()
     }
 
     fn shown(record: &InvocationRecord) -> Vec<(String, String, i64, i64)> {
         let text = |span: &Value, name: &str| span[name].as_str().unwrap().to_owned();
         let at = |span: &Value, name: &str| text(span, name).parse::<i64>().unwrap() / 1_000;
-        let spans = invocation(record);
+        let spans = spans_of(record);
         let name_of = |id: &str| {
             let found = spans.iter().find(|span| span["spanId"] == id);
             found.map_or_else(|| "caller".to_owned(), |span| text(span, "name"))
@@ -294,7 +296,7 @@ mod tests {
             ("run", "f", 1_040_000, 1_047_000),
         ];
         assert_eq!(shown(&cold()), expected(&rows));
-        let root = &invocation(&cold())[0];
+        let root = &spans_of(&cold())[0];
         assert_eq!(root["status"]["code"], 2);
         assert_eq!(root["attributes"][1], json!({ "key": "faas.coldstart", "value": { "boolValue": true } }));
     }
@@ -304,12 +306,29 @@ mod tests {
         let rows = [("f", "caller", 1_040_000, 1_047_000), ("run", "f", 1_040_000, 1_047_000)];
         let warm = InvocationRecord { cold: None, waited: Micros(0), outcome: Outcome::Success, ..cold() };
         assert_eq!(shown(&warm), expected(&rows));
-        assert_eq!(invocation(&warm)[0]["status"], json!({}));
+        assert_eq!(spans_of(&warm)[0]["status"], json!({}));
         let times = InvocationTimes { started: Timestamp(5), ..warm.traced.unwrap() };
         let provisioned = InvocationRecord { waited: Micros(0), traced: Some(times), ..cold() };
         assert_eq!(shown(&provisioned), expected(&rows));
         let untraced = InvocationRecord { traced: None, ..cold() };
-        assert!(invocation(&untraced).is_empty());
+        assert!(spans_of(&untraced).is_empty());
+    }
+
+    #[test]
+    fn an_event_waits_below_its_acceptance() {
+        let mut record = InvocationRecord { waited: Micros(0), cold: None, ..cold() };
+        let span = &mut record.traced.as_mut().unwrap().span;
+        let accepted = span.parent.unwrap();
+        span.attempt = Some(Attempt { number: 1, since: Timestamp(900) });
+        let spans = spans_of(&record);
+        let queue = spans.iter().find(|span| span["name"] == "queue").unwrap();
+        assert_eq!(queue["parentSpanId"], accepted.to_string());
+        assert_eq!(
+            (&queue["startTimeUnixNano"], &queue["endTimeUnixNano"]),
+            (&json!("900000000"), &json!("1040000000"))
+        );
+        record.traced.as_mut().unwrap().span.attempt = Some(Attempt { number: 2, since: Timestamp(900) });
+        assert!(spans_of(&record).iter().all(|span| span["name"] != "queue"));
     }
 
     #[test]

@@ -6,21 +6,28 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Begin and end of all segments, in seconds since 1970; those that run on have only begun.
-pub(super) fn extent(documents: &[Value]) -> Option<(f64, f64)> {
+pub(super) fn extent(documents: &[&Value]) -> Option<(f64, f64)> {
     let begin = documents.iter().filter_map(|one| seconds(one.get("start_time")?)).reduce(f64::min)?;
     let end = documents.iter().filter_map(|one| seconds(one.get("end_time")?)).reduce(f64::max);
     Some((begin, end.unwrap_or(begin).max(begin)))
 }
 
+/// The segment where a trace came in; of several without a known parent the first.
+pub(super) fn entry<'a>(documents: &[&'a Value]) -> Option<&'a Value> {
+    let text = |one: &'a Value, name: &str| one.get(name).and_then(Value::as_str);
+    let ids: Vec<&str> = documents.iter().filter_map(|one| text(one, "id")).collect();
+    let is_segment = |one: &&&'a Value| text(one, "type") != Some("subsegment");
+    let is_root = |one: &&&'a Value| !text(one, "parent_id").is_some_and(|parent| ids.contains(&parent));
+    documents.iter().filter(is_segment).find(is_root).or(documents.first()).copied()
+}
+
 /// The summary of a trace; `None` without segments.
 pub(super) fn summary(id: &str, account: &str, documents: &[Value]) -> Option<TraceSummary> {
-    let (begin, end) = extent(documents)?;
+    let all: Vec<&Value> = documents.iter().collect();
+    let (begin, end) = extent(&all)?;
     let text = |one: &Value, name: &str| one.get(name).and_then(Value::as_str).map(str::to_owned);
     let is_segment = |one: &&Value| text(one, "type").as_deref() != Some("subsegment");
-    // Of several without a known parent the first is where the trace came in.
-    let ids: Vec<&str> = documents.iter().filter_map(|one| one.get("id")?.as_str()).collect();
-    let is_root = |one: &&Value| !text(one, "parent_id").is_some_and(|parent| ids.contains(&parent.as_str()));
-    let root = documents.iter().filter(is_segment).find(is_root).or(documents.first())?;
+    let root = entry(&all)?;
     let service = |one: &Value| ServiceId {
         name: text(one, "name"),
         names: text(one, "name").into_iter().collect(),
@@ -38,7 +45,7 @@ pub(super) fn summary(id: &str, account: &str, documents: &[Value]) -> Option<Tr
         id: id.to_owned(),
         start_time: begin,
         duration: end - begin,
-        response_time: extent(std::slice::from_ref(root)).map(|(begin, end)| end - begin),
+        response_time: extent(&[root]).map(|(begin, end)| end - begin),
         has_fault: flagged("fault"),
         has_error: flagged("error"),
         has_throttle: flagged("throttle"),
@@ -52,7 +59,7 @@ pub(super) fn summary(id: &str, account: &str, documents: &[Value]) -> Option<Tr
 }
 
 /// Of a segment or of what is below it. Documents are at most as deep as their parser allows.
-fn is_flagged(one: &Value, name: &str) -> bool {
+pub(super) fn is_flagged(one: &Value, name: &str) -> bool {
     let below = || one.get("subsegments").and_then(Value::as_array);
     one.get(name) == Some(&Value::Bool(true))
         || below().is_some_and(|all| all.iter().any(|one| is_flagged(one, name)))

@@ -1,7 +1,8 @@
 //! An Invoke request taken apart and checked, cheapest first.
 
+use super::trace::brought_trace;
 use crate::{Error, asking, logic::names, model::Target};
-use base::{Entropy, InvocationSpan, RequestId, SpanId, TenantId, TraceHeader, limits};
+use base::{TenantId, limits};
 use base64::Engine as _;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
@@ -125,55 +126,6 @@ fn client_context(header: &str) -> Result<String, Error> {
     Ok(text)
 }
 
-/// The trace that a request continues: `X-Amzn-Trace-Id`, or else `traceparent` in that form.
-pub(crate) fn brought_trace(request: &RawRequest) -> Option<String> {
-    let own = request.header("x-amzn-trace-id").map(str::to_owned);
-    own.or_else(|| TraceHeader::parse_w3c(request.header("traceparent")?).map(|header| header.to_string()))
-}
-
-/// A trace for a call that brings none: begun now, named after the request, not sampled.
-pub(crate) fn trace(request_id: RequestId, now_ms: i64) -> String {
-    let hex: String = request_id.to_string().chars().filter(char::is_ascii_hexdigit).collect();
-    let parent = hex.get(16..).unwrap_or_default();
-    format!("{};Parent={parent};Sampled=0", root(&hex, now_ms))
-}
-
-/// The same where invocations are recorded as spans: sampled, and below no other span.
-pub(crate) fn sampled_trace(request_id: RequestId, now_ms: i64) -> String {
-    let hex: String = request_id.to_string().chars().filter(char::is_ascii_hexdigit).collect();
-    format!("{};Sampled=1", root(&hex, now_ms))
-}
-
-fn root(hex: &str, now_ms: i64) -> String {
-    format!("Root=1-{:08x}-{}", now_ms / 1000, hex.get(..24).unwrap_or_default())
-}
-
-/// The trace header for the function, and the span that its invocation is recorded as: below the caller's. None where whoever
-/// began the trace has decided against it.
-pub(crate) fn spanned(
-    trace: String,
-    request_id: RequestId,
-    now_ms: i64,
-    entropy: &dyn Entropy,
-) -> (String, Option<InvocationSpan>) {
-    let mut header = TraceHeader::parse(&trace);
-    if header.sampled == Some(false) {
-        return (trace, None);
-    }
-    if header.trace.is_none() {
-        // Without a root a header continues nothing.
-        header.trace = TraceHeader::parse(&sampled_trace(request_id, now_ms)).trace;
-        header.parent = None;
-    }
-    let Some(root) = header.trace else { return (trace, None) };
-    let mut random = [0; 8];
-    entropy.fill(&mut random);
-    let span = InvocationSpan { trace: root, parent: header.parent, id: SpanId::from_random(random) };
-    header.parent = Some(span.run());
-    header.sampled = Some(true);
-    (header.to_string(), Some(span))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,42 +164,6 @@ mod tests {
         ] {
             assert!(client_context(&bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn traces_have_the_form_that_daemons_read() {
-        let trace = trace(RequestId::from_random([0xab; 16]), 1_763_721_060_123);
-        let root = format!("{}4b{}", "ab".repeat(6), "ab".repeat(5));
-        assert_eq!(trace, format!("Root=1-69203f64-{root};Parent={};Sampled=0", "ab".repeat(8)));
-    }
-
-    struct Sevens;
-    impl Entropy for Sevens {
-        fn fill(&self, bytes: &mut [u8]) {
-            bytes.fill(7);
-        }
-    }
-
-    #[test]
-    fn a_recorded_invocation_stands_between_its_caller_and_its_function() {
-        let id = RequestId::from_random([0xab; 16]);
-        let given = "Root=1-5e1b4151-5ac6c58f3dd4d01f9a1ab2ea;Parent=53995c3f42cd8ad8;Lineage=1:01234567:0";
-        let (told, span) = spanned(given.to_owned(), id, 0, &Sevens);
-        let span = span.unwrap();
-        assert_eq!(span.trace.to_string(), "5e1b41515ac6c58f3dd4d01f9a1ab2ea");
-        assert_eq!(span.parent.unwrap().to_string(), "53995c3f42cd8ad8");
-        let run = span.run();
-        assert_eq!(
-            told,
-            format!("Root=1-5e1b4151-5ac6c58f3dd4d01f9a1ab2ea;Parent={run};Sampled=1;Lineage=1:01234567:0")
-        );
-        let unsampled = format!("{given};Sampled=0");
-        assert_eq!(spanned(unsampled.clone(), id, 0, &Sevens), (unsampled, None));
-        let (_, begun) = spanned(sampled_trace(id, 1_763_721_060_123), id, 0, &Sevens);
-        assert_eq!(begun.unwrap().parent, None);
-        // A parent without a trace is nobody's.
-        let (told, span) = spanned("Parent=53995c3f42cd8ad8".to_owned(), id, 1_763_721_060_123, &Sevens);
-        assert!(told.starts_with("Root=1-69203f64-") && span.unwrap().parent.is_none(), "{told}");
     }
 
     proptest! {
