@@ -152,6 +152,8 @@ impl Roots {
     pub(crate) fn ensure(&self, objects: &[PathBuf]) -> io::Result<PathBuf> {
         let tools = tools();
         let mut asked = Sha256::new();
+        // Counts changes of what is planned below.
+        asked.update("plan 2\n");
         for object in tools.iter().map(|(_, path)| path).chain(objects) {
             let data = fs::metadata(object)?;
             asked.update(format!("{}\0{}\0{}\n", object.display(), data.len(), data.mtime()));
@@ -247,7 +249,9 @@ fn plan(tools: &[(&str, PathBuf)], objects: &[PathBuf]) -> io::Result<Vec<Copy>>
         let inside = if usual_place { beneath_usr(&library) } else { beneath_usr(&home.join(name)) };
         places.insert(inside, library);
     }
-    if let Ok(entries) = fs::read_dir("/usr/lib/locale/C.utf8") {
+    // Its messages have a folder of their own, and without them the C library takes nothing of it.
+    for folder in ["/usr/lib/locale/C.utf8", "/usr/lib/locale/C.utf8/LC_MESSAGES"] {
+        let Ok(entries) = fs::read_dir(folder) else { continue };
         for entry in entries {
             let path = entry?.path();
             if path.is_file() {
