@@ -147,9 +147,10 @@ impl Roots {
         Ok(Roots { folder, next: AtomicU64::new(0) })
     }
 
-    /// A folder with `usr` and `etc` for what `objects` (programs and libraries) need. Blocks; the first time up to a
+    /// A folder with `usr` and `etc` for what `objects` (programs and libraries) need, without the libraries in `shown`, which
+    /// functions see by other means. Blocks; the first time up to a
     /// second.
-    pub(crate) fn ensure(&self, objects: &[PathBuf]) -> io::Result<PathBuf> {
+    pub(crate) fn ensure(&self, objects: &[PathBuf], shown: Option<&Path>) -> io::Result<PathBuf> {
         let tools = tools();
         let mut asked = Sha256::new();
         // Counts changes of what is planned below.
@@ -164,7 +165,7 @@ impl Roots {
         let plan = match remembered {
             Some(plan) if plan.iter().all(Copy::is_current) => plan,
             Some(_) | None => {
-                let plan = plan(&tools, objects)?;
+                let plan = plan(&tools, objects, shown)?;
                 fs::write(&plan_file, serde_json::to_vec(&plan)?)?;
                 plan
             }
@@ -227,13 +228,14 @@ fn tools() -> Vec<(&'static str, PathBuf)> {
         .collect()
 }
 
-fn plan(tools: &[(&str, PathBuf)], objects: &[PathBuf]) -> io::Result<Vec<Copy>> {
+fn plan(tools: &[(&str, PathBuf)], objects: &[PathBuf], shown: Option<&Path>) -> io::Result<Vec<Copy>> {
     let mut places: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     for (name, path) in tools {
         places.insert(Path::new("/usr/bin").join(name), path.clone());
     }
     let all: Vec<&PathBuf> = tools.iter().map(|(_, path)| path).chain(objects).collect();
-    let needed = needed_libraries(&all)?;
+    let mut needed = needed_libraries(&all)?;
+    needed.retain(|library| !shown.is_some_and(|shown| library.starts_with(shown)));
     // The C library's own folder is where its loader looks first, whatever the distribution calls it.
     let home = needed
         .iter()
@@ -322,8 +324,8 @@ mod tests {
     fn a_root_is_built_once_and_holds_a_shell_with_its_libraries() {
         let folder = tempfile::tempdir().unwrap();
         let roots = Roots::open(folder.path().join("roots")).unwrap();
-        let root = roots.ensure(&[]).unwrap();
-        assert_eq!(roots.ensure(&[]).unwrap(), root);
+        let root = roots.ensure(&[], None).unwrap();
+        assert_eq!(roots.ensure(&[], None).unwrap(), root);
         assert!(root.join("usr/bin/sh").is_file());
         let mode = fs::metadata(root.join("usr/bin/sh")).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode, 0o755);
