@@ -10,7 +10,7 @@ import subprocess
 import zipfile
 
 import pytest
-from conftest import ROLE, Function, eventually, messages, package, root
+from conftest import BINARY, ROLE, Function, eventually, messages, package, root
 
 SOURCES = pathlib.Path(__file__).parent.parent / "crates" / "runtimes" / "boot" / "java"
 JAVAC = shutil.which("javac") or next(
@@ -609,3 +609,67 @@ def test_newer_identifiers_are_served_by_what_is_there_or_refused_by_name(lam):
         else:
             assert not runtime.startswith(("java8", "java11"))
             lam.delete_function(FunctionName="t-java-runtime")
+
+
+# ------------------------------------------------------------------------------------------------------------- command
+
+
+HELLO = """
+package example;
+import com.amazonaws.services.lambda.runtime.*;
+public class Hello implements RequestHandler<String, String> {
+    public String handleRequest(String name, Context context) { return Text.of(name); }
+}
+"""
+
+
+def deployed(node, lam, folder, *arguments):
+    name = json.loads(node.neap("deploy", folder, "--json", *arguments).stdout)["function"]
+    return Function(lam, name, lam.get_function_configuration(FunctionName=name))
+
+
+def test_plain_sources_are_compiled_with_their_libraries_and_resources(node, lam, tmp_path):
+    library = compile_to(tmp_path / "made", {
+        "other/Shout.java": "package other; public class Shout { public static String of(String a) { return a.toUpperCase(); } }"
+    })  # fmt: skip
+    project = tmp_path / "java-sources"
+    for name, content in {
+        "lib/shout.jar": jar(library),
+        "src/main/java/example/Hello.java": HELLO.encode(),
+        "src/main/java/example/Text.java": b"""package example; class Text { static String of(String name) {
+            try (var in = Text.class.getResourceAsStream("/greeting.txt")) {
+                return new String(in.readAllBytes()) + other.Shout.of(name);
+            } catch (java.io.IOException e) { throw new java.io.UncheckedIOException(e); } } }""",
+        "src/main/resources/greeting.txt": b"Hi ",
+    }.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_bytes(content)
+    function = deployed(node, lam, project, "--runtime", "java17")
+    assert function.configuration["Handler"] == "example.Hello"
+    assert function("you") == "Hi YOU"
+    # The same sources give the same package.
+    assert deployed(node, lam, project, "--runtime", "java17").configuration["CodeSha256"] == function.configuration["CodeSha256"]
+    (project / "src/main/java/example/Text.java").write_text("package example; class Text { oops }")
+    failed = node.neap("deploy", project, check=False)
+    assert failed.returncode != 0 and "Text.java:1" in failed.stderr
+    lam.delete_function(FunctionName=function.name)
+
+
+def test_a_built_jar_is_deployed_as_it_is(node, lam, tmp_path):
+    text = "package example; class Text { static String of(String name) { return name + name; } }"
+    classes = compile_to(tmp_path / "made", {"example/Hello.java": HELLO, "example/Text.java": text})
+    project = tmp_path / "java-jar"
+    (project / "target").mkdir(parents=True)
+    (project / "pom.xml").write_text("<project/>")
+    unbuilt = node.neap("deploy", project, check=False)
+    assert unbuilt.returncode != 0 and "pom.xml is there and no jar" in unbuilt.stderr
+    (project / "target" / "app.jar").write_bytes(jar(classes))
+    function = deployed(node, lam, project, "--handler", "example.Hello", "--runtime", "java17")
+    assert function("ab") == "abab"
+    lam.delete_function(FunctionName=function.name)
+
+
+def test_the_doctor_names_the_jdks():
+    report = json.loads(subprocess.run([BINARY, "doctor", "--json"], capture_output=True, text=True).stdout)
+    found = next(check for check in report["checks"] if check["name"] == "runtime-java")
+    assert found["status"] == "ok" and re.match(r"\d+\.\d+\.\d+", found["detail"])
