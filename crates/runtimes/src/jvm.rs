@@ -4,9 +4,9 @@
 //! The archive is made in a sandbox, since it is valid only for the paths that functions see, by a run of the boot program
 //! that uses what functions use. Starts go without it until it is there, and where it cannot be made.
 
-use crate::families::Plan;
+use crate::{bytecode::output_of, families::Plan};
 use base::{FunctionSpec, MemoryMib};
-use sandbox::{CpuWeight, Exit, Sandboxes, Spec, Template};
+use sandbox::{CpuWeight, Sandboxes, Spec, Template};
 use std::{
     ffi::OsString,
     fs, io,
@@ -15,7 +15,6 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver};
 
 /// File of the archive in the boot program's folder.
 pub(crate) const ARCHIVE: &str = "neap-java.jsa";
@@ -139,19 +138,8 @@ async fn run(
         .map(|(name, value)| (name.into(), value.into()))
         .to_vec();
     spec.env.extend(plan.variables.iter().map(|(name, value)| ((*name).into(), value.into())));
-    let mut sandbox = sandboxes.spawn(spec).await?;
-    let stdout = sandbox.take_stdout().ok_or("the machine has no output")?;
-    drop(sandbox.take_stderr());
-    let mut bytes = Vec::new();
-    let read = Receiver::from_owned_fd(stdout)?.take(BYTES_MAX).read_to_end(&mut bytes).await;
-    let exited = sandbox.exited().await;
-    sandbox.kill().await;
-    read?;
-    if exited.exit == Exit::Code(0) && !bytes.is_empty() {
-        Ok(bytes)
-    } else {
-        Err(format!("the machine ended: {exited:?}").into())
-    }
+    let bytes = output_of(sandboxes, spec, BYTES_MAX).await?;
+    if bytes.is_empty() { Err("it made none".into()) } else { Ok(bytes) }
 }
 
 fn write(archive: &Path, bytes: &[u8]) -> io::Result<()> {
