@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests use and this machine lacks: cargo-nextest, a PostgreSQL server, a C compiler, what
-# makes network namespaces.
+# makes network namespaces, a JDK.
 # Without root the packages are left out, and the tests that need them report themselves as skipped.
 set -euo pipefail
 
@@ -21,6 +21,7 @@ command -v cargo-nextest >/dev/null || cargo install --locked --quiet cargo-next
 command -v cc >/dev/null || install gcc
 command -v ip >/dev/null || install iproute2
 command -v sysctl >/dev/null || install procps
+command -v javac >/dev/null || install openjdk-17-jdk-headless
 if ! command -v initdb >/dev/null && ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
     install postgresql
 fi

@@ -5,6 +5,7 @@ mod archive;
 mod dependencies;
 mod detect;
 mod exclude;
+mod java;
 mod manifest;
 mod source;
 mod tools;
@@ -70,6 +71,8 @@ pub(crate) fn prepare(request: &Request, tools: &dyn Tools, progress: &Progress)
 
     let exclusions = Exclusions::new(&settings.exclude);
     let mut dependencies = None;
+    // Lives until the archive is built.
+    let work;
     let files = match &detected.kind {
         Kind::Cargo { binary } => {
             let program = dependencies::build_cargo(&folder, binary.as_deref(), tools, progress)?;
@@ -98,6 +101,18 @@ pub(crate) fn prepare(request: &Request, tools: &dyn Tools, progress: &Progress)
             let keep = dependencies.is_none();
             source::collect(&folder, &exclusions.with_node_modules(keep))?
         }
+        Kind::Java => match java::find(&folder)? {
+            Some(java::Project::Jar(jar)) => {
+                dependencies = Some(jar);
+                Vec::new()
+            }
+            Some(java::Project::Sources(sources)) => {
+                work = dependencies::Work::make(request.cache)?;
+                java::compile(&folder, &sources, &detected.runtime, &work, tools, progress)?
+            }
+            // Classes and libraries that lie there as they are to be.
+            None => source::collect(&folder, &exclusions)?,
+        },
         Kind::Executable => {
             source::collect(&folder, &exclusions)?.into_iter().map(source::bootstrap).collect()
         }
@@ -184,6 +199,12 @@ pub(crate) enum Error {
     /// The Cargo project builds no program, or more than one.
     #[error("the Cargo project builds {found}; one program is needed")]
     Programs { found: String },
+    /// More than one jar.
+    #[error("there is more than one jar: {found}")]
+    Jars { found: String },
+    /// A project of a build tool that has built nothing.
+    #[error("{file} is there and no jar: the project is not built")]
+    NotBuilt { file: PathBuf },
     /// An entry that cannot go into a package.
     #[error("{file} cannot be packaged: {reason}")]
     Entry { file: PathBuf, reason: &'static str },
@@ -222,6 +243,12 @@ impl Error {
             Error::MissingTool { program, .. } => return Some(install_hint(program)),
             Error::ToolFailed { .. } => "correct what it reports and deploy again",
             Error::Programs { .. } => "name it with `binary` in neap.toml, or call it bootstrap",
+            Error::Jars { .. } => {
+                "keep the one with all classes (a \"fat\" jar), or deploy a folder that holds only it"
+            }
+            Error::NotBuilt { .. } => {
+                "build one jar with all dependencies first, e.g. `mvn package` with the shade plugin"
+            }
             Error::Entry { .. } => "remove it, or leave it out with `exclude` in neap.toml",
             Error::LocalDependencies { .. } => "run `npm install` there, or bundle the function",
             Error::TooLarge { .. } => "leave out what is not needed with `exclude` in neap.toml",
@@ -234,6 +261,7 @@ fn install_hint(program: &str) -> String {
     match program {
         "npm" | "node" => "install Node.js with npm, e.g. `apt-get install nodejs npm`".to_owned(),
         "cargo" => "install Rust".to_owned(),
+        "javac" => "install a JDK, e.g. `apt-get install openjdk-17-jdk-headless`".to_owned(),
         _ => "install Python with pip, e.g. `apt-get install python3 python3-pip`".to_owned(),
     }
 }

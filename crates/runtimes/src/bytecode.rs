@@ -106,15 +106,25 @@ async fn run(
     // Only what nobody else wants.
     spec.cpu_weight = CpuWeight::new(1);
     spec.env = vec![("LD_LIBRARY_PATH".into(), crate::variables::LIBRARY_PATH.into())];
+    output_of(sandboxes, spec, BYTES_MAX).await
+}
+
+/// What a program of our own writes in a sandbox of its own: its standard output, of which no more than `bytes_max` is taken.
+/// An error unless it succeeds.
+pub(crate) async fn output_of(
+    sandboxes: &Sandboxes,
+    spec: Spec,
+    bytes_max: u64,
+) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
     let mut sandbox = sandboxes.spawn(spec).await?;
-    let stdout = sandbox.take_stdout().ok_or("the compiler has no output")?;
+    let stdout = sandbox.take_stdout().ok_or("it has no output")?;
     drop(sandbox.take_stderr());
     let mut bytes = Vec::new();
-    let read = Receiver::from_owned_fd(stdout)?.take(BYTES_MAX).read_to_end(&mut bytes).await;
+    let read = Receiver::from_owned_fd(stdout)?.take(bytes_max).read_to_end(&mut bytes).await;
     let exited = sandbox.exited().await;
     sandbox.kill().await;
     read?;
-    if exited.exit == Exit::Code(0) { Ok(bytes) } else { Err(format!("compiler ended: {exited:?}").into()) }
+    if exited.exit == Exit::Code(0) { Ok(bytes) } else { Err(format!("it ended: {exited:?}").into()) }
 }
 
 /// Writes what came from inside, trusting none of it: only beside sources that exist, never over anything.

@@ -2,10 +2,13 @@
 //!
 //! To add a language: write a file like `provided.rs` (or `node.rs`, with an own boot program), and name it in [`all`].
 
+mod java;
 mod node;
 mod provided;
 mod python;
 mod unavailable;
+
+pub use java::{SOURCES as JAVA_SOURCES, versions as java_versions};
 
 use crate::{host::Prober, libraries::Library, root::Roots};
 use base::{MemoryMib, RuntimeRefused, RuntimeSupport};
@@ -24,6 +27,12 @@ pub(crate) trait Family: Send + Sync {
     fn identifiers(&self) -> &'static [&'static str];
     /// Whether `runtime`, one of the identifiers, runs here on `architecture`.
     fn check(&self, runtime: &str, architecture: &str) -> Result<RuntimeSupport, RuntimeRefused>;
+    /// Makes what [`Family::plan`] needs and what takes seconds, beneath `boot`: starts of other runtimes do not wait for it.
+    /// Called after [`Family::check`] succeeded. Blocks.
+    fn build(&self, runtime: &str, boot: &Path) -> io::Result<()> {
+        let _ = (runtime, boot);
+        Ok(())
+    }
     /// How environments of `runtime` are started. Called after [`Family::check`] succeeded. Blocks.
     fn plan(&self, runtime: &str, files: &Files) -> io::Result<Plan>;
     /// The libraries that Lambda provides for `runtime`, if any.
@@ -35,6 +44,7 @@ pub(crate) fn all(prober: &mut Prober, search: &[PathBuf]) -> Vec<Box<dyn Family
     vec![
         Box::new(python::Python::find(prober, search)),
         Box::new(node::Node::find(prober, search)),
+        Box::new(java::Java::find(search)),
         Box::new(provided::Provided),
         Box::new(unavailable::Unavailable),
     ]
@@ -57,6 +67,8 @@ pub(crate) struct Plan {
     pub(crate) managed: bool,
     /// Who makes bytecode of packages, where that shortens starts.
     pub(crate) bytecode: Option<crate::bytecode::Compiler>,
+    /// How its virtual machine is started, where it is one of Java.
+    pub(crate) jvm: Option<crate::jvm::Jvm>,
     /// As logs show it, e.g. `python:3.11.7`.
     pub(crate) version: String,
 }
@@ -76,7 +88,20 @@ pub(crate) struct Files {
 impl Files {
     /// The part of a root that all families share: the host's few programs and libraries, certificates, time zones.
     pub(crate) fn system(&self, name: &str, objects: &[PathBuf]) -> io::Result<TemplateSpec> {
-        let root = self.roots.ensure(objects)?;
+        self.system_from(name, self.roots.ensure(objects, None)?)
+    }
+
+    /// The same where `objects` bring libraries of their own, in a folder that is shown to functions as it is.
+    pub(crate) fn system_for(
+        &self,
+        name: &str,
+        objects: &[PathBuf],
+        shown: &Path,
+    ) -> io::Result<TemplateSpec> {
+        self.system_from(name, self.roots.ensure(objects, Some(shown))?)
+    }
+
+    fn system_from(&self, name: &str, root: PathBuf) -> io::Result<TemplateSpec> {
         let mut binds = vec![Attachment::new(root.join("usr"), "/usr")];
         if Path::new(crate::root::ZONES).is_dir() {
             binds.push(Attachment::same(crate::root::ZONES));

@@ -13,6 +13,7 @@ mod families;
 mod frames;
 mod host;
 mod journal;
+mod jvm;
 mod layers;
 mod libraries;
 mod link;
@@ -25,6 +26,7 @@ mod share;
 mod telemetry;
 mod variables;
 
+pub use families::{JAVA_SOURCES, java_versions};
 pub use packages::{Limits, unpack_into};
 pub use settings::Settings;
 pub use variables::RESERVED as RESERVED_VARIABLES;
@@ -278,18 +280,23 @@ impl Runtimes {
         if let Some(prepared) = known() {
             return Ok(prepared);
         }
+        family.check(runtime, architecture).map_err(|error| unavailable(error.to_string()))?;
+        let boot = self.settings.runtimes.join("boot");
+        let (families, name, folder) = (self.families.clone(), runtime.to_owned(), boot.clone());
+        let built = tokio::task::spawn_blocking(move || {
+            families.named(&name).ok_or(io::ErrorKind::NotFound)?.build(&name, &folder)
+        });
+        built
+            .await
+            .map_err(|error| unavailable(error.to_string()))?
+            .map_err(|error| unavailable(error.to_string()))?;
         let _making = self.making.lock().await;
         if let Some(prepared) = known() {
             return Ok(prepared);
         }
-        family.check(runtime, architecture).map_err(|error| unavailable(error.to_string()))?;
         let (families, name) = (self.families.clone(), runtime.to_owned());
-        let files = Files {
-            roots: self.roots.clone(),
-            boot: self.settings.runtimes.join("boot"),
-            empty: self.settings.runtimes.join("empty"),
-            library,
-        };
+        let files =
+            Files { roots: self.roots.clone(), boot, empty: self.settings.runtimes.join("empty"), library };
         let planned = tokio::task::spawn_blocking(move || {
             families.named(&name).ok_or(io::ErrorKind::NotFound)?.plan(&name, &files)
         });
@@ -303,6 +310,10 @@ impl Runtimes {
             .await
             .map_err(|error| LaunchError::Sandbox(Box::new(error)))?;
         let prepared = Prepared { plan: Arc::new(plan), template };
+        if prepared.plan.jvm.is_some() {
+            let (sandboxes, template) = (self.sandboxes.clone(), prepared.template.clone());
+            tokio::spawn(jvm::make_archive(sandboxes, template, prepared.plan.clone()));
+        }
         self.templates.write().unwrap_or_else(PoisonError::into_inner).insert(key, prepared.clone());
         Ok(prepared)
     }

@@ -411,6 +411,9 @@ impl Recipe {
         if let Some(argument) = self.plan.memory_argument {
             argv.insert(1, argument(spec.memory));
         }
+        if let Some(jvm) = &self.plan.jvm {
+            argv.splice(1..1, jvm.arguments(spec));
+        }
         if let Some(wrapper) = wrapper {
             // Lambda's rule: the wrapper gets the runtime's own command line as its arguments.
             argv.insert(0, wrapper.into());

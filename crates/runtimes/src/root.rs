@@ -147,11 +147,14 @@ impl Roots {
         Ok(Roots { folder, next: AtomicU64::new(0) })
     }
 
-    /// A folder with `usr` and `etc` for what `objects` (programs and libraries) need. Blocks; the first time up to a
+    /// A folder with `usr` and `etc` for what `objects` (programs and libraries) need, without the libraries in `shown`, which
+    /// functions see by other means. Blocks; the first time up to a
     /// second.
-    pub(crate) fn ensure(&self, objects: &[PathBuf]) -> io::Result<PathBuf> {
+    pub(crate) fn ensure(&self, objects: &[PathBuf], shown: Option<&Path>) -> io::Result<PathBuf> {
         let tools = tools();
         let mut asked = Sha256::new();
+        // Counts changes of what is planned below.
+        asked.update("plan 2\n");
         for object in tools.iter().map(|(_, path)| path).chain(objects) {
             let data = fs::metadata(object)?;
             asked.update(format!("{}\0{}\0{}\n", object.display(), data.len(), data.mtime()));
@@ -162,7 +165,7 @@ impl Roots {
         let plan = match remembered {
             Some(plan) if plan.iter().all(Copy::is_current) => plan,
             Some(_) | None => {
-                let plan = plan(&tools, objects)?;
+                let plan = plan(&tools, objects, shown)?;
                 fs::write(&plan_file, serde_json::to_vec(&plan)?)?;
                 plan
             }
@@ -225,13 +228,14 @@ fn tools() -> Vec<(&'static str, PathBuf)> {
         .collect()
 }
 
-fn plan(tools: &[(&str, PathBuf)], objects: &[PathBuf]) -> io::Result<Vec<Copy>> {
+fn plan(tools: &[(&str, PathBuf)], objects: &[PathBuf], shown: Option<&Path>) -> io::Result<Vec<Copy>> {
     let mut places: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     for (name, path) in tools {
         places.insert(Path::new("/usr/bin").join(name), path.clone());
     }
     let all: Vec<&PathBuf> = tools.iter().map(|(_, path)| path).chain(objects).collect();
-    let needed = needed_libraries(&all)?;
+    let mut needed = needed_libraries(&all)?;
+    needed.retain(|library| !shown.is_some_and(|shown| library.starts_with(shown)));
     // The C library's own folder is where its loader looks first, whatever the distribution calls it.
     let home = needed
         .iter()
@@ -247,7 +251,9 @@ fn plan(tools: &[(&str, PathBuf)], objects: &[PathBuf]) -> io::Result<Vec<Copy>>
         let inside = if usual_place { beneath_usr(&library) } else { beneath_usr(&home.join(name)) };
         places.insert(inside, library);
     }
-    if let Ok(entries) = fs::read_dir("/usr/lib/locale/C.utf8") {
+    // Its messages have a folder of their own, and without them the C library takes nothing of it.
+    for folder in ["/usr/lib/locale/C.utf8", "/usr/lib/locale/C.utf8/LC_MESSAGES"] {
+        let Ok(entries) = fs::read_dir(folder) else { continue };
         for entry in entries {
             let path = entry?.path();
             if path.is_file() {
@@ -318,8 +324,8 @@ mod tests {
     fn a_root_is_built_once_and_holds_a_shell_with_its_libraries() {
         let folder = tempfile::tempdir().unwrap();
         let roots = Roots::open(folder.path().join("roots")).unwrap();
-        let root = roots.ensure(&[]).unwrap();
-        assert_eq!(roots.ensure(&[]).unwrap(), root);
+        let root = roots.ensure(&[], None).unwrap();
+        assert_eq!(roots.ensure(&[], None).unwrap(), root);
         assert!(root.join("usr/bin/sh").is_file());
         let mode = fs::metadata(root.join("usr/bin/sh")).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode, 0o755);

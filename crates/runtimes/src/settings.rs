@@ -47,10 +47,11 @@ impl Settings {
     }
 
     /// Where interpreters usually are: the folders of `PATH`, version managers under the home folder and their
-    /// environment variables (pyenv, nvm, uv), and the system's folders.
+    /// environment variables (pyenv, nvm, uv, SDKMAN), `JAVA_HOME`, and the system's folders.
     pub fn search_path() -> Vec<PathBuf> {
         let mut folders: Vec<PathBuf> =
             env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
+        folders.extend(env::var_os("JAVA_HOME").map(|home| PathBuf::from(home).join("bin")));
         let home = env::var_os("HOME").map(PathBuf::from);
         let beneath = |variable: &str, usual: &str| {
             env::var_os(variable).map(PathBuf::from).or_else(|| home.as_ref().map(|home| home.join(usual)))
@@ -59,6 +60,9 @@ impl Settings {
             (beneath("PYENV_ROOT", ".pyenv"), "versions"),
             (beneath("NVM_DIR", ".nvm"), "versions/node"),
             (beneath("UV_PYTHON_INSTALL_DIR", ".local/share/uv/python"), ""),
+            (beneath("SDKMAN_DIR", ".sdkman"), "candidates/java"),
+            // Where distributions put the JDKs that are not in use by default.
+            (Some("/usr/lib/jvm".into()), ""),
         ] {
             let Some(manager) = manager else { continue };
             let mut found: Vec<PathBuf> = std::fs::read_dir(manager.join(versions))

@@ -339,7 +339,7 @@ async fn the_catalog_knows_what_runs_here() {
     let (own, other) = if cfg!(target_arch = "aarch64") { ("arm64", "x86_64") } else { ("x86_64", "arm64") };
     assert!(check("provided.al2023", own).is_ok());
     assert!(matches!(check("provided.al2023", other), Err(RuntimeRefused::Architecture { .. })));
-    assert!(matches!(check("java21", own), Err(RuntimeRefused::Unavailable { .. })));
+    assert!(matches!(check("java8.al2", own), Err(RuntimeRefused::Unavailable { .. })));
     match check("cobol85", own) {
         Err(RuntimeRefused::Unknown { known, .. }) => {
             assert!(known.contains("python3.12") && known.contains("ruby3.3"))
@@ -355,5 +355,32 @@ async fn the_catalog_knows_what_runs_here() {
         Ok(support) => panic!("{support:?}"),
     }
     bare.stop().await;
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_java_without_a_compiler_is_named_as_such() {
+    need_root!();
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().canonicalize().unwrap();
+    for (name, text) in [
+        ("bin/java", ""),
+        ("lib/server/libjvm.so", ""),
+        ("release", "JAVA_VERSION=\"21.0.4\"\nMODULES=\"java.base java.logging\"\n"),
+    ] {
+        std::fs::create_dir_all(home.join(name).parent().unwrap()).unwrap();
+        std::fs::write(home.join(name), text).unwrap();
+    }
+    let node = Node::with(|settings| settings.search = vec![home.join("bin")]);
+    let refused = |runtime| node.runtimes.check(runtime, "x86_64", "a.B").unwrap_err().to_string();
+    assert_eq!(
+        refused("java21"),
+        format!(
+            "runtime java21 is not available on this host: Java 21.0.4 in {} has no compiler (the module jdk.compiler); \
+             install a JDK of this version or a newer one and restart",
+            home.display()
+        )
+    );
+    assert!(refused("java25").contains("the newest Java found is 21.0.4"), "{}", refused("java25"));
     node.stop().await;
 }

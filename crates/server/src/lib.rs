@@ -18,4 +18,5 @@ pub use config::{Mode, Options};
 pub use endpoints::operations;
 pub use error::Error;
 pub use node::{Node, Prepared, prepare};
+pub use runtimes::{JAVA_SOURCES, java_versions};
 pub use sandbox::doctor;

@@ -22,6 +22,7 @@ pub(crate) fn run(arguments: &args::Doctor, output: Output) -> Result<Ending, Er
     let mut findings: Vec<_> = server::doctor().checks.into_iter().map(Finding::from).collect();
     findings.push(runtime("python", pythons(&HostTools::default())));
     findings.push(runtime("node", version("node", &["--version"]).into_iter().collect()));
+    findings.push(java(server::java_versions()));
     findings.push(tool(
         "pip",
         "python3",
@@ -35,6 +36,7 @@ pub(crate) fn run(arguments: &args::Doctor, output: Output) -> Result<Ending, Er
         "`neap deploy` cannot install the dependencies of package.json",
     ));
     findings.push(tool("cargo", "cargo", &["--version"], "`neap deploy` cannot build Cargo projects"));
+    findings.push(tool("javac", "javac", &["-version"], "`neap deploy` cannot compile Java sources"));
     findings.push(port(listen));
     findings.push(folder(&data));
     let missing = findings.iter().any(|finding| finding.status == Status::Missing);
@@ -101,6 +103,18 @@ fn runtime(language: &str, found: Vec<String>) -> Finding {
         return Finding::new(&name, Status::Degraded, "none found".to_owned(), &cost);
     }
     Finding::new(&name, Status::Ok, found.join(", "), "")
+}
+
+/// Which JDKs are there, newest first; one without a compiler runs nothing.
+fn java(found: Vec<(String, bool)>) -> Finding {
+    let (whole, bare): (Vec<_>, Vec<_>) =
+        found.into_iter().rev().partition(|(_, has_compiler)| *has_compiler);
+    let names = |some: Vec<(String, bool)>| some.into_iter().map(|(version, _)| version).collect::<Vec<_>>();
+    if whole.is_empty() && !bare.is_empty() {
+        let detail = format!("{} without a compiler (the module jdk.compiler)", names(bare).join(", "));
+        return Finding::new("runtime-java", Status::Degraded, detail, "functions in java are refused");
+    }
+    runtime("java", names(whole))
 }
 
 /// Whether a program that packages need answers.
@@ -204,6 +218,20 @@ mod tests {
         assert_eq!(super::folder(&folder.path().join("a/b")).status, Status::Ok);
         assert_eq!(super::folder(Path::new("/proc/neap")).status, Status::Missing);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_java_without_a_compiler_is_none() {
+        let found = |all: &[(&str, bool)]| {
+            let finding = java(all.iter().map(|(version, whole)| ((*version).to_owned(), *whole)).collect());
+            (finding.status, finding.detail)
+        };
+        assert_eq!(found(&[]), (Status::Degraded, "none found".to_owned()));
+        assert_eq!(found(&[("17.0.1", true), ("25.0.2", true)]), (Status::Ok, "25.0.2, 17.0.1".to_owned()));
+        assert_eq!(
+            found(&[("17.0.1", false)]),
+            (Status::Degraded, "17.0.1 without a compiler (the module jdk.compiler)".to_owned())
+        );
     }
 
     #[test]

@@ -350,15 +350,21 @@ impl Cache<'_> {
 }
 
 /// A folder that is removed with everything in it when this is dropped.
-struct Work(PathBuf);
+pub(super) struct Work(PathBuf);
 
 impl Work {
-    fn make(inside: &Path) -> Result<Work, Error> {
+    pub(super) fn make(inside: &Path) -> Result<Work, Error> {
         let nanos =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let folder = inside.join(format!("{WORK}{}-{nanos}", std::process::id()));
         create(&folder)?;
         Ok(Work(folder))
+    }
+}
+
+impl Work {
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 }
 

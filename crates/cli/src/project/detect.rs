@@ -1,6 +1,6 @@
 //! Finds out what a folder holds: language, runtime and handler.
 
-use super::{Error, Manifest, Tools};
+use super::{Error, Manifest, Tools, java};
 use base::FunctionName;
 use std::path::Path;
 
@@ -16,6 +16,8 @@ pub(crate) enum Kind {
         /// Which program, when the settings name one.
         binary: Option<String>,
     },
+    /// A Java project: a jar, or sources that are compiled.
+    Java,
     /// A folder with an executable `bootstrap`.
     Executable,
     /// Any other runtime: the folder as it is.
@@ -78,6 +80,7 @@ pub(crate) fn detect(folder: &Path, settings: &Manifest, tools: &dyn Tools) -> R
         (Some(runtime), _) => runtime.clone(),
         (None, Kind::Python) => python_runtime(folder, tools),
         (None, Kind::Node) => node_runtime(tools),
+        (None, Kind::Java) => java::runtime(folder, tools),
         (None, Kind::Cargo { .. } | Kind::Executable) => PROVIDED.to_owned(),
         (None, Kind::Other) => return Err(Error::NothingFound { folder: folder.to_owned() }),
     };
@@ -85,6 +88,7 @@ pub(crate) fn detect(folder: &Path, settings: &Manifest, tools: &dyn Tools) -> R
         (Some(handler), _) => handler.clone(),
         (None, Kind::Python) => python_handler(folder)?,
         (None, Kind::Node) => node_handler(folder)?,
+        (None, Kind::Java) => java_handler(folder)?,
         (None, Kind::Cargo { .. } | Kind::Executable) => "bootstrap".to_owned(),
         (None, Kind::Other) => {
             return Err(Error::NoHandler {
@@ -104,6 +108,7 @@ fn kind(folder: &Path, settings: &Manifest) -> Result<Kind, Error> {
         Some(runtime) if runtime.starts_with("nodejs") => return Ok(Kind::Node),
         Some(runtime) if runtime.starts_with("provided") && has("Cargo.toml") => return Ok(cargo()),
         Some(runtime) if runtime.starts_with("provided") => return Ok(Kind::Executable),
+        Some(runtime) if runtime.starts_with("java") => return Ok(Kind::Java),
         Some(_) => return Ok(Kind::Other),
         None => {}
     }
@@ -120,6 +125,7 @@ fn kind(folder: &Path, settings: &Manifest) -> Result<Kind, Error> {
         (true, false) => Ok(Kind::Python),
         (false, true) => Ok(Kind::Node),
         (false, false) if has("package.json") => Ok(Kind::Node),
+        (false, false) if java::find(folder)?.is_some() => Ok(Kind::Java),
         (false, false) => match typescript(folder) {
             Some(error) => Err(error),
             None if top_files(folder, ".py").is_empty() => {
@@ -185,6 +191,14 @@ fn python_function(text: &str) -> Option<&'static str> {
     FUNCTIONS
         .into_iter()
         .find(|name| text.lines().any(|line| defines(line, name) && (*name != "main" || two_arguments(line))))
+}
+
+fn java_handler(folder: &Path) -> Result<String, Error> {
+    let found = java::find(folder)?.and_then(|project| java::handler(&project));
+    found.ok_or(Error::NoHandler {
+        folder: folder.to_owned(),
+        looked_for: "the only public class in the sources that implements RequestHandler or RequestStreamHandler",
+    })
 }
 
 fn node_handler(folder: &Path) -> Result<String, Error> {
@@ -372,7 +386,7 @@ mod tests {
             handler: Some("a.B::c".into()),
             ..Manifest::default()
         };
-        assert_eq!(detect(here.path(), &java, &TOOLS).unwrap().kind, Kind::Other);
+        assert_eq!(detect(here.path(), &java, &TOOLS).unwrap().kind, Kind::Java);
     }
 
     #[test]

@@ -121,6 +121,7 @@ impl Family for Node {
             )],
             frames: true,
             bytecode: None,
+            jvm: None,
             managed: true,
             version: format!("nodejs:{}", interpreter.version),
         })

@@ -35,6 +35,7 @@ impl Family for Provided {
             variables: Vec::new(),
             frames: false,
             bytecode: None,
+            jvm: None,
             managed: false,
             version: runtime.replacen('.', ":", 1),
         })

@@ -13,9 +13,6 @@ impl Family for Unavailable {
             "java8",
             "java8.al2",
             "java11",
-            "java17",
-            "java21",
-            "java25",
             "ruby2.7",
             "ruby3.2",
             "ruby3.3",
@@ -40,6 +37,8 @@ impl Family for Unavailable {
             "Lambda has retired it; use provided.al2023 with an executable named bootstrap"
         } else if runtime.starts_with("python") || runtime.starts_with("nodejs") {
             "Lambda has retired it; use a newer version of the language"
+        } else if runtime.starts_with("java") {
+            "Neap runs Java 17 and newer; use java17, which runs classes of older versions too"
         } else {
             "Neap does not run this language yet; provided.al2023 with an executable named bootstrap works"
         };
