@@ -5,6 +5,7 @@
 mod node;
 mod provided;
 mod python;
+mod ruby;
 mod unavailable;
 
 use crate::{host::Prober, libraries::Library, root::Roots};
@@ -35,6 +36,7 @@ pub(crate) fn all(prober: &mut Prober, search: &[PathBuf]) -> Vec<Box<dyn Family
     vec![
         Box::new(python::Python::find(prober, search)),
         Box::new(node::Node::find(prober, search)),
+        Box::new(ruby::Ruby::find(prober, search)),
         Box::new(provided::Provided),
         Box::new(unavailable::Unavailable),
     ]
@@ -76,7 +78,17 @@ pub(crate) struct Files {
 impl Files {
     /// The part of a root that all families share: the host's few programs and libraries, certificates, time zones.
     pub(crate) fn system(&self, name: &str, objects: &[PathBuf]) -> io::Result<TemplateSpec> {
-        let root = self.roots.ensure(objects)?;
+        self.system_with(name, objects, &[])
+    }
+
+    /// The same, in which folders can be shown at `places`.
+    pub(crate) fn system_with(
+        &self,
+        name: &str,
+        objects: &[PathBuf],
+        places: &[PathBuf],
+    ) -> io::Result<TemplateSpec> {
+        let root = self.roots.ensure(objects, places)?;
         let mut binds = vec![Attachment::new(root.join("usr"), "/usr")];
         if Path::new(crate::root::ZONES).is_dir() {
             binds.push(Attachment::same(crate::root::ZONES));

@@ -17,9 +17,6 @@ impl Family for Unavailable {
             "java21",
             "java25",
             "ruby2.7",
-            "ruby3.2",
-            "ruby3.3",
-            "ruby3.4",
             "dotnet6",
             "dotnet8",
             "dotnet10",
@@ -38,7 +35,7 @@ impl Family for Unavailable {
     fn check(&self, runtime: &str, _architecture: &str) -> Result<RuntimeSupport, RuntimeRefused> {
         let reason = if runtime.starts_with("go") || runtime == "provided" {
             "Lambda has retired it; use provided.al2023 with an executable named bootstrap"
-        } else if runtime.starts_with("python") || runtime.starts_with("nodejs") {
+        } else if ["python", "nodejs", "ruby"].iter().any(|language| runtime.starts_with(language)) {
             "Lambda has retired it; use a newer version of the language"
         } else {
             "Neap does not run this language yet; provided.al2023 with an executable named bootstrap works"
