@@ -53,7 +53,7 @@ pub(crate) struct Request<'a> {
     pub(crate) fresh: bool,
 }
 
-/// Makes the package of a folder, running pip, npm or cargo where needed. Blocks.
+/// Makes the package of a folder, running pip, npm, cargo or go where needed. Blocks.
 pub(crate) fn prepare(request: &Request, tools: &dyn Tools, progress: &Progress) -> Result<Package, Error> {
     let folder = request
         .folder
@@ -70,10 +70,21 @@ pub(crate) fn prepare(request: &Request, tools: &dyn Tools, progress: &Progress)
 
     let exclusions = Exclusions::new(&settings.exclude);
     let mut dependencies = None;
+    let go_program;
     let files = match &detected.kind {
         Kind::Cargo { binary } => {
             let program = dependencies::build_cargo(&folder, binary.as_deref(), tools, progress)?;
             vec![source::program(program)?]
+        }
+        Kind::Go { binary } => {
+            go_program = dependencies::build_go(&folder, binary.as_deref(), request.cache, tools, progress)?;
+            vec![source::program(go_program.path())?]
+        }
+        Kind::Ruby => {
+            if let Some(warning) = dependencies::gems_missing(&folder) {
+                progress.warn(warning);
+            }
+            source::collect(&folder, &exclusions)?
         }
         Kind::Python => {
             dependencies = dependencies::python(
@@ -167,7 +178,7 @@ pub(crate) enum Error {
     #[error("no function found in {folder}")]
     NothingFound { folder: PathBuf },
     /// More than one language is there.
-    #[error("{folder} holds both a Python and a Node.js function")]
+    #[error("{folder} holds functions in more than one language")]
     Ambiguous { folder: PathBuf },
     /// No file with a handler.
     #[error("no handler found in {folder}: looked for {looked_for}")]
@@ -184,6 +195,9 @@ pub(crate) enum Error {
     /// The Cargo project builds no program, or more than one.
     #[error("the Cargo project builds {found}; one program is needed")]
     Programs { found: String },
+    /// The Go package is a library.
+    #[error("the Go package in {folder} is no program: it needs `package main`")]
+    GoPackage { folder: PathBuf },
     /// An entry that cannot go into a package.
     #[error("{file} cannot be packaged: {reason}")]
     Entry { file: PathBuf, reason: &'static str },
@@ -211,17 +225,18 @@ impl Error {
             Error::OutOfRange { .. } => "choose a value inside the limits",
             Error::NoName { .. } => "name the function with --name or `name` in neap.toml",
             Error::NothingFound { .. } => {
-                "expected a Python file with a handler, package.json or a JavaScript file, Cargo.toml, or an \
-                 executable named bootstrap; or name --runtime and --handler"
+                "expected a Python or Ruby file with a handler, package.json or a JavaScript file, Cargo.toml, go.mod, \
+                 or an executable named bootstrap; or name --runtime and --handler"
             }
             Error::Ambiguous { .. } => "say which with --runtime or `runtime` in neap.toml",
             Error::NoHandler { .. } => {
-                "define `handler(event, context)`, or name it with --handler FILE.FUNCTION"
+                "define `handler(event, context)` (in Ruby `handler(event:, context:)`), or name it with --handler FILE.FUNCTION"
             }
             Error::TypeScript { .. } => "compile it, e.g. with esbuild or tsc, and deploy the output folder",
             Error::MissingTool { program, .. } => return Some(install_hint(program)),
             Error::ToolFailed { .. } => "correct what it reports and deploy again",
             Error::Programs { .. } => "name it with `binary` in neap.toml, or call it bootstrap",
+            Error::GoPackage { .. } => "for a program in cmd/NAME set `binary = \"NAME\"` in neap.toml",
             Error::Entry { .. } => "remove it, or leave it out with `exclude` in neap.toml",
             Error::LocalDependencies { .. } => "run `npm install` there, or bundle the function",
             Error::TooLarge { .. } => "leave out what is not needed with `exclude` in neap.toml",
@@ -234,6 +249,7 @@ fn install_hint(program: &str) -> String {
     match program {
         "npm" | "node" => "install Node.js with npm, e.g. `apt-get install nodejs npm`".to_owned(),
         "cargo" => "install Rust".to_owned(),
+        "go" => "install Go, e.g. `apt-get install golang-go`".to_owned(),
         _ => "install Python with pip, e.g. `apt-get install python3 python3-pip`".to_owned(),
     }
 }

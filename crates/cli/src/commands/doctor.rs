@@ -22,6 +22,7 @@ pub(crate) fn run(arguments: &args::Doctor, output: Output) -> Result<Ending, Er
     let mut findings: Vec<_> = server::doctor().checks.into_iter().map(Finding::from).collect();
     findings.push(runtime("python", pythons(&HostTools::default())));
     findings.push(runtime("node", version("node", &["--version"]).into_iter().collect()));
+    findings.push(runtime("ruby", version("ruby", &["--version"]).into_iter().collect()));
     findings.push(tool(
         "pip",
         "python3",
@@ -35,6 +36,7 @@ pub(crate) fn run(arguments: &args::Doctor, output: Output) -> Result<Ending, Er
         "`neap deploy` cannot install the dependencies of package.json",
     ));
     findings.push(tool("cargo", "cargo", &["--version"], "`neap deploy` cannot build Cargo projects"));
+    findings.push(tool("go", "go", &["version"], "`neap deploy` cannot build Go modules"));
     findings.push(port(listen));
     findings.push(folder(&data));
     let missing = findings.iter().any(|finding| finding.status == Status::Missing);
