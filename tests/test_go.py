@@ -101,6 +101,8 @@ def test_a_go_module_is_built_deployed_and_served(node, lam, logs, module):
         assert told(7)[0] == "*json.UnmarshalTypeError"
         assert told("large")[0] == "Function.ResponseSizeTooLarge"
         assert function("two")["calls"] == 2, "none of these ended the process"
+        assert told("panic") == ("string", "as asked")
+        assert function("three")["calls"] == 1, "a panic does"
         assert told("exit")[0] == "Runtime.ExitError"
     finally:
         node.neap("rm", module.name)
