@@ -7,7 +7,7 @@ from --neap, the variable NEAP, or PATH. Needs boto3. Exit code 1 when an exampl
 
 What an answer must be is said beside each example: `expect.json` is the answer to `event.json`; or `check.py` has
 `check(event, answer)`, which raises when the answer is wrong, and may have `cases()`, the events to send instead of
-`event.json`.
+`event.json`. An example whose language this machine lacks is skipped, and the output says so.
 """
 
 import argparse
@@ -18,12 +18,15 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 SHOWN_CHARS = 110
+# Examples with such a file need such a program; where it is missing they are skipped.
+NEEDS = {"go.mod": "go", "app.rb": "ruby"}
 
 
 class Example:
@@ -32,6 +35,8 @@ class Example:
     def __init__(self, folder):
         self.folder, self.name = folder, folder.name
         self.event = json.loads((folder / "event.json").read_text())
+        needed = [tool for file, tool in NEEDS.items() if (folder / file).exists()]
+        self.missing = next((tool for tool in needed if not shutil.which(tool)), None)
         if (folder / "check.py").exists():
             module = load(folder / "check.py")
             self.cases = module.cases() if hasattr(module, "cases") else [self.event]
@@ -137,6 +142,9 @@ def main():
     client.list_functions()  # Opens the connection, so that the first call measures the function.
     failed = []
     for example in examples(arguments.examples):
+        if example.missing:
+            print(f"{example.name}  skipped: no `{example.missing}` on this machine", flush=True)
+            continue
         try:
             show(example, *run(client, arguments.neap, example))
         except (AssertionError, RuntimeError, subprocess.SubprocessError, client.exceptions.ClientError) as error:

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import time
 
@@ -53,6 +54,21 @@ def test_node_projects_are_recognised(node, tmp_path):
     node.neap("deploy", folder)
     assert node.neap("invoke", "noder", "[1]").stdout.strip() == "[1]"
     node.neap("rm", "noder")
+
+
+@pytest.mark.skipif(not shutil.which("ruby"), reason="no Ruby on this host")
+def test_ruby_projects_are_recognised_and_missing_gems_told(node, tmp_path):
+    folder = tmp_path / "rubyist"
+    folder.mkdir()
+    (folder / "app.rb").write_text("def handler(event:, context:) = event")
+    assert "vendor/bundle" not in node.neap("deploy", folder).stderr
+    assert node.neap("invoke", "rubyist", "[1]").stdout.strip() == "[1]"
+    (folder / "Gemfile").write_text("source 'https://gems.example'\ngem 'absent'\n")
+    assert "vendor/bundle" in node.neap("deploy", folder).stderr
+    (folder / "app.py").write_text("def handler(event, context): pass")
+    done = node.neap("deploy", folder, check=False)
+    assert done.returncode != 0 and "more than one language" in done.stderr
+    node.neap("rm", "rubyist")
 
 
 def test_a_folder_without_a_function_says_what_to_do(node, tmp_path):

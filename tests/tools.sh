@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the programs that the tests use and this machine lacks: cargo-nextest, a PostgreSQL server, a C compiler, what
-# makes network namespaces, a JDK.
+# makes network namespaces, languages (a JDK, Ruby, Go, a compiler for C#).
 # Without root the packages are left out, and the tests that need them report themselves as skipped.
 set -euo pipefail
 
@@ -25,3 +25,6 @@ command -v javac >/dev/null || install openjdk-17-jdk-headless
 if ! command -v initdb >/dev/null && ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
     install postgresql
 fi
+command -v ruby >/dev/null || install ruby
+command -v go >/dev/null || install golang-go
+command -v mcs >/dev/null || install mono-mcs

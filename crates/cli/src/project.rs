@@ -54,7 +54,7 @@ pub(crate) struct Request<'a> {
     pub(crate) fresh: bool,
 }
 
-/// Makes the package of a folder, running pip, npm or cargo where needed. Blocks.
+/// Makes the package of a folder, running pip, npm, cargo or go where needed. Blocks.
 pub(crate) fn prepare(request: &Request, tools: &dyn Tools, progress: &Progress) -> Result<Package, Error> {
     let folder = request
         .folder
@@ -73,10 +73,21 @@ pub(crate) fn prepare(request: &Request, tools: &dyn Tools, progress: &Progress)
     let mut dependencies = None;
     // Lives until the archive is built.
     let work;
+    let go_program;
     let files = match &detected.kind {
         Kind::Cargo { binary } => {
             let program = dependencies::build_cargo(&folder, binary.as_deref(), tools, progress)?;
             vec![source::program(program)?]
+        }
+        Kind::Go { binary } => {
+            go_program = dependencies::build_go(&folder, binary.as_deref(), request.cache, tools, progress)?;
+            vec![source::program(go_program.path())?]
+        }
+        Kind::Ruby => {
+            if let Some(warning) = dependencies::gems_missing(&folder) {
+                progress.warn(warning);
+            }
+            source::collect(&folder, &exclusions)?
         }
         Kind::Python => {
             dependencies = dependencies::python(
@@ -182,7 +193,7 @@ pub(crate) enum Error {
     #[error("no function found in {folder}")]
     NothingFound { folder: PathBuf },
     /// More than one language is there.
-    #[error("{folder} holds both a Python and a Node.js function")]
+    #[error("{folder} holds functions in more than one language")]
     Ambiguous { folder: PathBuf },
     /// No file with a handler.
     #[error("no handler found in {folder}: looked for {looked_for}")]
@@ -205,6 +216,9 @@ pub(crate) enum Error {
     /// A project of a build tool that has built nothing.
     #[error("{file} is there and no jar: the project is not built")]
     NotBuilt { file: PathBuf },
+    /// The Go package is a library.
+    #[error("the Go package in {folder} is no program: it needs `package main`")]
+    GoPackage { folder: PathBuf },
     /// An entry that cannot go into a package.
     #[error("{file} cannot be packaged: {reason}")]
     Entry { file: PathBuf, reason: &'static str },
@@ -232,12 +246,12 @@ impl Error {
             Error::OutOfRange { .. } => "choose a value inside the limits",
             Error::NoName { .. } => "name the function with --name or `name` in neap.toml",
             Error::NothingFound { .. } => {
-                "expected a Python file with a handler, package.json or a JavaScript file, Cargo.toml, or an \
-                 executable named bootstrap; or name --runtime and --handler"
+                "expected a Python or Ruby file with a handler, package.json or a JavaScript file, Cargo.toml, go.mod, \
+                 or an executable named bootstrap; or name --runtime and --handler"
             }
             Error::Ambiguous { .. } => "say which with --runtime or `runtime` in neap.toml",
             Error::NoHandler { .. } => {
-                "define `handler(event, context)`, or name it with --handler FILE.FUNCTION"
+                "define `handler(event, context)` (in Ruby `handler(event:, context:)`), or name it with --handler FILE.FUNCTION"
             }
             Error::TypeScript { .. } => "compile it, e.g. with esbuild or tsc, and deploy the output folder",
             Error::MissingTool { program, .. } => return Some(install_hint(program)),
@@ -249,6 +263,7 @@ impl Error {
             Error::NotBuilt { .. } => {
                 "build one jar with all dependencies first, e.g. `mvn package` with the shade plugin"
             }
+            Error::GoPackage { .. } => "for a program in cmd/NAME set `binary = \"NAME\"` in neap.toml",
             Error::Entry { .. } => "remove it, or leave it out with `exclude` in neap.toml",
             Error::LocalDependencies { .. } => "run `npm install` there, or bundle the function",
             Error::TooLarge { .. } => "leave out what is not needed with `exclude` in neap.toml",
@@ -262,6 +277,7 @@ fn install_hint(program: &str) -> String {
         "npm" | "node" => "install Node.js with npm, e.g. `apt-get install nodejs npm`".to_owned(),
         "cargo" => "install Rust".to_owned(),
         "javac" => "install a JDK, e.g. `apt-get install openjdk-17-jdk-headless`".to_owned(),
+        "go" => "install Go, e.g. `apt-get install golang-go`".to_owned(),
         _ => "install Python with pip, e.g. `apt-get install python3 python3-pip`".to_owned(),
     }
 }

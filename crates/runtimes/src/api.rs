@@ -95,6 +95,17 @@ impl ApiLink {
         self.api.event.notify_waiters();
     }
 
+    /// Resolves when the runtime asks for another event after an answer. Cancel-safe.
+    pub(crate) async fn asked_again(&self) {
+        loop {
+            let notified = self.api.event.notified();
+            if !matches!(self.api.lock().at, At::Running(_) | At::Answered(_)) {
+                return;
+            }
+            notified.await;
+        }
+    }
+
     /// The next thing said. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Signal {
         // The sender lives in `self.api`, so the channel does not close; the process's exit is noticed elsewhere.
@@ -581,6 +592,24 @@ mod tests {
             assert!(answer.contains(line), "{line} in {answer}");
         }
         assert!(answer.ends_with("\r\n\r\n[1]"));
+        served.task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_runtime_that_asks_again_after_an_answer_is_noticed() {
+        let mut served = served().await;
+        served.running().await;
+        let answer = served.post(&format!("invocation/{ID}/error"), "", "{}");
+        assert!(matches!(served.said().await, Said::Error { .. }));
+        assert!(answer.await.unwrap().starts_with("HTTP/1.1 202"));
+        tokio::select! {
+            biased;
+            () = served.link.asked_again() => panic!("it has not asked"),
+            () = async {} => {}
+        }
+        let next = served.next();
+        served.link.asked_again().await;
+        next.abort();
         served.task.abort();
     }
 

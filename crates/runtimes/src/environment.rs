@@ -280,6 +280,9 @@ impl Room {
                 Executed { answer: Answer::Buffered(body), tail }
             }
             Reply::Failed(failure) if failure.ends().is_none() => {
+                if process.gives_up().await {
+                    return self.finish_failed(turn, process, memory, failure, true);
+                }
                 let error = failure.error(turn.call.request_id, self.recipe.spec.timeout);
                 let tail = self.conclude_when_idle(turn, process, memory, Err(failure)).await;
                 Executed { answer: Answer::Failed(error), tail }

@@ -6,6 +6,7 @@ mod java;
 mod node;
 mod provided;
 mod python;
+mod ruby;
 mod unavailable;
 
 pub use java::{SOURCES as JAVA_SOURCES, versions as java_versions};
@@ -45,6 +46,7 @@ pub(crate) fn all(prober: &mut Prober, search: &[PathBuf]) -> Vec<Box<dyn Family
         Box::new(python::Python::find(prober, search)),
         Box::new(node::Node::find(prober, search)),
         Box::new(java::Java::find(search)),
+        Box::new(ruby::Ruby::find(prober, search)),
         Box::new(provided::Provided),
         Box::new(unavailable::Unavailable),
     ]
@@ -88,20 +90,19 @@ pub(crate) struct Files {
 impl Files {
     /// The part of a root that all families share: the host's few programs and libraries, certificates, time zones.
     pub(crate) fn system(&self, name: &str, objects: &[PathBuf]) -> io::Result<TemplateSpec> {
-        self.system_from(name, self.roots.ensure(objects, None)?)
+        self.system_with(name, objects, None, &[])
     }
 
-    /// The same where `objects` bring libraries of their own, in a folder that is shown to functions as it is.
-    pub(crate) fn system_for(
+    /// The same, where `objects` bring libraries of their own in a folder that is `shown` to functions as it is, and where
+    /// folders can be shown at `places`.
+    pub(crate) fn system_with(
         &self,
         name: &str,
         objects: &[PathBuf],
-        shown: &Path,
+        shown: Option<&Path>,
+        places: &[PathBuf],
     ) -> io::Result<TemplateSpec> {
-        self.system_from(name, self.roots.ensure(objects, Some(shown))?)
-    }
-
-    fn system_from(&self, name: &str, root: PathBuf) -> io::Result<TemplateSpec> {
+        let root = self.roots.ensure(objects, shown, places)?;
         let mut binds = vec![Attachment::new(root.join("usr"), "/usr")];
         if Path::new(crate::root::ZONES).is_dir() {
             binds.push(Attachment::same(crate::root::ZONES));

@@ -43,6 +43,8 @@ const LAYERS: &str = "/opt";
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long what a process said before its end may take to arrive.
 const LAST_WORDS: Duration = Duration::from_millis(50);
+/// How long a program that has told a failure is watched for whether it goes on or ends.
+const SECOND_THOUGHTS: Duration = Duration::from_millis(500);
 
 /// What all processes of one function version are started from.
 pub(crate) struct Recipe {
@@ -185,6 +187,18 @@ impl Process {
                 Ok(exited) => Err(Failure::Exited(exited)),
                 Err(_) => Err(Failure::Misbehaved("the runtime closed its channel")),
             },
+        }
+    }
+
+    /// Whether the runtime ends after the failure that it has just told, instead of asking for another event: as programs do
+    /// after a panic (`aws-lambda-go`). An event that was handed to it meanwhile would be lost.
+    pub(crate) async fn gives_up(&self) -> bool {
+        let Link::Api(api) = &self.link else { return false };
+        tokio::select! {
+            biased;
+            () = api.asked_again() => false,
+            _ = self.sandbox.exited() => true,
+            () = tokio::time::sleep(SECOND_THOUGHTS) => false,
         }
     }
 }

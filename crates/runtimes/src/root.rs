@@ -148,9 +148,14 @@ impl Roots {
     }
 
     /// A folder with `usr` and `etc` for what `objects` (programs and libraries) need, without the libraries in `shown`, which
-    /// functions see by other means. Blocks; the first time up to a
-    /// second.
-    pub(crate) fn ensure(&self, objects: &[PathBuf], shown: Option<&Path>) -> io::Result<PathBuf> {
+    /// functions see by other means, and empty folders for those of `places` that are beneath `/usr`: nothing can be mounted
+    /// where there is none. Blocks; the first time up to a second.
+    pub(crate) fn ensure(
+        &self,
+        objects: &[PathBuf],
+        shown: Option<&Path>,
+        places: &[PathBuf],
+    ) -> io::Result<PathBuf> {
         let tools = tools();
         let mut asked = Sha256::new();
         // Counts changes of what is planned below.
@@ -170,14 +175,22 @@ impl Roots {
                 plan
             }
         };
-        self.build(&plan)
+        self.build(&plan, places)
     }
 
-    fn build(&self, plan: &[Copy]) -> io::Result<PathBuf> {
+    fn build(&self, plan: &[Copy], places: &[PathBuf]) -> io::Result<PathBuf> {
+        let places: Vec<&Path> = places
+            .iter()
+            .filter(|path| path.starts_with("/usr"))
+            .filter_map(|path| path.strip_prefix("/").ok())
+            .collect();
         let mut named = Sha256::new();
         // Counts changes of the layout made below.
         named.update("layout 1\n");
         named.update(serde_json::to_vec(plan)?);
+        for place in &places {
+            named.update(format!("{}\n", place.display()));
+        }
         let target = self.folder.join(short(named));
         if target.is_dir() {
             return Ok(target);
@@ -190,6 +203,9 @@ impl Roots {
             ["usr/bin", "usr/lib", "usr/lib64", "usr/share/zoneinfo", "etc/ssl/certs", "etc/pki/tls/certs"]
         {
             folders.create(half.join(folder))?;
+        }
+        for place in places {
+            folders.create(half.join(place))?;
         }
         for copy in plan {
             let inside = copy.inside.strip_prefix("/").map_err(io::Error::other)?;
@@ -324,8 +340,12 @@ mod tests {
     fn a_root_is_built_once_and_holds_a_shell_with_its_libraries() {
         let folder = tempfile::tempdir().unwrap();
         let roots = Roots::open(folder.path().join("roots")).unwrap();
-        let root = roots.ensure(&[], None).unwrap();
-        assert_eq!(roots.ensure(&[], None).unwrap(), root);
+        let root = roots.ensure(&[], None, &[]).unwrap();
+        assert_eq!(roots.ensure(&[], None, &[]).unwrap(), root);
+        let places = ["/usr/lib/language/1.0".into(), "/home/language".into()];
+        let other = roots.ensure(&[], None, &places).unwrap();
+        assert_ne!(other, root);
+        assert!(other.join("usr/lib/language/1.0").is_dir() && !other.join("home").exists());
         assert!(root.join("usr/bin/sh").is_file());
         let mode = fs::metadata(root.join("usr/bin/sh")).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode, 0o755);

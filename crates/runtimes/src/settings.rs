@@ -47,7 +47,7 @@ impl Settings {
     }
 
     /// Where interpreters usually are: the folders of `PATH`, version managers under the home folder and their
-    /// environment variables (pyenv, nvm, uv, SDKMAN), `JAVA_HOME`, and the system's folders.
+    /// environment variables (pyenv, nvm, rbenv, uv, SDKMAN), `JAVA_HOME`, and the system's folders.
     pub fn search_path() -> Vec<PathBuf> {
         let mut folders: Vec<PathBuf> =
             env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
@@ -59,6 +59,7 @@ impl Settings {
         for (manager, versions) in [
             (beneath("PYENV_ROOT", ".pyenv"), "versions"),
             (beneath("NVM_DIR", ".nvm"), "versions/node"),
+            (beneath("RBENV_ROOT", ".rbenv"), "versions"),
             (beneath("UV_PYTHON_INSTALL_DIR", ".local/share/uv/python"), ""),
             (beneath("SDKMAN_DIR", ".sdkman"), "candidates/java"),
             // Where distributions put the JDKs that are not in use by default.

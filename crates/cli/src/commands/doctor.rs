@@ -23,6 +23,7 @@ pub(crate) fn run(arguments: &args::Doctor, output: Output) -> Result<Ending, Er
     findings.push(runtime("python", pythons(&HostTools::default())));
     findings.push(runtime("node", version("node", &["--version"]).into_iter().collect()));
     findings.push(java(server::java_versions()));
+    findings.push(runtime("ruby", version("ruby", &["--version"]).into_iter().collect()));
     findings.push(tool(
         "pip",
         "python3",
@@ -37,6 +38,7 @@ pub(crate) fn run(arguments: &args::Doctor, output: Output) -> Result<Ending, Er
     ));
     findings.push(tool("cargo", "cargo", &["--version"], "`neap deploy` cannot build Cargo projects"));
     findings.push(tool("javac", "javac", &["-version"], "`neap deploy` cannot compile Java sources"));
+    findings.push(tool("go", "go", &["version"], "`neap deploy` cannot build Go modules"));
     findings.push(port(listen));
     findings.push(folder(&data));
     let missing = findings.iter().any(|finding| finding.status == Status::Missing);

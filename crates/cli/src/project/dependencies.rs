@@ -1,4 +1,4 @@
-//! What a function needs besides its own files: packages installed by pip or npm, programs built by cargo.
+//! What a function needs besides its own files: packages installed by pip or npm, programs built by cargo or go.
 //!
 //! Installed packages are kept in the cache folder as one archive per set of requirements, named by a hash of all that
 //! decides its content, so that a second deployment installs and compresses nothing.
@@ -277,6 +277,79 @@ pub(crate) fn build_cargo(
     Ok(program)
 }
 
+/// A Go program that was built, and is removed when this is dropped.
+pub(crate) struct GoProgram {
+    folder: Work,
+}
+
+impl GoProgram {
+    /// The executable.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.0.join("bootstrap")
+    }
+}
+
+/// Builds the Go module of `folder`, or its program `cmd/BINARY`: for Linux on this machine's processor and without the
+/// C library, so that it runs in any root.
+pub(crate) fn build_go(
+    folder: &Path,
+    binary: Option<&str>,
+    cache: &Path,
+    tools: &dyn Tools,
+    progress: &Progress,
+) -> Result<GoProgram, Error> {
+    let begun = Instant::now();
+    progress.doing("build", "go build");
+    let shown = progress.live();
+    if shown {
+        progress.clear();
+    }
+    let work = cache.join("dependencies");
+    create(&work)?;
+    let program = GoProgram { folder: Work::make(&work)? };
+    // The tag leaves out of Lambda's library what only a runtime that is gone needed.
+    let mut arguments: Vec<OsString> =
+        ["build", "-tags", "lambda.norpc", "-trimpath", "-ldflags=-s -w", "-o"].map(OsString::from).to_vec();
+    arguments.push(program.path().into());
+    arguments.push(binary.map_or_else(|| ".".to_owned(), |name| format!("./cmd/{name}")).into());
+    let processor = if architecture() == "arm64" { "arm64" } else { "amd64" };
+    let run = Run {
+        program: "go",
+        arguments,
+        folder,
+        environment: vec![("GOOS", "linux"), ("GOARCH", processor), ("CGO_ENABLED", "0")],
+        shown,
+        purpose: "build the Go module",
+    };
+    tools.run(&run)?;
+    // A package that is no program makes an archive of that name.
+    if !is_program(&program.path()) {
+        return Err(Error::GoPackage { folder: folder.to_owned() });
+    }
+    progress.done("build", &format!("go build, {}", span(begun.elapsed())));
+    Ok(program)
+}
+
+/// Whether the file is a native program.
+fn is_program(path: &Path) -> bool {
+    use std::io::Read;
+    let mut magic = [0; 4];
+    fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && &magic == b"\x7fELF"
+}
+
+/// The warning that a Gemfile names gems of which none are in the folder.
+pub(crate) fn gems_missing(folder: &Path) -> Option<&'static str> {
+    let gemfile = fs::read_to_string(folder.join("Gemfile")).ok()?;
+    let named = gemfile.lines().any(|line| {
+        let line = line.trim_start();
+        ["gem ", "gem(", "gemspec"].iter().any(|word| line.starts_with(word))
+    });
+    (named && !folder.join("vendor/bundle").is_dir()).then_some(
+        "the Gemfile names gems and vendor/bundle is not there: unless a layer brings them, run `bundle config set \
+         --local path vendor/bundle && bundle install` and deploy again",
+    )
+}
+
 /// Names and paths of the programs that cargo reports.
 fn programs(messages: &str) -> Vec<(String, PathBuf)> {
     messages
@@ -437,9 +510,13 @@ mod tests {
         fn node_version(&self) -> Option<u32> {
             Some(20)
         }
+        fn ruby_version(&self) -> Option<(u32, u32)> {
+            None
+        }
         fn run(&self, run: &Run) -> Result<Vec<u8>, Error> {
             let target = match run.program {
                 "npm" => run.folder.join("node_modules/x"),
+                "go" => run.folder.join("ignored"),
                 _ => PathBuf::from(run.arguments.last().unwrap()),
             };
             create(&target)?;
@@ -532,6 +609,33 @@ mod tests {
         );
         write(folder.path(), "package.json", r#"{"dependencies": {"x": "file:../x"}}"#);
         assert!(matches!(install(), Err(Error::LocalDependencies { .. })));
+    }
+
+    #[test]
+    fn go_builds_the_module_or_the_named_program_and_leaves_nothing() {
+        let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let tools = Fake::with(&[]);
+        // The fake compiler makes no program, as one does with a package that has no `main`.
+        for binary in [None, Some("api")] {
+            let built = build_go(folder.path(), binary, cache.path(), &tools, &quiet());
+            assert!(matches!(built, Err(Error::GoPackage { .. })));
+        }
+        let runs = tools.runs.borrow();
+        assert!(runs[0].starts_with("build -tags lambda.norpc ") && runs[0].ends_with("/bootstrap ."));
+        assert!(runs[1].ends_with(" ./cmd/api"));
+        assert_eq!(fs::read_dir(cache.path().join("dependencies")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn gems_that_are_not_installed_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(gems_missing(folder.path()).is_none());
+        write(folder.path(), "Gemfile", "source 'https://x'\n# gem 'x'\n");
+        assert!(gems_missing(folder.path()).is_none());
+        write(folder.path(), "Gemfile", "group :x do\n  gem 'x'\nend\n");
+        assert!(gems_missing(folder.path()).is_some());
+        create(&folder.path().join("vendor/bundle")).unwrap();
+        assert!(gems_missing(folder.path()).is_none());
     }
 
     #[test]

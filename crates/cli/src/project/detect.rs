@@ -1,6 +1,6 @@
 //! Finds out what a folder holds: language, runtime and handler.
 
-use super::{Error, Manifest, Tools, java};
+use super::{Error, Manifest, Tools, java, tools::language_version};
 use base::FunctionName;
 use std::path::Path;
 
@@ -18,6 +18,13 @@ pub(crate) enum Kind {
     },
     /// A Java project: a jar, or sources that are compiled.
     Java,
+    /// Ruby source, with the gems of `vendor/bundle`.
+    Ruby,
+    /// A Go module, built for Linux.
+    Go {
+        /// Which program, when the settings name one: a folder beneath `cmd`.
+        binary: Option<String>,
+    },
     /// A folder with an executable `bootstrap`.
     Executable,
     /// Any other runtime: the folder as it is.
@@ -56,12 +63,17 @@ const NODE_FILES: [&str; 15] = [
     "dist/index.mjs",
     "dist/index.js",
 ];
+/// Ruby files tried in turn.
+const RUBY_FILES: [&str; 6] =
+    ["app.rb", "main.rb", "lambda_function.rb", "handler.rb", "index.rb", "function.rb"];
 /// Function names tried in turn.
 const FUNCTIONS: [&str; 3] = ["handler", "lambda_handler", "main"];
 /// Python versions that have a Lambda runtime.
 const PYTHONS: std::ops::RangeInclusive<u32> = 9..=14;
 /// Major versions of Node.js that have a Lambda runtime.
 const NODES: [u32; 4] = [18, 20, 22, 24];
+/// Ruby versions with a runtime; the first is Neap's own.
+const RUBIES: [(u32, u32); 5] = [(3, 1), (3, 2), (3, 3), (3, 4), (4, 0)];
 /// Runtime of executables.
 const PROVIDED: &str = "provided.al2023";
 
@@ -81,7 +93,8 @@ pub(crate) fn detect(folder: &Path, settings: &Manifest, tools: &dyn Tools) -> R
         (None, Kind::Python) => python_runtime(folder, tools),
         (None, Kind::Node) => node_runtime(tools),
         (None, Kind::Java) => java::runtime(folder, tools),
-        (None, Kind::Cargo { .. } | Kind::Executable) => PROVIDED.to_owned(),
+        (None, Kind::Ruby) => ruby_runtime(folder, tools),
+        (None, Kind::Cargo { .. } | Kind::Go { .. } | Kind::Executable) => PROVIDED.to_owned(),
         (None, Kind::Other) => return Err(Error::NothingFound { folder: folder.to_owned() }),
     };
     let handler = match (&settings.handler, &kind) {
@@ -89,7 +102,8 @@ pub(crate) fn detect(folder: &Path, settings: &Manifest, tools: &dyn Tools) -> R
         (None, Kind::Python) => python_handler(folder)?,
         (None, Kind::Node) => node_handler(folder)?,
         (None, Kind::Java) => java_handler(folder)?,
-        (None, Kind::Cargo { .. } | Kind::Executable) => "bootstrap".to_owned(),
+        (None, Kind::Ruby) => ruby_handler(folder)?,
+        (None, Kind::Cargo { .. } | Kind::Go { .. } | Kind::Executable) => "bootstrap".to_owned(),
         (None, Kind::Other) => {
             return Err(Error::NoHandler {
                 folder: folder.to_owned(),
@@ -103,10 +117,13 @@ pub(crate) fn detect(folder: &Path, settings: &Manifest, tools: &dyn Tools) -> R
 fn kind(folder: &Path, settings: &Manifest) -> Result<Kind, Error> {
     let has = |name: &str| folder.join(name).is_file();
     let cargo = || Kind::Cargo { binary: settings.binary.clone() };
+    let go = || Kind::Go { binary: settings.binary.clone() };
     match settings.runtime.as_deref() {
         Some(runtime) if runtime.starts_with("python") => return Ok(Kind::Python),
         Some(runtime) if runtime.starts_with("nodejs") => return Ok(Kind::Node),
+        Some(runtime) if runtime.starts_with("ruby") => return Ok(Kind::Ruby),
         Some(runtime) if runtime.starts_with("provided") && has("Cargo.toml") => return Ok(cargo()),
+        Some(runtime) if runtime.starts_with("provided") && has("go.mod") => return Ok(go()),
         Some(runtime) if runtime.starts_with("provided") => return Ok(Kind::Executable),
         Some(runtime) if runtime.starts_with("java") => return Ok(Kind::Java),
         Some(_) => return Ok(Kind::Other),
@@ -118,30 +135,33 @@ fn kind(folder: &Path, settings: &Manifest) -> Result<Kind, Error> {
     if has("Cargo.toml") {
         return Ok(cargo());
     }
+    if has("go.mod") {
+        return Ok(go());
+    }
     let python = has("requirements.txt") || python_handler(folder).is_ok();
     let node = node_handler(folder).is_ok();
-    match (python, node) {
-        (true, true) => Err(Error::Ambiguous { folder: folder.to_owned() }),
-        (true, false) => Ok(Kind::Python),
-        (false, true) => Ok(Kind::Node),
-        (false, false) if has("package.json") => Ok(Kind::Node),
-        (false, false) if java::find(folder)?.is_some() => Ok(Kind::Java),
-        (false, false) => match typescript(folder) {
+    let ruby = ruby_handler(folder).is_ok();
+    match (python, node, ruby) {
+        (true, false, false) => Ok(Kind::Python),
+        (false, true, false) => Ok(Kind::Node),
+        (false, false, true) => Ok(Kind::Ruby),
+        (false, false, false) if has("package.json") => Ok(Kind::Node),
+        (false, false, false) if java::find(folder)?.is_some() => Ok(Kind::Java),
+        (false, false, false) => match typescript(folder) {
             Some(error) => Err(error),
-            None if top_files(folder, ".py").is_empty() => {
-                Err(Error::NothingFound { folder: folder.to_owned() })
-            }
-            None => Ok(Kind::Python),
+            None if !top_files(folder, ".py").is_empty() => Ok(Kind::Python),
+            None if !top_files(folder, ".rb").is_empty() => Ok(Kind::Ruby),
+            None => Err(Error::NothingFound { folder: folder.to_owned() }),
         },
+        _ => Err(Error::Ambiguous { folder: folder.to_owned() }),
     }
 }
 
 /// `.python-version` of the folder, else the version of `python3`, else 3.12.
 fn python_runtime(folder: &Path, tools: &dyn Tools) -> String {
-    let asked = std::fs::read_to_string(folder.join(".python-version")).ok().and_then(|text| {
-        let mut parts = text.trim().split('.');
-        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-    });
+    let asked = std::fs::read_to_string(folder.join(".python-version"))
+        .ok()
+        .and_then(|text| language_version(text.trim()));
     let minor = match asked.or_else(|| tools.python("python3").map(|python| python.version)) {
         Some((3, minor)) => minor.clamp(*PYTHONS.start(), *PYTHONS.end()),
         Some(_) | None => 12,
@@ -156,6 +176,42 @@ fn node_runtime(tools: &dyn Tools) -> String {
         None => 22,
     };
     format!("nodejs{major}.x")
+}
+
+/// The version that `.ruby-version` names, else this machine's Ruby, within the versions that exist.
+fn ruby_runtime(folder: &Path, tools: &dyn Tools) -> String {
+    let asked = std::fs::read_to_string(folder.join(".ruby-version"))
+        .ok()
+        .and_then(|text| language_version(text.trim().trim_start_matches("ruby-")));
+    let (major, minor) = match asked.or_else(|| tools.ruby_version()) {
+        Some(version) => RUBIES.into_iter().rfind(|one| *one <= version).unwrap_or(RUBIES[0]),
+        None => (3, 3),
+    };
+    format!("ruby{major}.{minor}")
+}
+
+fn ruby_handler(folder: &Path) -> Result<String, Error> {
+    let files = RUBY_FILES.iter().map(|name| (*name).to_owned()).chain(top_files(folder, ".rb"));
+    for file in files {
+        let Ok(text) = std::fs::read_to_string(folder.join(&file)) else { continue };
+        if let Some(function) = ruby_function(&text) {
+            return Ok(format!("{}.{function}", file.trim_end_matches(".rb")));
+        }
+    }
+    Err(Error::NoHandler {
+        folder: folder.to_owned(),
+        looked_for: "a method `handler` or `lambda_handler` at the top level of app.rb, main.rb, lambda_function.rb, \
+                     handler.rb and the other Ruby files",
+    })
+}
+
+/// The handler that a Ruby file defines at its top level.
+fn ruby_function(text: &str) -> Option<&'static str> {
+    let defines = |line: &str, name: &str| {
+        let rest = line.strip_prefix("def ").map(str::trim_start).and_then(|rest| rest.strip_prefix(name));
+        rest.is_some_and(|rest| rest.starts_with(['(', ' ']))
+    };
+    FUNCTIONS.into_iter().take(2).find(|name| text.lines().any(|line| defines(line, name)))
 }
 
 fn python_handler(folder: &Path) -> Result<String, Error> {
@@ -275,6 +331,7 @@ mod tests {
     struct Fake {
         python: Option<PythonVersion>,
         node: Option<u32>,
+        ruby: Option<(u32, u32)>,
     }
 
     impl Tools for Fake {
@@ -284,12 +341,15 @@ mod tests {
         fn node_version(&self) -> Option<u32> {
             self.node
         }
+        fn ruby_version(&self) -> Option<(u32, u32)> {
+            self.ruby
+        }
         fn run(&self, _: &Run) -> Result<Vec<u8>, Error> {
             Ok(Vec::new())
         }
     }
 
-    const TOOLS: Fake = Fake { python: Some((3, 11)), node: Some(21) };
+    const TOOLS: Fake = Fake { python: Some((3, 11)), node: Some(21), ruby: Some((3, 3)) };
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -356,7 +416,18 @@ mod tests {
     }
 
     #[test]
+    fn ruby_handlers_are_found_by_their_usual_names() {
+        expect(&[("app.rb", "def handler(event:, context:)\nend")], "ruby3.3", "app.handler");
+        let text = "x = 1\ndef lambda_handler event:, context:\nend";
+        expect(&[("zoo.rb", text), ("Gemfile", "")], "ruby3.3", "zoo.lambda_handler");
+        for text in ["def handlers(e); end", "  def handler(e); end", "handler = 1"] {
+            assert!(matches!(found(&[("app.rb", text)]), Err(Error::NoHandler { .. })), "{text}");
+        }
+    }
+
+    #[test]
     fn programs_need_no_handler() {
+        expect(&[("go.mod", "module x"), ("main.go", "package main")], "provided.al2023", "bootstrap");
         expect(&[("bootstrap", "#!/bin/sh\n")], "provided.al2023", "bootstrap");
         expect(&[("Cargo.toml", "[package]"), ("src/main.rs", "")], "provided.al2023", "bootstrap");
     }
@@ -367,6 +438,10 @@ mod tests {
         assert!(matches!(found(&[("index.ts", "export const handler = 1")]), Err(Error::TypeScript { .. })));
         assert!(matches!(
             found(&[("app.py", "def handler(e, c): pass"), ("index.js", "exports.handler = 1")]),
+            Err(Error::Ambiguous { .. })
+        ));
+        assert!(matches!(
+            found(&[("app.py", "def handler(e, c): pass"), ("app.rb", "def handler(event:, context:)")]),
             Err(Error::Ambiguous { .. })
         ));
         assert!(matches!(found(&[("package.json", "{}")]), Err(Error::NoHandler { .. })));
@@ -391,13 +466,17 @@ mod tests {
 
     #[test]
     fn versions_follow_this_machine_within_what_exists() {
-        let none = Fake { python: None, node: None };
-        let new = Fake { python: Some((3, 99)), node: Some(99) };
+        let none = Fake { python: None, node: None, ruby: None };
+        let new = Fake { python: Some((3, 99)), node: Some(99), ruby: Some((9, 9)) };
         let here = folder(&[]);
         assert_eq!(python_runtime(here.path(), &none), "python3.12");
         assert_eq!(python_runtime(here.path(), &new), "python3.14");
         assert_eq!(node_runtime(&none), "nodejs22.x");
         assert_eq!(node_runtime(&new), "nodejs24.x");
+        assert_eq!(ruby_runtime(here.path(), &none), "ruby3.3");
+        assert_eq!(ruby_runtime(here.path(), &new), "ruby4.0");
+        let pinned = folder(&[(".ruby-version", "ruby-3.2.9\n")]);
+        assert_eq!(ruby_runtime(pinned.path(), &TOOLS), "ruby3.2");
         let pinned = folder(&[(".python-version", "3.12.4\n")]);
         assert_eq!(python_runtime(pinned.path(), &TOOLS), "python3.12");
     }

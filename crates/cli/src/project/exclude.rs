@@ -27,7 +27,7 @@ const NAMES: [&str; 21] = [
     super::MANIFEST_FILE,
 ];
 /// Paths left out, from the folder's root.
-const PATHS: [&str; 3] = ["target", "node_modules/.cache", "node_modules/.bin"];
+const PATHS: [&str; 4] = ["target", "node_modules/.cache", "node_modules/.bin", "vendor/bundle/ruby/*/cache"];
 
 /// Decides what stays out.
 #[derive(Debug, Clone)]

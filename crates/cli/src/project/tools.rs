@@ -1,4 +1,4 @@
-//! The programs of this machine that make packages: Python with pip, Node.js with npm, cargo.
+//! The programs of this machine that make packages: Python with pip, Node.js with npm, cargo, Go; and Ruby, for its version.
 
 use super::Error;
 use std::{
@@ -31,6 +31,8 @@ pub(crate) trait Tools {
     fn python(&self, command: &str) -> Option<Interpreter>;
     /// The major version of `node`, if there is one.
     fn node_version(&self) -> Option<u32>;
+    /// The version of `ruby`, e.g. 3.3, if there is one.
+    fn ruby_version(&self) -> Option<(u32, u32)>;
     /// Runs a program to its end.
     fn run(&self, run: &Run) -> Result<Vec<u8>, Error>;
 }
@@ -84,6 +86,10 @@ impl Tools for HostTools {
 
     fn node_version(&self) -> Option<u32> {
         answer("node", &["--version"])?.trim_start_matches('v').split('.').next()?.parse().ok()
+    }
+
+    fn ruby_version(&self) -> Option<(u32, u32)> {
+        language_version(&answer("ruby", &["-e", "print RUBY_VERSION"])?)
     }
 
     fn run(&self, run: &Run) -> Result<Vec<u8>, Error> {
@@ -149,6 +155,12 @@ pub(crate) fn python_version(text: &str) -> Option<PythonVersion> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
+/// Reads the first two numbers of `3.3.1`.
+pub(crate) fn language_version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
 /// The last `max` lines that are not empty.
 fn last_lines(text: &str, max: usize) -> String {
     let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
@@ -174,6 +186,8 @@ mod tests {
     fn versions_are_read() {
         assert_eq!(python_version("3.12"), Some((3, 12)));
         assert_eq!(python_version("x"), None);
+        assert_eq!(language_version("3.4.1"), Some((3, 4)));
+        assert_eq!(language_version("3"), None);
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Family for Java {
         let (jdk, _) = self.choose(runtime).ok_or(io::ErrorKind::NotFound)?;
         let boot = build::boot_program(jdk, &files.boot)?;
         let name = format!("java{}", jdk.version.major);
-        let mut template = files.system_for(&name, &jdk.objects(), &jdk.home)?;
+        let mut template = files.system_with(&name, &jdk.objects(), Some(&jdk.home), &[])?;
         template.binds.push(Attachment::new(&jdk.home, HOME));
         // Distributions keep what administrators may change beneath /etc.
         template.binds.extend(jdk.settings().into_iter().map(Attachment::same));

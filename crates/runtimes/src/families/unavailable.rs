@@ -14,9 +14,6 @@ impl Family for Unavailable {
             "java8.al2",
             "java11",
             "ruby2.7",
-            "ruby3.2",
-            "ruby3.3",
-            "ruby3.4",
             "dotnet6",
             "dotnet8",
             "dotnet10",
@@ -35,7 +32,7 @@ impl Family for Unavailable {
     fn check(&self, runtime: &str, _architecture: &str) -> Result<RuntimeSupport, RuntimeRefused> {
         let reason = if runtime.starts_with("go") || runtime == "provided" {
             "Lambda has retired it; use provided.al2023 with an executable named bootstrap"
-        } else if runtime.starts_with("python") || runtime.starts_with("nodejs") {
+        } else if ["python", "nodejs", "ruby"].iter().any(|language| runtime.starts_with(language)) {
             "Lambda has retired it; use a newer version of the language"
         } else if runtime.starts_with("java") {
             "Neap runs Java 17 and newer; use java17, which runs classes of older versions too"

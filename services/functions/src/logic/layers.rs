@@ -21,7 +21,7 @@ const NAME_LENGTH_MAX: usize = 140;
 const RUNTIMES_MAX: usize = 15;
 const ARCHITECTURES: [&str; 2] = ["x86_64", "arm64"];
 /// Identifiers that labels may name, whether Neap runs them or not. Source: Lambda API model, `Runtime`.
-const RUNTIMES: [&str; 52] = [
+const RUNTIMES: [&str; 53] = [
     "nodejs",
     "nodejs4.3",
     "nodejs4.3-edge",
@@ -66,6 +66,8 @@ const RUNTIMES: [&str; 52] = [
     "go1.x",
     "ruby2.5",
     "ruby2.7",
+    // Not Lambda's: Neap serves it where a host has it.
+    "ruby3.1",
     "ruby3.2",
     "ruby3.3",
     "ruby3.4",
