@@ -2,10 +2,17 @@
 
 import json
 import os
+import time
 
-from conftest import ROLE, eventually, package, running
+from conftest import ROLE, eventually, get, package, running
 
 PLAIN = "def handler(event, context): return event"
+KIND = """
+import os, uuid
+ME = str(uuid.uuid4())
+def handler(event, context):
+    return {"me": ME, "kind": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]}
+"""
 
 
 def ps(node):
@@ -36,9 +43,65 @@ def test_environments_are_listed_with_the_reason_why_they_are_kept(node, lam, de
     lam.publish_version(FunctionName=function.name)
     lam.put_provisioned_concurrency_config(FunctionName=function.name, Qualifier="1", ProvisionedConcurrentExecutions=1)
     [kept] = eventually(lambda: [one for one in ps(node) if one["function"] == function.name and one["version"] == "1"])
-    assert kept["kept"] == "provisioned: 1 are kept ready"
+    assert (kept["state"], kept["kept"]) == ("provisioned", "provisioned: 1 are kept ready")
     shown = node.neap("ps").stdout
     assert function.name in shown and "provisioned" in shown
+
+
+def listed(node, name):
+    """Environments of a function, and starts of it that are planned."""
+    answer = json.loads(node.neap("ps", "--json").stdout)
+    return [[one for one in answer[kind] if one["function"] == name] for kind in ("environments", "planned")]
+
+
+def metric(node, name, label=""):
+    """The sum of a metric's series that have a label."""
+    lines = [line.rsplit(" ", 1) for line in get(node, "/_neap/metrics").text.splitlines() if label in line]
+    return sum(float(value) for key, value in lines if key.split("{")[0] == name)
+
+
+def test_a_function_called_in_a_rhythm_is_released_and_started_ahead_and_ps_says_why():
+    with running(config="[fleet]\npause_min_ms = 200\n") as node:
+        lam = node.client("lambda")
+        lam.create_function(
+            FunctionName="timer", Runtime="python3.11", Handler="app.handler", Role=ROLE,
+            Code={"ZipFile": package({"app.py": KIND})},
+        )
+        lam.get_waiter("function_active_v2").wait(FunctionName="timer", WaiterConfig={"Delay": 0.1})
+        seen = set()
+
+        def call():
+            answer = json.loads(lam.invoke(FunctionName="timer", Payload=b"{}")["Payload"].read())
+            assert answer["kind"] == "on-demand"
+            seen.add(answer["me"])
+
+        call()
+        [[one], planned] = listed(node, "timer")
+        assert one["kept"].startswith("kept 600 s while its calls are not known (0 gaps seen)") and not planned
+        assert one["state"] == "idle" and 0 < one["ends_in_s"] <= 600
+
+        def met():
+            """Calls in a rhythm; whether a call has met an environment that was started ahead of it, and so was not cold."""
+            time.sleep(4)  # The rhythm itself: there is nothing to wait for.
+            call()
+            return metric(node, "neap_cold_starts_total", 'function="timer"') < len(seen)
+
+        eventually(met, timeout=180)
+        assert metric(node, "neap_environment_prestarts_used_total") >= 1
+        # Nobody calls: the next environment is there before the call is due, and ends when that does not come.
+        _, [planned] = eventually(lambda: (found := listed(node, "timer"))[1] and found)
+        # On a busy machine the rhythm may be too irregular to be called one.
+        learned = ("called every ", "learned from ")
+        assert planned["why"].startswith(learned) and planned["count"] == 1
+        assert eventually(lambda: " to be started in " in (shown := node.neap("ps")).stdout + shown.stderr)
+        def prestarted():
+            found = listed(node, "timer")[0]
+            return [one["state"] for one in found] == ["pre-started"] and found
+
+        [ahead] = eventually(prestarted)
+        assert ahead["kept"].startswith(learned) and "unless called" in ahead["kept"]
+        # What is planned from one call ends, and then nothing runs.
+        eventually(lambda: listed(node, "timer") == [[], []])
 
 
 def test_functions_that_nobody_calls_cost_no_process():

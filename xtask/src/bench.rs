@@ -26,6 +26,8 @@ noisy     a function beside neighbours that use up processors, memory, processes
 stream    function URLs beside Invoke, streamed answers, provisioned environments beside cold ones
 store     durable writes of the store beside plain SQLite
 fleet     what the fleet adds to a warm call
+policy    cold starts and idle memory of keep-alive policies, on generated traces in virtual time; --seeds N,
+          --functions N, --hours N
 sandbox   starts of the bare sandbox
 
 options of invoke, floors, noisy and stream:
@@ -58,6 +60,11 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
         "stream" => stream::run(&Options::parse(rest)?),
         "store" => cargo(&["bench", "--package", "neap-store", "--bench", "store"]),
         "fleet" => cargo(&["bench", "--package", "neap-fleet", "--bench", "warm_path"]),
+        "policy" => {
+            let mut bench = vec!["bench", "--package", "neap-fleet", "--bench", "policy", "--"];
+            bench.extend(rest.iter().map(String::as_str));
+            cargo(&bench)
+        }
         "sandbox" => cargo(&["run", "--release", "--package", "neap-sandbox", "--example", "bench_spawn"]),
         // How this program starts its own floors.
         floors::ECHO | floors::LOOP => floors::serve(name, rest),

@@ -11,7 +11,7 @@ pub trait Launch: Send + Sync {
     ///
     /// A failing or too slow initialisation (more than [`crate::limits::INIT_MAX`]) is not an error here: as on
     /// Lambda it is repeated inside the first invocation, which then reports it. Ahead of invocations
-    /// ([`Initialization::Provisioned`]) it is [`LaunchError::Initialisation`].
+    /// ([`Initialization::Provisioned`], [`Initialization::Proactive`]) it is [`LaunchError::Initialisation`].
     /// Cancel-safe: dropping the future ends the environment.
     fn launch(
         &self,
@@ -28,6 +28,8 @@ pub enum Initialization {
     OnDemand,
     /// `provisioned-concurrency`: kept ready ahead of requests.
     Provisioned,
+    /// `on-demand` as well: started ahead of a request that is expected, which is not charged for it.
+    Proactive,
 }
 
 /// An environment could not be started; says nothing about the user's code.
@@ -102,7 +104,7 @@ pub struct Invocation {
     pub tail: bool,
     /// Time that the call waited for an environment; set by the fleet.
     pub waited: Micros,
-    /// Whether it is the first of its environment, and so the one that a start is charged to; set by the fleet.
+    /// Whether it waited for the start of its environment, of which it is the first; set by the fleet.
     pub cold: bool,
 }
 

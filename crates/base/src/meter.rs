@@ -107,7 +107,7 @@ pub struct InvocationRecord {
     pub run: Micros,
     /// ceil(init + run).
     pub billed: Millis,
-    /// Present when this invocation started the environment.
+    /// Present when this invocation waited for the start of its environment.
     pub cold: Option<Phases>,
     /// How it ended.
     pub outcome: Outcome,

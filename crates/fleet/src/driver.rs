@@ -56,6 +56,8 @@ struct Core {
     live: HashMap<EnvironmentId, Live>,
     /// What is kept ready ahead of calls.
     floors: HashMap<VersionKey, Floor>,
+    /// What environments of pools are started from ahead of calls that are expected.
+    specs: HashMap<VersionKey, Arc<FunctionSpec>>,
     /// What [`Shared::population`] was last told.
     published: usize,
     next_call: u64,
@@ -93,7 +95,7 @@ struct Grant {
     /// Taken when used.
     handle: Option<Arc<dyn Environment>>,
     waited: Micros,
-    first: bool,
+    cold: bool,
 }
 
 /// What is left to do when the lock has been given back.
@@ -130,6 +132,7 @@ impl Fleet {
                 waiting: HashMap::new(),
                 live: HashMap::new(),
                 floors: HashMap::new(),
+                specs: HashMap::new(),
                 published: 0,
                 next_call: 0,
                 armed: None,
@@ -168,26 +171,29 @@ impl Fleet {
         let mut snapshot = {
             let core = self.shared.lock();
             let now = self.shared.now();
+            let kept = core.planner.kept(now);
             for (id, state, key) in core.planner.environments() {
                 let idle_us = match state {
                     State::Idle { since, .. } => Some(now.since(since)),
                     State::Busy { .. } | State::Draining { .. } => None,
                     State::Booting { .. } | State::Stopping { .. } | State::Gone => continue,
                 };
-                if let Some(handle) = core.live.get(&id).and_then(|live| live.handle.clone()) {
-                    members.push((key.clone(), id, idle_us, handle));
+                if let Some(handle) = core.live.get(&id).and_then(|live| live.handle.clone())
+                    && let Some(&kept) = kept.get(&id)
+                {
+                    members.push((key.clone(), id, idle_us, kept, handle));
                 }
             }
-            core.planner.snapshot()
+            core.planner.snapshot(now)
         };
         let mut pools: HashMap<_, _> =
             snapshot.pools.iter_mut().map(|pool| (pool.key.clone(), pool)).collect();
-        for (key, id, idle_us, handle) in members {
+        for (key, id, idle_us, kept, handle) in members {
             let Some(pool) = pools.get_mut(&key) else { continue };
             let resident = ByteCount(handle.memory_bytes());
             pool.resident.0 += resident.0;
             let (busy, phases) = (idle_us.is_none(), handle.phases());
-            pool.environments.push(EnvironmentStatus { id, busy, idle_us, resident, phases });
+            pool.environments.push(EnvironmentStatus { id, busy, idle_us, kept, resident, phases });
         }
         snapshot
     }
@@ -226,7 +232,12 @@ impl Execute for Fleet {
         {
             let mut core = self.shared.lock();
             match count {
-                0 => drop(core.floors.remove(&spec.key)),
+                0 => {
+                    // Its environments may still be wanted ahead of calls that are expected.
+                    if let Some(floor) = core.floors.remove(&spec.key) {
+                        core.specs.insert(spec.key.clone(), floor.spec);
+                    }
+                }
                 _ => {
                     core.floors
                         .entry(spec.key.clone())
@@ -235,7 +246,7 @@ impl Execute for Fleet {
                 }
             }
         }
-        self.shared.report(Event::Provision { demand: demand(&spec), count });
+        self.shared.report(Event::Provision { demand: demand(&spec), count, from: Tick(0) });
     }
 
     fn provisioned(&self, key: &VersionKey) -> Provisioned {
@@ -280,9 +291,9 @@ impl Shared {
         self.plan(&mut core, Event::Request { call, demand });
         // The planner decides about the request itself first.
         let admitted = match core.effects.first().copied() {
-            Some(Effect::Assign { call: own, environment, waited_us, first }) if own == call => {
+            Some(Effect::Assign { call: own, environment, waited_us, cold }) if own == call => {
                 core.effects.remove(0);
-                match self.grant(&core, environment, waited_us, first) {
+                match self.grant(&core, environment, waited_us, cold) {
                     Some(grant) => Admitted::Run(grant),
                     None => Admitted::Refused(ExecuteError::ShuttingDown),
                 }
@@ -347,6 +358,7 @@ impl Shared {
     fn ended(self: &Arc<Self>, id: EnvironmentId) {
         self.lock().live.remove(&id);
         self.report(Event::Ended(id));
+        self.lock().forget_specs();
     }
 
     /// The task of an environment has died.
@@ -398,12 +410,12 @@ impl Shared {
     /// Turns effects into what is to do after the lock.
     fn perform(self: &Arc<Self>, core: &mut Core, cause: Option<&Arc<LaunchError>>, later: &mut Later) {
         while !core.effects.is_empty() {
-            let mut orphans = Vec::new();
+            let (mut orphans, mut unknown) = (Vec::new(), Vec::new());
             for effect in std::mem::take(&mut core.effects) {
                 match effect {
-                    Effect::Assign { call, environment, waited_us, first } => {
+                    Effect::Assign { call, environment, waited_us, cold } => {
                         let Some(waiting) = core.waiting.remove(&call) else { continue };
-                        let grant = self.grant(core, environment, waited_us, first);
+                        let grant = self.grant(core, environment, waited_us, cold);
                         later.answers.push((waiting.answer, grant.ok_or(ExecuteError::ShuttingDown)));
                     }
                     Effect::Refuse { call, why } => {
@@ -411,7 +423,10 @@ impl Shared {
                         later.answers.push((waiting.answer, Err(why.error(cause))));
                     }
                     Effect::Launch { environment, call, queued_us } => {
-                        let Some((spec, how)) = core.to_start(environment, call) else { continue };
+                        let Some((spec, how)) = core.order_of(environment, call) else {
+                            unknown.push(environment);
+                            continue;
+                        };
                         let (stop, stopped) = oneshot::channel();
                         core.live.insert(environment, Live { handle: None, stop: Some(stop) });
                         let queued = Micros(queued_us);
@@ -427,6 +442,9 @@ impl Shared {
             for id in orphans {
                 core.live.remove(&id);
                 self.plan(core, Event::Ended(id));
+            }
+            for environment in unknown {
+                self.plan(core, Event::LaunchFailed { environment, transient: true });
             }
         }
         if core.published != core.live.len() {
@@ -454,7 +472,7 @@ impl Shared {
         core: &Core,
         environment: EnvironmentId,
         waited_us: u64,
-        first: bool,
+        cold: bool,
     ) -> Option<Grant> {
         let handle = core.live.get(&environment).and_then(|live| live.handle.clone());
         debug_assert!(handle.is_some(), "assigned environments are ready");
@@ -464,24 +482,42 @@ impl Shared {
             environment,
             handle: Some(handle),
             waited: Micros(waited_us),
-            first,
+            cold,
         })
     }
 }
 
 impl Core {
     /// What an environment is to be started from, and why.
-    fn to_start(
-        &self,
+    fn order_of(
+        &mut self,
         id: EnvironmentId,
         call: Option<CallId>,
     ) -> Option<(Arc<FunctionSpec>, Initialization)> {
         match call {
-            Some(call) => Some((Arc::clone(&self.waiting.get(&call)?.spec), Initialization::OnDemand)),
+            Some(call) => {
+                let spec = &self.waiting.get(&call)?.spec;
+                if !self.specs.contains_key(&spec.key) {
+                    self.specs.insert(spec.key.clone(), Arc::clone(spec));
+                }
+                Some((Arc::clone(spec), Initialization::OnDemand))
+            }
+            None if self.planner.is_foreseen(id) => {
+                let spec = self.specs.get(self.planner.key_of(id)?)?;
+                Some((Arc::clone(spec), Initialization::Proactive))
+            }
             None => {
                 let floor = self.floors.get(self.planner.key_of(id)?)?;
                 Some((Arc::clone(&floor.spec), Initialization::Provisioned))
             }
+        }
+    }
+
+    /// Drops what no pool can be started from any more, when that has become a large part.
+    fn forget_specs(&mut self) {
+        if self.specs.len() > 2 * self.planner.pools() + 16 {
+            let planner = &self.planner;
+            self.specs.retain(|key, _| planner.has_pool(key));
         }
     }
 
@@ -516,7 +552,7 @@ impl Grant {
     /// Runs `call`; from the first poll on, dropping this does not stop it.
     async fn run(mut self, mut call: Invocation, running: Running) -> Executed {
         call.waited = self.waited;
-        call.cold = self.first;
+        call.cold = self.cold;
         let (shared, environment) = (Arc::clone(&self.shared), self.environment);
         let release = Release::new(move |after| {
             drop(running);

@@ -5,6 +5,7 @@
 //!
 //! - [`planner`] decides. It is a pure state machine: (state, event, now) → effects, without `await`, clock,
 //!   randomness or input and output; everything it promises is checked by the simulation in `tests/`.
+//! - [`keepalive`] learns from each function's calls how long to keep what is idle and when to start ahead of a call.
 //! - [`Fleet`] performs. It implements [`base::Execute`] over [`base::Launch`]: one short lock to acquire an
 //!   environment, one to give it back, and one task per environment for its whole life.
 //!
@@ -15,11 +16,12 @@
 
 mod driver;
 mod environment;
+pub mod keepalive;
 mod limits;
 pub mod planner;
 mod snapshot;
 
 pub use driver::Fleet;
 pub use environment::{Environment, Illegal, Transition};
-pub use limits::{Limits, Settings};
-pub use snapshot::{EnvironmentStatus, PoolSnapshot, Snapshot, Totals};
+pub use limits::{KeepAlive, Limits, Settings};
+pub use snapshot::{EnvironmentStatus, Kept, PoolSnapshot, Prestart, Snapshot, Totals};

@@ -8,6 +8,8 @@
 //! A pool is *starved* if it wants a start and not even ending idle environments would make room for it.
 
 mod admission;
+mod events;
+mod keeping;
 mod pool;
 mod starts;
 mod table;
@@ -18,161 +20,31 @@ use crate::{
     snapshot::PoolSnapshot,
 };
 use admission::Admission;
-use base::{AccountId, ByteCount, EnvironmentId, MemoryMib, Pressure, Region, ThrottleReason, VersionKey};
+use base::{ByteCount, EnvironmentId, MemoryMib, Pressure, ThrottleReason, VersionKey};
+pub use events::{CallId, Demand, Effect, Event, Refusal, Tick};
+use keeping::{Agenda, Habits};
 use pool::{Pool, Queued};
 use starts::Starts;
 use std::collections::{BTreeMap, HashMap};
 use table::{Row, Table};
-
-/// A moment: microseconds since the fleet began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tick(pub u64);
-
-impl Tick {
-    /// Microseconds from `earlier` until now; zero if that is in the future.
-    pub const fn since(self, earlier: Tick) -> u64 {
-        self.0.saturating_sub(earlier.0)
-    }
-
-    /// The moment `us` microseconds later.
-    pub const fn plus(self, us: u64) -> Tick {
-        Tick(self.0.saturating_add(us))
-    }
-}
-
-/// One call, by a number of the driver's choice that it never uses twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(pub u64);
-
-/// What a call needs.
-#[derive(Clone, Copy, Debug)]
-pub struct Demand<'a> {
-    /// The pool.
-    pub key: &'a VersionKey,
-    /// Memory of each of its environments.
-    pub memory: MemoryMib,
-    /// Concurrency reserved for its function; part of the account's [`Event::Reserve`].
-    pub reserved: Option<u32>,
-    /// Microseconds for which its environments may be idle; [`Limits::keep_us`] where it does not say.
-    pub keep_us: Option<u64>,
-}
-
-/// What has happened.
-#[derive(Clone, Copy, Debug)]
-pub enum Event<'a> {
-    /// A caller asks to run a call.
-    Request {
-        /// The call.
-        call: CallId,
-        /// What it needs.
-        demand: Demand<'a>,
-    },
-    /// The caller of a queued call has left.
-    Cancelled(CallId),
-    /// A start has succeeded.
-    Ready(EnvironmentId),
-    /// A start has failed, and nothing is left of it.
-    LaunchFailed {
-        /// Which.
-        environment: EnvironmentId,
-        /// Whether another attempt can succeed.
-        transient: bool,
-    },
-    /// The call of an environment has ended.
-    Released {
-        /// Which.
-        environment: EnvironmentId,
-        /// Whether it may serve another.
-        reusable: bool,
-    },
-    /// An environment has ended by itself.
-    Broken(EnvironmentId),
-    /// Nothing is left of an environment that was to stop.
-    Ended(EnvironmentId),
-    /// So many environments are to be there for a pool, whether or not anybody calls; until told otherwise.
-    Provision {
-        /// What each needs.
-        demand: Demand<'a>,
-        /// How many.
-        count: u32,
-    },
-    /// No further call comes for this revision, whoever its tenants are.
-    Retire(&'a VersionKey),
-    /// The functions of an account have so much concurrency reserved together, those without environments included.
-    Reserve {
-        /// The account.
-        account: AccountId,
-        /// Where.
-        region: &'a Region,
-        /// Sum of the reservations.
-        total: u32,
-    },
-    /// Time has passed; due at [`Planner::wake`].
-    Tick,
-    /// The node shuts down: queued and new calls are refused, environments end after their call.
-    Drain,
-    /// The time for draining is over: everything ends.
-    Kill,
-}
-
-/// What is to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Run the call there.
-    Assign {
-        /// The call.
-        call: CallId,
-        /// Where.
-        environment: EnvironmentId,
-        /// How long it was queued, in microseconds.
-        waited_us: u64,
-        /// Whether it is that environment's first call.
-        first: bool,
-    },
-    /// Answer the call with an error.
-    Refuse {
-        /// The call.
-        call: CallId,
-        /// Why.
-        why: Refusal,
-    },
-    /// Start an environment: of the function of `call`, which is queued and stays so, or ahead of calls
-    /// ([`Planner::key_of`] tells for which pool).
-    Launch {
-        /// The new environment.
-        environment: EnvironmentId,
-        /// Because of which call; `None` ahead of calls.
-        call: Option<CallId>,
-        /// How long that call has waited, in microseconds.
-        queued_us: u64,
-    },
-    /// End the environment, or give up its start; [`Event::Ended`] must follow.
-    Stop(EnvironmentId),
-}
-
-/// Why a call is not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// A bound of concurrency or rate.
-    Throttled(ThrottleReason),
-    /// No memory.
-    NodeFull {
-        /// What an environment needs.
-        wanted: MemoryMib,
-    },
-    /// No environment could be started; the failure is the one just reported.
-    LaunchFailed,
-    /// The node shuts down.
-    ShuttingDown,
-}
 
 /// One live environment.
 #[derive(Debug)]
 struct Member {
     pool: Row<Pool>,
     state: Environment,
-    /// Started ahead of calls.
-    ahead: bool,
+    origin: Origin,
+}
+
+/// Why an environment was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// For a queued call.
+    Call,
+    /// To be there whether or not anybody calls.
+    Floor,
+    /// Ahead of a call that is expected.
+    Foreseen,
 }
 
 /// Configured memory of environments, in MB.
@@ -182,7 +54,7 @@ struct Memory {
     used: u64,
     /// Of those being ended: on its way back.
     stopping: u64,
-    /// Of those idle that no floor needs: can be had by ending them.
+    /// Of those idle, or being started for nobody, that no floor needs: can be had by ending them.
     idle: u64,
 }
 
@@ -198,6 +70,8 @@ pub struct Planner {
     admission: Admission,
     memory: Memory,
     starts: Starts,
+    habits: Habits,
+    agenda: Agenda,
     next_environment: u64,
     draining: bool,
     wake: Option<Tick>,
@@ -216,6 +90,8 @@ impl Planner {
             admission: Admission::new(),
             memory: Memory::default(),
             starts: Starts::new(),
+            habits: Habits::new(),
+            agenda: Agenda::default(),
             next_environment: 1,
             draining: false,
             wake: None,
@@ -237,7 +113,7 @@ impl Planner {
             Event::Released { environment, reusable } => self.released(environment, reusable, now, out)?,
             Event::Broken(id) => self.broken(id, now, out)?,
             Event::Ended(id) => self.ended(id, now)?,
-            Event::Provision { demand, count } => self.provision(&demand, count, now),
+            Event::Provision { demand, count, from } => self.provision(&demand, count, from, now),
             Event::Retire(key) => self.retire(key, now, out),
             Event::Reserve { account, region, total } => self.admission.reserve_total(account, region, total),
             Event::Tick => self.tick(now, out),
@@ -250,7 +126,8 @@ impl Planner {
 
     /// When [`Event::Tick`] is next due; `None` while nothing depends on time passing.
     pub fn wake(&self) -> Option<Tick> {
-        self.wake
+        let due = self.agenda.first();
+        self.wake.map_or(due, |wake| Some(due.map_or(wake, |due| due.min(wake))))
     }
 
     /// Concurrency in use.
@@ -258,9 +135,18 @@ impl Planner {
         self.admission.pressure(key)
     }
 
-    /// Whether no environment, call or pool is left.
+    /// Whether no environment and no call is left, though habits may be known and starts planned.
+    pub fn is_quiet(&self) -> bool {
+        self.members.is_empty()
+            && self.queued.is_empty()
+            && self.memory.used == 0
+            && self.pools.iter().all(|(_, pool)| pool.is_quiet())
+    }
+
+    /// Whether no environment, call or pool is left, and nothing is known of any function.
     pub fn is_empty(&self) -> bool {
         self.pools.len() == 0
+            && self.habits.len() == 0
             && self.members.is_empty()
             && self.queued.is_empty()
             && self.rows.is_empty()
@@ -298,8 +184,23 @@ impl Planner {
         self.members.iter().map(|(&id, member)| (id, member.state, &self.pools[member.pool].key))
     }
 
+    /// Whether anything is there, waits or is planned for a pool.
+    pub fn has_pool(&self, key: &VersionKey) -> bool {
+        self.rows.contains_key(key)
+    }
+
+    /// How many pools there are.
+    pub fn pools(&self) -> usize {
+        self.pools.len()
+    }
+
+    /// Functions whose habits are known.
+    pub fn histories(&self) -> usize {
+        self.habits.len()
+    }
+
     /// A picture of now, without what only the driver knows.
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self, now: Tick) -> Snapshot {
         let pools = self.pools.iter().map(|(_, pool)| PoolSnapshot {
             key: pool.key.clone(),
             memory: pool.memory,
@@ -309,7 +210,7 @@ impl Planner {
             stopping: pool.stopping,
             queued: count(pool.queue.len()),
             floor: pool.floor,
-            keep_us: pool.keep_us,
+            prestart: self.prestart(pool, now),
             retired: pool.retired,
             resident: ByteCount(0),
             environments: Vec::new(),
@@ -343,8 +244,9 @@ impl Planner {
             return self.throttle(call, reason, out);
         }
         let row = known.unwrap_or_else(|| self.add_pool(demand, function));
-        self.pools[row].keep_us = demand.keep_us.unwrap_or(self.limits.keep_us);
+        let keep = self.keep_of(demand);
         if let Some(id) = self.pools[row].idle.back().copied() {
+            self.arrived(row, keep, now);
             return self.assign(Queued { call, since: now, failures: 0 }, id, now, out);
         }
         let wanted = self.pools[row].wanted() as u64;
@@ -353,6 +255,9 @@ impl Planner {
             self.remove_pool_if_unused(row, now);
             return self.throttle(call, ThrottleReason::ConcurrentInvocationLimitExceeded, out);
         }
+        self.arrived(row, keep, now);
+        // A start that was under way for a call like this is as good as any.
+        self.recount(row, |pool| pool.foreseen.clear());
         self.pools[row].queue.push_back(Queued { call, since: now, failures: 0 });
         self.queued.insert(call, row);
         self.starts.want(row, &mut self.pools[row]);
@@ -367,17 +272,27 @@ impl Planner {
         let row = self.queued.remove(&call).ok_or(Illegal::UnknownCall(call))?;
         let pool = &mut self.pools[row];
         pool.queue.retain(|queued| queued.call != call);
-        self.admission.leave(pool.function);
+        self.left(row, now);
         self.totals.cancelled += 1;
         self.remove_pool_if_unused(row, now);
         Ok(())
     }
 
     fn ready(&mut self, id: EnvironmentId, now: Tick, out: &mut Vec<Effect>) -> Result<(), Illegal> {
+        let begun = self.environment(id);
         let (row, state) = self.change(id, Transition::Ready, now)?;
         match state {
             Environment::Idle { .. } => {
                 self.starts.finish(id);
+                let foreseen = self.is_foreseen(id);
+                if let Some(history) = self.history(row)
+                    && let Some(Environment::Booting { since }) = begun
+                {
+                    history.started(now.since(since));
+                    if foreseen {
+                        history.start_succeeded();
+                    }
+                }
                 let pool = &mut self.pools[row];
                 (pool.failures, pool.floor_failures) = (0, 0);
                 (pool.not_before, pool.floor_not_before) = (Tick(0), Tick(0));
@@ -392,6 +307,11 @@ impl Planner {
         Ok(())
     }
 
+    /// Whether an environment was started ahead of a call that was expected.
+    pub fn is_foreseen(&self, id: EnvironmentId) -> bool {
+        self.members.get(&id).is_some_and(|member| member.origin == Origin::Foreseen)
+    }
+
     fn launch_failed(
         &mut self,
         id: EnvironmentId,
@@ -399,12 +319,24 @@ impl Planner {
         now: Tick,
         out: &mut Vec<Effect>,
     ) -> Result<(), Illegal> {
-        let ahead = self.members.get(&id).is_some_and(|member| member.ahead);
+        let origin = self.members.get(&id).map(|member| member.origin);
         let (row, _) = self.change(id, Transition::End, now)?;
         self.starts.finish(id);
         self.totals.start_failures += 1;
+        if origin == Some(Origin::Foreseen) {
+            if let Some(history) = self.history(row) {
+                history.start_failed();
+            }
+            let pool = &mut self.pools[row];
+            pool.expected = None;
+            if !pool.queue.is_empty() {
+                self.starts.want(row, &mut self.pools[row]);
+            }
+            self.remove_pool_if_unused(row, now);
+            return Ok(());
+        }
         let pool = &mut self.pools[row];
-        if ahead {
+        if origin == Some(Origin::Floor) {
             // Whoever waits gets a start of its own, which tells what is wrong.
             pool.floor_failures = pool.floor_failures.saturating_add(1);
             let backoff = self.limits.launch_backoff_us << u64::from(pool.floor_failures - 1).min(11);
@@ -431,7 +363,7 @@ impl Planner {
         for _ in 0..failing {
             let Some(queued) = self.pools[row].queue.pop_front() else { break };
             self.totals.launch_refused += 1;
-            self.refuse_queued(row, queued.call, Refusal::LaunchFailed, out);
+            self.refuse_queued(row, queued.call, Refusal::LaunchFailed, now, out);
         }
         if !self.pools[row].queue.is_empty() {
             self.starts.want(row, &mut self.pools[row]);
@@ -449,7 +381,7 @@ impl Planner {
     ) -> Result<(), Illegal> {
         let forced = matches!(self.environment(id), Some(Environment::Stopping { .. }));
         let (row, state) = self.change(id, Transition::Release { reusable }, now)?;
-        self.admission.leave(self.pools[row].function);
+        self.left(row, now);
         match state {
             // Only after a call, so that every environment serves at least one.
             Environment::Idle { .. } => match self.must_yield(row, now) {
@@ -479,23 +411,23 @@ impl Planner {
                 self.assign(queued, id, now, out);
             }
             None if pool.retired || self.draining => self.stop(id, Transition::Stop, now, out),
-            None => {
-                let keep_us = pool.keep_us;
-                self.wake_at(now.plus(keep_us));
-            }
+            None => self.rest(row, now),
         }
     }
 
     fn assign(&mut self, queued: Queued, id: EnvironmentId, now: Tick, out: &mut Vec<Effect>) {
         let Some(member) = self.members.get(&id) else { unreachable!("an idle environment is a member") };
         let first = matches!(member.state, Environment::Idle { used: false, .. });
+        let foreseen = first && member.origin == Origin::Foreseen;
         let taken = self.change(id, Transition::Take(queued.call), now);
         assert!(taken.is_ok(), "only idle environments are assigned");
         let waited_us = now.since(queued.since);
         self.totals.calls += 1;
-        self.totals.cold += u64::from(first);
+        let cold = first && waited_us > 0;
+        self.totals.cold += u64::from(cold);
+        self.totals.foreseen_used += u64::from(foreseen);
         self.totals.waited += u64::from(waited_us > 0);
-        out.push(Effect::Assign { call: queued.call, environment: id, waited_us, first });
+        out.push(Effect::Assign { call: queued.call, environment: id, waited_us, cold });
     }
 
     fn broken(&mut self, id: EnvironmentId, now: Tick, out: &mut Vec<Effect>) -> Result<(), Illegal> {
@@ -518,13 +450,13 @@ impl Planner {
         let (row, _) = self.change(id, Transition::End, now)?;
         self.starts.finish(id);
         if unanswered.is_some() {
-            self.admission.leave(self.pools[row].function);
+            self.left(row, now);
         }
         self.remove_pool_if_unused(row, now);
         Ok(())
     }
 
-    fn provision(&mut self, demand: &Demand<'_>, count: u32, now: Tick) {
+    fn provision(&mut self, demand: &Demand<'_>, count: u32, from: Tick, now: Tick) {
         let known = self.rows.get(demand.key).copied();
         if self.draining || demand.memory > self.limits.memory_max() || (known.is_none() && count == 0) {
             return;
@@ -536,12 +468,16 @@ impl Planner {
         if self.pools[row].retired {
             return;
         }
+        if from > now {
+            self.pools[row].floor_later = Some((from, count));
+            return self.arm(row, from);
+        }
         self.set_floor(row, count);
         if count > 0 {
             self.starts.want(row, &mut self.pools[row]);
         }
         // What is now beyond the floor ends when its time comes, which may be already.
-        self.wake_at(now);
+        self.arm(row, now);
         self.remove_pool_if_unused(row, now);
     }
 
@@ -555,9 +491,9 @@ impl Planner {
     fn recount<T>(&mut self, row: Row<Pool>, change: impl FnOnce(&mut Pool) -> T) -> T {
         let pool = &mut self.pools[row];
         let mib = u64::from(pool.memory.0);
-        let before = pool.dispensable() as u64;
+        let before = pool.reclaimable() as u64;
         let told = change(pool);
-        self.memory.idle = self.memory.idle - before * mib + pool.dispensable() as u64 * mib;
+        self.memory.idle = self.memory.idle - before * mib + pool.reclaimable() as u64 * mib;
         told
     }
 
@@ -572,8 +508,10 @@ impl Planner {
 
     fn retire_pool(&mut self, row: Row<Pool>, now: Tick, out: &mut Vec<Effect>) {
         self.set_floor(row, 0);
-        let pool = &mut self.pools[row];
-        pool.retired = true;
+        self.pools[row].floor_later = None;
+        self.pools[row].retired = true;
+        self.detach(row, now);
+        let pool = &self.pools[row];
         // Starts go on while a queued call may need them.
         let starts_needed = !pool.queue.is_empty();
         let ending: Vec<EnvironmentId> = (self.members.iter())
@@ -596,12 +534,13 @@ impl Planner {
 
     fn drain(&mut self, how: Transition, now: Tick, out: &mut Vec<Effect>) {
         self.draining = true;
+        self.forget_all();
         let rows: Vec<Row<Pool>> = self.pools.iter().map(|(row, _)| row).collect();
         for row in rows {
             self.set_floor(row, 0);
             let calls: Vec<Queued> = self.pools[row].queue.drain(..).collect();
             for queued in calls {
-                self.refuse_queued(row, queued.call, Refusal::ShuttingDown, out);
+                self.refuse_queued(row, queued.call, Refusal::ShuttingDown, now, out);
             }
             self.remove_pool_if_unused(row, now);
         }
@@ -614,45 +553,22 @@ impl Planner {
     fn tick(&mut self, now: Tick, out: &mut Vec<Effect>) {
         self.wake = None;
         self.refuse_starved(now, out);
-        self.release_expired(now, out);
+        self.look(now, out);
         let next = self.admission.forget_expired(now);
         self.wake_if(next);
         self.starts.expire_slots(&self.limits, now);
     }
 
-    /// Ends what has been idle too long and computes when that is next due. Releases come in batches, a 64th of the
-    /// window apart, so that many pools do not mean many wake-ups.
-    fn release_expired(&mut self, now: Tick, out: &mut Vec<Effect>) {
-        let mut next: Option<Tick> = None;
-        let mut expired = Vec::new();
-        let mut keep_us_min = u64::MAX;
-        for (_, pool) in self.pools.iter() {
-            for &id in pool.idle.iter().take(pool.dispensable()) {
-                let Some(Environment::Idle { since, .. }) = self.environment(id) else {
-                    unreachable!("the idle list holds idle environments")
-                };
-                let due = since.plus(pool.keep_us);
-                keep_us_min = keep_us_min.min(pool.keep_us);
-                if due > now {
-                    // The rest of this pool was used later.
-                    next = Some(next.map_or(due, |next| next.min(due)));
-                    break;
-                }
-                expired.push(id);
-            }
-        }
-        for id in expired {
-            self.totals.expired += 1;
-            self.stop(id, Transition::Stop, now, out);
-        }
-        if let Some(next) = next {
-            self.wake_at(next.max(now.plus(keep_us_min / 64)));
-        }
-    }
-
-    fn refuse_queued(&mut self, row: Row<Pool>, call: CallId, why: Refusal, out: &mut Vec<Effect>) {
+    fn refuse_queued(
+        &mut self,
+        row: Row<Pool>,
+        call: CallId,
+        why: Refusal,
+        now: Tick,
+        out: &mut Vec<Effect>,
+    ) {
         self.queued.remove(&call);
-        self.admission.leave(self.pools[row].function);
+        self.left(row, now);
         out.push(Effect::Refuse { call, why });
     }
 
@@ -684,7 +600,10 @@ impl Planner {
         }
         self.recount(row, |pool| {
             match before {
-                Environment::Booting { .. } => pool.booting -= 1,
+                Environment::Booting { .. } => {
+                    pool.booting -= 1;
+                    pool.foreseen.retain(|other| *other != id);
+                }
                 Environment::Idle { .. } => pool.forget_idle(id),
                 Environment::Busy { .. } | Environment::Draining { .. } => pool.busy -= 1,
                 Environment::Stopping { .. } => pool.stopping -= 1,
@@ -716,8 +635,8 @@ impl Planner {
     }
 
     fn add_pool(&mut self, demand: &Demand<'_>, function: Row<admission::Function>) -> Row<Pool> {
-        let keep_us = demand.keep_us.unwrap_or(self.limits.keep_us);
-        let row = self.pools.insert(Pool::new(demand.key.clone(), demand.memory, function, keep_us));
+        let keep = self.keep_of(demand);
+        let row = self.pools.insert(Pool::new(demand.key.clone(), demand.memory, function, keep));
         self.rows.insert(demand.key.clone(), row);
         self.admission.pool_added(function);
         row
@@ -728,6 +647,8 @@ impl Planner {
             return;
         }
         self.starts.forget(row);
+        self.disarm(row);
+        self.detach(row, now);
         if let Some(pool) = self.pools.remove(row) {
             self.rows.remove(&pool.key);
             let known_until = self.admission.pool_removed(pool.function, &self.limits, now);

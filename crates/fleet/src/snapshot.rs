@@ -1,5 +1,6 @@
 //! What the fleet is doing: for metrics and `neap ps`.
 
+use crate::keepalive::Why;
 use base::{ByteCount, EnvironmentId, MemoryMib, Phases, VersionKey};
 
 /// A consistent picture of one moment.
@@ -38,8 +39,8 @@ pub struct PoolSnapshot {
     pub queued: u32,
     /// Environments that are kept whether or not anybody calls: provisioned concurrency.
     pub floor: u32,
-    /// Microseconds for which those beyond the floor may be idle.
-    pub keep_us: u64,
+    /// When environments are next started ahead of calls, if that is planned.
+    pub prestart: Option<Prestart>,
     /// Whether it was replaced by another revision.
     pub retired: bool,
     /// Resident memory of its environments together; filled by [`crate::Fleet::snapshot`].
@@ -57,10 +58,45 @@ pub struct EnvironmentStatus {
     pub busy: bool,
     /// Microseconds since its last call or its start; `None` while it runs a call.
     pub idle_us: Option<u64>,
+    /// Why it is there.
+    pub kept: Kept,
     /// Resident memory.
     pub resident: ByteCount,
     /// How its start went.
     pub phases: Phases,
+}
+
+/// Why an environment is there, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It runs a call.
+    Busy,
+    /// It runs its last call.
+    Last,
+    /// Its pool's floor needs it: provisioned concurrency.
+    Provisioned,
+    /// It waits for a call, and ends without one.
+    Waiting {
+        /// In so many microseconds.
+        ends_in_us: u64,
+        /// Why then.
+        why: Why,
+        /// Whether it was started ahead of calls that are expected, and has served none.
+        prestarted: bool,
+    },
+}
+
+/// Environments that are to be started ahead of calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prestart {
+    /// In so many microseconds; zero if it is time.
+    pub in_us: u64,
+    /// They end in so many microseconds if no call comes; `None`: they stay.
+    pub ends_in_us: Option<u64>,
+    /// How many.
+    pub count: u32,
+    /// Why then.
+    pub why: Why,
 }
 
 /// Sums since the node began.
@@ -68,12 +104,16 @@ pub struct EnvironmentStatus {
 pub struct Totals {
     /// Calls given to an environment.
     pub calls: u64,
-    /// Of these, first calls of an environment.
+    /// Of these, calls that waited and were the first of their environment.
     pub cold: u64,
     /// Of these, calls that had to wait.
     pub waited: u64,
     /// Starts begun.
     pub starts: u64,
+    /// Of these, starts ahead of calls that were expected.
+    pub foreseen: u64,
+    /// Of these, such that a call has used.
+    pub foreseen_used: u64,
     /// Starts that failed.
     pub start_failures: u64,
     /// Idle environments ended because their time was over.

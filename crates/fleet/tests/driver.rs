@@ -10,9 +10,11 @@
 #[path = "driver/fake.rs"]
 mod fake;
 
-use base::{Answer, Execute, ExecuteError, Exit, LaunchError, MemoryMib, ThrottleReason};
+use base::{
+    Answer, Execute, ExecuteError, Exit, Initialization, LaunchError, MemoryMib, Seconds, ThrottleReason,
+};
 use fake::{Script, World, call, spec};
-use fleet::{Fleet, Limits, Settings};
+use fleet::{Fleet, Limits, Settings, keepalive::Why};
 use std::{sync::Arc, time::Duration};
 
 fn settings() -> Settings {
@@ -139,6 +141,57 @@ async fn idle_environments_end_in_time() {
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(world.stopped(), 1);
     assert_eq!(fleet.snapshot().pools.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_regular_call_finds_an_environment_that_was_started_just_before() {
+    let world = World::new(Script { launch_ms: 500, run_ms: 10, ..Script::default() });
+    let fleet = fleet(&world, settings());
+    for _ in 0..6 {
+        fleet.execute(spec("f"), call(b"x")).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+    }
+    let [.., last] = &world.calls()[..] else { panic!("no calls") };
+    assert!(!last.cold && last.waited.0 == 0, "{last:?}");
+    assert_eq!(world.how().last(), Some(&Initialization::Proactive));
+    // In between nothing is there, and it is told when something will be.
+    fleet.execute(spec("f"), call(b"x")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let snapshot = fleet.snapshot();
+    let [pool] = &snapshot.pools[..] else { panic!("{snapshot:?}") };
+    let prestart = pool.prestart.unwrap();
+    assert!(pool.environments.is_empty() && prestart.in_us > 500_000_000, "{prestart:?}");
+    assert!(matches!(prestart.why, Why::Rhythm { period_us } if period_us.abs_diff(600_000_000) < 1_000_000));
+    // Nobody calls any more: two environments are started in vain, and then none.
+    tokio::time::sleep(Duration::from_secs(5_000)).await;
+    assert_eq!((fleet.snapshot().pools.len(), world.stopped()), (0, world.launched()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_gone_is_not_started_ahead() {
+    let world = World::new(Script { run_ms: 10, ..Script::default() });
+    let fleet = fleet(&world, settings());
+    for _ in 0..6 {
+        fleet.execute(spec("f"), call(b"x")).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+    }
+    let launched = world.launched();
+    fleet.retire(&spec("f").key);
+    tokio::time::sleep(Duration::from_secs(5_000)).await;
+    assert_eq!((fleet.snapshot().pools.len(), world.launched()), (0, launched));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setting_of_the_function_wins_over_what_is_learned() {
+    let world = World::new(Script::default());
+    let fleet = fleet(&world, settings());
+    let spec = Arc::new(base::FunctionSpec { idle_keep: Some(Seconds(5)), ..spec("f").as_ref().clone() });
+    for _ in 0..10 {
+        fleet.execute(Arc::clone(&spec), call(b"x")).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(fleet.snapshot().pools.len(), 0);
+    }
+    assert!(world.how().iter().all(|how| *how == Initialization::OnDemand));
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,7 +11,16 @@
 mod audit;
 #[path = "planner/examples.rs"]
 mod examples;
+#[path = "planner/policy.rs"]
+mod policy;
 #[path = "planner/properties.rs"]
 mod properties;
+#[path = "planner/random.rs"]
+mod random;
+#[path = "planner/replay.rs"]
+#[allow(dead_code, reason = "shared with the bench, which uses more of it")]
+mod replay;
 #[path = "planner/simulation.rs"]
 mod simulation;
+#[path = "planner/traces.rs"]
+mod traces;

@@ -131,7 +131,7 @@ pub(crate) async fn launch(recipe: Recipe, queued: Micros) -> Result<Arc<dyn Env
         Err(NotReady::Launch(error)) => return Err(error),
         Err(NotReady::Failed(failure)) => {
             room.journal.flush();
-            if room.recipe.how == Initialization::Provisioned {
+            if room.recipe.how != Initialization::OnDemand {
                 return Err(LaunchError::Initialisation(failure.kind().to_owned()));
             }
         }
@@ -322,13 +322,18 @@ impl Room {
         None
     }
 
-    /// How the start went, and what of it the first invocation is charged: nothing where it was kept ready.
+    /// How the start went, and what of it the first invocation is charged: nothing where it was begun ahead of it.
     fn first_charge(&self) -> (Phases, Micros) {
         let phases = *self.lock(&self.phases);
         match self.recipe.how {
             Initialization::OnDemand => (phases, journal::init_duration(&phases)),
-            Initialization::Provisioned => (phases, Micros(0)),
+            Initialization::Provisioned | Initialization::Proactive => (phases, Micros(0)),
         }
+    }
+
+    /// Whether the first call of the environment had to wait for its start.
+    fn is_cold(&self, call: &Invocation) -> bool {
+        self.recipe.how == Initialization::OnDemand || call.waited > Micros(0)
     }
 
     /// Hands the event over and waits for the answer.
@@ -572,7 +577,7 @@ impl Room {
             init: charged,
             run,
             billed,
-            cold: turn.first.map(|(phases, _)| phases),
+            cold: turn.first.filter(|_| self.is_cold(&turn.call)).map(|(phases, _)| phases),
             outcome: outcome.err().map_or(Outcome::Success, Failure::outcome),
             waited: turn.call.waited,
             traced: turn.call.span.map(|span| InvocationTimes {

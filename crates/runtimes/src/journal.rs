@@ -480,7 +480,7 @@ pub(crate) fn init_duration(phases: &Phases) -> Micros {
 /// `AWS_LAMBDA_INITIALIZATION_TYPE`.
 pub(crate) fn initialization_name(how: Initialization) -> &'static str {
     match how {
-        Initialization::OnDemand => "on-demand",
+        Initialization::OnDemand | Initialization::Proactive => "on-demand",
         Initialization::Provisioned => "provisioned-concurrency",
     }
 }

@@ -216,12 +216,45 @@ impl Default for Runtimes {
 pub struct Fleet {
     /// Memory that environments may use together. Default: four fifths of the machine's.
     pub memory_budget_mib: Option<u32>,
-    /// How long an idle environment is kept. Default 600 s.
+    /// Whether idle environments are kept for a fixed time or as each function's calls suggest. Default: learned, unless
+    /// [`Fleet::idle_keep_s`] is set.
+    pub keep_alive: Option<KeepAlive>,
+    /// How long an idle environment is kept; while a function's calls are not known, with [`KeepAlive::Learned`].
+    /// Default 600 s.
     pub idle_keep_s: Option<u32>,
+    /// With [`KeepAlive::Learned`]: an environment is not ended for a shorter pause, to be started again after it.
+    /// Default 10,000 ms.
+    pub pause_min_ms: Option<u32>,
     /// Environments that may be starting at once. Default: four per CPU.
     pub parallel_starts: Option<u32>,
     /// Concurrent invocations of one account. Default 1,000.
     pub account_concurrency: Option<u32>,
+}
+
+impl Fleet {
+    /// What counts of [`Fleet::keep_alive`] and [`Fleet::idle_keep_s`].
+    pub fn kept(&self) -> KeepAlive {
+        let set = self.idle_keep_s.map(|_| KeepAlive::Fixed);
+        self.keep_alive.or(set).unwrap_or(KeepAlive::Learned)
+    }
+
+    /// Refuses what would have no effect.
+    fn check(&self) -> Result<(), Error> {
+        match (self.kept(), self.pause_min_ms) {
+            (KeepAlive::Fixed, Some(_)) => Err(Error::PauseOfFixed),
+            (KeepAlive::Fixed, None) | (KeepAlive::Learned, _) => Ok(()),
+        }
+    }
+}
+
+/// `fleet.keep_alive`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeepAlive {
+    /// As each function's calls suggest.
+    Learned,
+    /// For [`Fleet::idle_keep_s`].
+    Fixed,
 }
 
 /// `[asynchronous]`
@@ -410,6 +443,9 @@ pub enum Error {
         /// What is configured.
         egress: Egress,
     },
+    /// A pause where nothing is learned.
+    #[error("configuration: fleet.pause_min_ms needs fleet.keep_alive = \"learned\"")]
+    PauseOfFixed,
     /// An export that cannot be carried out.
     #[error("configuration: {0}")]
     Otlp(#[from] OtlpError),
@@ -438,6 +474,7 @@ impl Config {
         }
         config.network.parse()?;
         config.otlp.collector()?;
+        config.fleet.check()?;
         Ok(config)
     }
 
@@ -544,6 +581,23 @@ mod tests {
             let refused = parse(bad).unwrap_err();
             assert!(refused.contains(told), "{bad}: {refused}");
         }
+    }
+
+    #[test]
+    fn a_fixed_time_wins_over_what_is_learned_unless_both_are_asked_for() {
+        let kept = |text: &str| {
+            let config: Config = toml::from_str(&format!("[fleet]\n{text}")).unwrap();
+            config.fleet.check().map(|()| config.fleet.kept()).map_err(|error| error.to_string())
+        };
+        assert_eq!(kept(""), Ok(KeepAlive::Learned));
+        assert_eq!(kept("idle_keep_s = 5"), Ok(KeepAlive::Fixed));
+        assert_eq!(
+            kept("idle_keep_s = 5\nkeep_alive = \"learned\"\npause_min_ms = 1"),
+            Ok(KeepAlive::Learned)
+        );
+        assert_eq!(kept("keep_alive = \"fixed\""), Ok(KeepAlive::Fixed));
+        assert!(kept("idle_keep_s = 5\npause_min_ms = 1").unwrap_err().contains("fleet.pause_min_ms"));
+        assert!(toml::from_str::<Config>("[fleet]\nkeep_alive = \"always\"").is_err());
     }
 
     #[test]

@@ -145,10 +145,13 @@ fn environments(fleet: &Fleet) -> Vec<Metric> {
             value: count.into(),
         })
         .collect();
-    let Totals { starts, start_failures, expired, evicted, node_full, .. } = snapshot.totals;
+    let Totals { starts, foreseen, foreseen_used, start_failures, expired, evicted, node_full, .. } =
+        snapshot.totals;
     let (used, max) = (snapshot.memory_used.bytes().0, snapshot.memory_max.bytes().0);
     metrics.extend([
         counter("neap_environment_starts", "Starts of environments begun", starts),
+        counter("neap_environment_prestarts", "Of these, starts ahead of calls that were expected", foreseen),
+        counter("neap_environment_prestarts_used", "Of these, such that a call has used", foreseen_used),
         counter("neap_environment_start_failures", "Starts of environments that failed", start_failures),
         counter("neap_environments_expired", "Idle environments ended because their time was over", expired),
         counter("neap_environments_evicted", "Idle environments ended to make room", evicted),

@@ -3,7 +3,7 @@
 //! REST-JSON under `/_neap/v1/`, signing name `neap-fleet`, member names in snake case.
 
 use base::{Fault, ServiceError};
-use fleet::{Fleet, PoolSnapshot};
+use fleet::{EnvironmentStatus, Fleet, Kept, PoolSnapshot, Prestart, keepalive::Why};
 use serde::Serialize;
 use std::sync::Arc;
 use wire::Context;
@@ -46,10 +46,12 @@ wire::api! {
 pub(crate) struct NoInput {}
 
 /// The environments of an account.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct ListEnvironmentsResponse {
     /// By function, version and tenant.
     environments: Vec<EnvironmentView>,
+    /// Environments that are to be started ahead of calls, in the order in which they are due.
+    planned: Vec<PlannedView>,
     /// Starts under way.
     starting: u32,
     /// Calls that wait for an environment.
@@ -64,7 +66,7 @@ pub(crate) struct EnvironmentView {
     version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<String>,
-    /// `busy` or `idle`.
+    /// `busy`; without a call `provisioned`, `pre-started` (ahead of a call that is expected, and not yet used) or `idle`.
     state: &'static str,
     memory_mb: u32,
     resident_bytes: u64,
@@ -73,8 +75,27 @@ pub(crate) struct EnvironmentView {
     /// How long it has been idle.
     #[serde(skip_serializing_if = "Option::is_none")]
     idle_s: Option<u64>,
+    /// When it ends if nobody calls it and its memory is not needed; absent where it stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_in_s: Option<u64>,
     /// Why it is there, and until when.
     kept: String,
+}
+
+/// A start ahead of calls.
+#[derive(Debug, Serialize)]
+pub(crate) struct PlannedView {
+    function: String,
+    region: String,
+    version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<String>,
+    /// When; 0 if it is time.
+    starts_in_s: u64,
+    /// How many environments.
+    count: u32,
+    /// Why then.
+    why: String,
 }
 
 impl Environments {
@@ -83,13 +104,17 @@ impl Environments {
         context: &Context,
         _: NoInput,
     ) -> Result<ListEnvironmentsResponse, Error> {
-        let mut answer = ListEnvironmentsResponse { environments: Vec::new(), starting: 0, waiting: 0 };
+        let mut answer = ListEnvironmentsResponse::default();
         let snapshot = self.0.snapshot();
         for pool in snapshot.pools.iter().filter(|pool| pool.key.account == context.account) {
             answer.starting += pool.starting;
             answer.waiting += pool.queued;
-            answer.environments.extend(views(pool));
+            answer.environments.extend(pool.environments.iter().map(|one| view(pool, one)));
+            answer.planned.extend(planned(pool));
         }
+        answer.planned.sort_by(|one, other| {
+            (one.starts_in_s, &one.function).cmp(&(other.starts_in_s, &other.function))
+        });
         answer.environments.sort_by(|one, other| {
             let place =
                 |view: &EnvironmentView| (view.function.clone(), view.version.clone(), view.tenant.clone());
@@ -99,42 +124,90 @@ impl Environments {
     }
 }
 
-fn views(pool: &PoolSnapshot) -> impl Iterator<Item = EnvironmentView> {
-    // The most recently used are the last to go, and so those that the floor keeps.
-    let beyond = pool.environments.len().saturating_sub(pool.floor as usize);
-    let mut idle_longest_first: Vec<u64> = pool.environments.iter().filter_map(|one| one.idle_us).collect();
-    idle_longest_first.sort_unstable_by(|one, other| other.cmp(one));
-    pool.environments.iter().map(move |one| {
-        let phases = one.phases;
-        let start_us = phases.queue.0 + phases.sandbox.0 + phases.boot.0 + phases.init.0;
-        let rank = one.idle_us.and_then(|idle| idle_longest_first.iter().position(|other| *other == idle));
-        EnvironmentView {
-            function: pool.key.name.to_string(),
-            region: pool.key.region.to_string(),
-            version: pool.key.version.to_string(),
-            tenant: pool.key.tenant.as_ref().map(ToString::to_string),
-            state: if one.busy { "busy" } else { "idle" },
-            memory_mb: pool.memory.0,
-            resident_bytes: one.resident.0,
-            start_ms: start_us as f64 / 1000.0,
-            idle_s: one.idle_us.map(|us| us / 1_000_000),
-            kept: why(pool, one.idle_us, rank.is_some_and(|rank| rank < beyond)),
-        }
+fn view(pool: &PoolSnapshot, one: &EnvironmentStatus) -> EnvironmentView {
+    let phases = one.phases;
+    let start_us = phases.queue.0 + phases.sandbox.0 + phases.boot.0 + phases.init.0;
+    let ends_in_s = match one.kept {
+        Kept::Waiting { ends_in_us, .. } => Some(ends_in_us.div_ceil(SECOND)),
+        Kept::Busy | Kept::Last | Kept::Provisioned => None,
+    };
+    EnvironmentView {
+        function: pool.key.name.to_string(),
+        region: pool.key.region.to_string(),
+        version: pool.key.version.to_string(),
+        tenant: pool.key.tenant.as_ref().map(ToString::to_string),
+        state: match one.kept {
+            Kept::Busy | Kept::Last => "busy",
+            Kept::Provisioned => "provisioned",
+            Kept::Waiting { prestarted: true, .. } => "pre-started",
+            Kept::Waiting { prestarted: false, .. } => "idle",
+        },
+        memory_mb: pool.memory.0,
+        resident_bytes: one.resident.0,
+        start_ms: start_us as f64 / 1000.0,
+        idle_s: one.idle_us.map(|us| us / SECOND),
+        ends_in_s,
+        kept: kept(pool, one.kept),
+    }
+}
+
+/// A start that is planned and has not begun.
+fn planned(pool: &PoolSnapshot) -> Option<PlannedView> {
+    let Prestart { in_us, ends_in_us, count, why } = pool.prestart?;
+    if pool.idle + pool.busy + pool.starting >= count {
+        return None;
+    }
+    let end = ends_in_us.map_or(String::new(), |us| format!(": ends {} unless called", after(us)));
+    Some(PlannedView {
+        function: pool.key.name.to_string(),
+        region: pool.key.region.to_string(),
+        version: pool.key.version.to_string(),
+        tenant: pool.key.tenant.as_ref().map(ToString::to_string),
+        starts_in_s: in_us.div_ceil(SECOND),
+        count,
+        why: format!("{}{end}", reason(why)),
     })
 }
 
-fn why(pool: &PoolSnapshot, idle_us: Option<u64>, dispensable: bool) -> String {
-    let Some(idle_us) = idle_us else {
-        return if pool.retired {
-            "ends after its call: replaced".to_owned()
-        } else {
-            "runs a call".to_owned()
-        };
-    };
-    if !dispensable {
-        return format!("provisioned: {} are kept ready", pool.floor);
+fn kept(pool: &PoolSnapshot, kept: Kept) -> String {
+    match kept {
+        Kept::Busy => "runs a call".to_owned(),
+        Kept::Last => "ends after its call: replaced, or the node ends".to_owned(),
+        Kept::Provisioned => format!("provisioned: {} are kept ready", pool.floor),
+        Kept::Waiting { ends_in_us, why, .. } => {
+            let end = after(ends_in_us);
+            format!("{}: ends {end} unless called or its memory is needed", reason(why))
+        }
     }
-    let keep_s = pool.keep_us / 1_000_000;
-    let left_s = pool.keep_us.saturating_sub(idle_us).div_ceil(1_000_000);
-    format!("idle environments are kept {keep_s} s: ends in {left_s} s unless called or its memory is needed")
+}
+
+/// Why environments are kept so long, or started then.
+fn reason(why: Why) -> String {
+    match why {
+        Why::Setting { keep_us } => format!("idle environments are kept {} s", keep_us / SECOND),
+        Why::Unlearned { seen, keep_us } => {
+            format!("kept {} s while its calls are not known ({seen} gaps seen)", keep_us / SECOND)
+        }
+        Why::Rhythm { period_us } => format!("called every {}", span(period_us)),
+        Why::Gaps { seen, percent } => {
+            format!("learned from {seen} gaps between calls: the next comes by then with {percent} %")
+        }
+        Why::Schedule => "scheduled".to_owned(),
+    }
+}
+
+const SECOND: u64 = 1_000_000;
+
+fn after(us: u64) -> String {
+    format!("in {} s", us.div_ceil(SECOND))
+}
+
+/// A length of time with about three digits.
+fn span(us: u64) -> String {
+    let s = us as f64 / 1e6;
+    match s {
+        s if s < 100.0 => format!("{s:.1} s"),
+        s if s < 6_000.0 => format!("{:.1} min", s / 60.0),
+        s => format!("{:.1} h", s / 3600.0),
+    }
 }

@@ -367,6 +367,13 @@ fn fleet_settings(config: &Config) -> fleet::Settings {
     if let Some(seconds) = config.fleet.idle_keep_s {
         limits.keep_us = u64::from(seconds) * 1_000_000;
     }
+    limits.keep_alive = match config.fleet.kept() {
+        config::KeepAlive::Learned => fleet::KeepAlive::Learned,
+        config::KeepAlive::Fixed => fleet::KeepAlive::Fixed,
+    };
+    if let Some(ms) = config.fleet.pause_min_ms {
+        limits.pause_us = u64::from(ms) * 1_000;
+    }
     if let Some(starts) = config.fleet.parallel_starts {
         limits.starts_parallel = starts;
     }

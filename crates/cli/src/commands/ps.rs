@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Serialize, Deserialize)]
 struct Environments {
     environments: Vec<Environment>,
+    planned: Vec<Planned>,
     starting: u32,
     waiting: u32,
 }
@@ -33,7 +34,22 @@ struct Environment {
     start_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     idle_s: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ends_in_s: Option<u64>,
     kept: String,
+}
+
+/// Environments that are to be started ahead of calls.
+#[derive(Debug, Serialize, Deserialize)]
+struct Planned {
+    function: String,
+    region: String,
+    version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<String>,
+    starts_in_s: u64,
+    count: u32,
+    why: String,
 }
 
 /// Runs the command.
@@ -57,6 +73,13 @@ pub(crate) async fn run(arguments: args::List, output: Output) -> Result<Ending,
     } else {
         output.line(&listing(&found.environments, output.paint()));
     }
+    for one in &found.planned {
+        let version = version(&one.version, one.tenant.as_ref());
+        output.note(&format!(
+            "{} {version}: {} to be started in {} s: {}",
+            one.function, one.count, one.starts_in_s, one.why
+        ));
+    }
     if found.starting + found.waiting > 0 {
         output.note(&format!("{} starting, {} calls waiting", found.starting, found.waiting));
     }
@@ -70,10 +93,7 @@ fn listing(environments: &[Environment], paint: Paint) -> String {
 }
 
 fn row(one: &Environment, paint: Paint) -> Vec<String> {
-    let version = match &one.tenant {
-        Some(tenant) => format!("{} for {tenant}", one.version),
-        None => one.version.clone(),
-    };
+    let version = version(&one.version, one.tenant.as_ref());
     let state = if one.state == "busy" { paint.green("busy") } else { one.state.clone() };
     vec![
         one.function.clone(),
@@ -84,4 +104,11 @@ fn row(one: &Environment, paint: Paint) -> Vec<String> {
         format!("{:.1} ms", one.start_ms),
         one.kept.clone(),
     ]
+}
+
+fn version(version: &str, tenant: Option<&String>) -> String {
+    match tenant {
+        Some(tenant) => format!("{version} for {tenant}"),
+        None => version.to_owned(),
+    }
 }

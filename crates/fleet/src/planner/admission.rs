@@ -200,6 +200,13 @@ impl Admission {
         Ok(())
     }
 
+    /// Whether one more environment of a function, beyond `serving`, could run a call at all.
+    pub(super) fn has_room(&self, row: Row<Function>, serving: u32, limits: &Limits) -> bool {
+        let function = &self.functions[row];
+        function.reserved.is_none_or(|reserved| serving < reserved)
+            && self.accounts[function.account].in_use < limits.account_concurrency
+    }
+
     /// Changes a function and keeps the sum of what is taken from what is left to all.
     fn update(&mut self, row: Row<Function>, change: impl FnOnce(&mut Function)) {
         let function = &mut self.functions[row];

@@ -1,6 +1,7 @@
 //! One pool: the environments of one function version and the calls that wait for them.
 
-use super::{CallId, Tick, admission::Function, table::Row};
+use super::{CallId, Tick, admission::Function, keeping::Remembered, table::Row};
+use crate::keepalive::Expected;
 use base::{EnvironmentId, MemoryMib, VersionKey};
 use std::collections::VecDeque;
 
@@ -42,12 +43,36 @@ pub(super) struct Pool {
     /// Failed starts in a row of those ahead of calls, and when the next may be.
     pub(super) floor_failures: u32,
     pub(super) floor_not_before: Tick,
-    /// Microseconds for which an environment beyond the floor may be idle.
-    pub(super) keep_us: u64,
+    /// The floor from a moment in the future on.
+    pub(super) floor_later: Option<(Tick, u32)>,
+    /// How long an environment beyond the floor may be idle.
+    pub(super) keep: Keep,
+    /// Calls queued or running.
+    pub(super) in_use: u32,
+    /// What is known of its function's habits, while [`Keep::Learned`].
+    pub(super) history: Option<Row<Remembered>>,
+    /// When calls are expected for which environments are started ahead.
+    pub(super) expected: Option<Expected>,
+    /// Starts under way for expected calls that no call has claimed.
+    pub(super) foreseen: Vec<EnvironmentId>,
+    /// When the pool is next to be looked at.
+    pub(super) due: Option<Tick>,
+    /// How long after becoming idle that is to be, as last judged, and after how many calls that was.
+    pub(super) look_us: u64,
+    pub(super) judged: Option<u32>,
+}
+
+/// How long environments beyond a pool's floor may be idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// So many microseconds.
+    Fixed(u64),
+    /// As its history suggests.
+    Learned,
 }
 
 impl Pool {
-    pub(super) fn new(key: VersionKey, memory: MemoryMib, function: Row<Function>, keep_us: u64) -> Pool {
+    pub(super) fn new(key: VersionKey, memory: MemoryMib, function: Row<Function>, keep: Keep) -> Pool {
         Pool {
             key,
             memory,
@@ -65,7 +90,15 @@ impl Pool {
             floor: 0,
             floor_failures: 0,
             floor_not_before: Tick(0),
-            keep_us,
+            floor_later: None,
+            keep,
+            in_use: 0,
+            history: None,
+            expected: None,
+            foreseen: Vec::new(),
+            due: None,
+            look_us: 0,
+            judged: None,
         }
     }
 
@@ -89,13 +122,28 @@ impl Pool {
         (self.floor as usize).saturating_sub(self.serving())
     }
 
+    /// Environments that the floor does not need.
+    fn spare(&self) -> usize {
+        self.serving().saturating_sub(self.floor as usize)
+    }
+
     /// Idle environments that may end: the floor needs the others.
     pub(super) fn dispensable(&self) -> usize {
-        self.serving().saturating_sub(self.floor as usize).min(self.idle.len())
+        self.spare().min(self.idle.len())
+    }
+
+    /// Environments that can make room for others: idle, or being started for nobody.
+    pub(super) fn reclaimable(&self) -> usize {
+        self.spare().min(self.idle.len() + self.foreseen.len())
+    }
+
+    /// Whether nothing is there and nobody waits, though something may be planned.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.floor == 0 && self.serving() == 0 && self.stopping == 0 && self.queue.is_empty()
     }
 
     pub(super) fn is_unused(&self) -> bool {
-        self.floor == 0 && self.serving() == 0 && self.stopping == 0 && self.queue.is_empty()
+        self.is_quiet() && self.expected.is_none() && self.floor_later.is_none()
     }
 
     /// Removes `id` from the idle list: at either end in the common cases.

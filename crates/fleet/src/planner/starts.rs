@@ -1,6 +1,10 @@
 //! Which start begins next: turns between pools, the bound of parallel starts, memory.
 
-use super::{Effect, Member, Planner, Refusal, Tick, pool::Pool, table::Row};
+use super::{
+    Effect, Member, Origin, Planner, Refusal, Tick,
+    pool::{Pool, Queued},
+    table::Row,
+};
 use crate::{
     Limits,
     environment::{Environment, Transition},
@@ -120,6 +124,11 @@ impl Planner {
         begun
     }
 
+    /// Whether a queued call waits for a start that has not begun.
+    pub(super) fn anybody_waits(&self) -> bool {
+        self.starts.ring.iter().any(|&row| self.pools[row].uncovered().is_some())
+    }
+
     /// Whether the bound of parallel starts allows one more; if not, sees to it that time will tell.
     fn slot_free(&mut self) -> bool {
         if self.starts.slots_used() < self.limits.starts_parallel {
@@ -155,21 +164,42 @@ impl Planner {
         if free < mib {
             return self.make_room(row, mib, claimed, now, out);
         }
+        let origin = if queued.is_some() { Origin::Call } else { Origin::Floor };
+        self.begin(row, queued, origin, now, out);
+        Turn::Begun
+    }
+
+    /// Begins a start.
+    pub(super) fn begin(
+        &mut self,
+        row: Row<Pool>,
+        queued: Option<Queued>,
+        origin: Origin,
+        now: Tick,
+        out: &mut Vec<Effect>,
+    ) {
+        let pool = &self.pools[row];
+        let (function, mib) = (pool.function, u64::from(pool.memory.0));
         let id = EnvironmentId(self.next_environment);
         self.next_environment += 1;
         let state = Environment::Booting { since: now };
-        self.members.insert(id, Member { pool: row, state, ahead: queued.is_none() });
-        self.recount(row, |pool| pool.booting += 1);
+        self.members.insert(id, Member { pool: row, state, origin });
+        self.recount(row, |pool| {
+            pool.booting += 1;
+            if origin == Origin::Foreseen {
+                pool.foreseen.push(id);
+            }
+        });
         self.memory.used += mib;
         self.starts.slots.push_back((now, id));
         self.admission.start(function);
         self.totals.starts += 1;
+        self.totals.foreseen += u64::from(origin == Origin::Foreseen);
         out.push(Effect::Launch {
             environment: id,
             call: queued.map(|queued| queued.call),
             queued_us: queued.map_or(0, |queued| now.since(queued.since)),
         });
-        Turn::Begun
     }
 
     /// The starved pool that must get the place of an environment just released in `row`: it has no environment at
@@ -215,25 +245,17 @@ impl Planner {
             return Turn::Blocked;
         }
         while needed > max + self.memory.stopping {
-            let Some(victim) = self.least_valuable(now) else { break };
+            let Some(victim) = self.unclaimed(row).or_else(|| self.least_valuable(now)) else { break };
             self.totals.evicted += 1;
             self.stop(victim, Transition::Stop, now, out);
         }
         Turn::Awaits { mib }
     }
 
-    /// The idle environment with the largest product of idle time and memory.
-    fn least_valuable(&self, now: Tick) -> Option<EnvironmentId> {
-        let candidates = self.pools.iter().filter(|(_, pool)| pool.dispensable() > 0);
-        let candidates = candidates.filter_map(|(_, pool)| {
-            let &id = pool.idle.front()?;
-            let Some(Environment::Idle { since, .. }) = self.environment(id) else {
-                unreachable!("the idle list holds idle environments")
-            };
-            let worthless = u128::from(now.since(since) + 1) * u128::from(pool.memory.0);
-            Some((worthless, std::cmp::Reverse(id), id))
-        });
-        candidates.max().map(|(_, _, id)| id)
+    /// A start under way for a call that has not come.
+    fn unclaimed(&self, own: Row<Pool>) -> Option<EnvironmentId> {
+        let others = self.pools.iter().filter(|&(row, pool)| row != own && pool.reclaimable() > 0);
+        others.filter_map(|(_, pool)| pool.foreseen.last().copied()).max()
     }
 
     /// Refuses calls that have waited too long for memory that cannot be had.
@@ -248,7 +270,7 @@ impl Planner {
                 let at = self.pools[row].booting as usize;
                 self.pools[row].queue.remove(at);
                 self.totals.node_full += 1;
-                self.refuse_queued(row, queued.call, Refusal::NodeFull { wanted }, out);
+                self.refuse_queued(row, queued.call, Refusal::NodeFull { wanted }, now, out);
             }
             self.remove_pool_if_unused(row, now);
         }

@@ -20,6 +20,16 @@ impl<T> PartialEq for Row<T> {
     }
 }
 impl<T> Eq for Row<T> {}
+impl<T> PartialOrd for Row<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl<T> Ord for Row<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.cmp(&other.0)
+    }
+}
 impl<T> Row<T> {
     /// For an order.
     pub(super) const fn number(self) -> u32 {

@@ -59,6 +59,7 @@ pub(crate) struct World {
     running: AtomicUsize,
     most_at_once: AtomicUsize,
     calls: Mutex<Vec<Called>>,
+    how: Mutex<Vec<Initialization>>,
     crash: watch::Sender<Option<Exit>>,
     changed: Notify,
 }
@@ -122,6 +123,7 @@ impl World {
             running: AtomicUsize::new(0),
             most_at_once: AtomicUsize::new(0),
             calls: Mutex::new(Vec::new()),
+            how: Mutex::new(Vec::new()),
             crash: watch::Sender::new(None),
             changed: Notify::new(),
         })
@@ -156,6 +158,11 @@ impl World {
         self.calls.lock().unwrap().clone()
     }
 
+    /// Why environments were started.
+    pub(crate) fn how(&self) -> Vec<Initialization> {
+        self.how.lock().unwrap().clone()
+    }
+
     /// Ends every environment as if it had ended by itself.
     pub(crate) fn crash_all(&self, exit: Exit) {
         self.crash.send_replace(Some(exit));
@@ -183,7 +190,7 @@ impl Launch for World {
         how: Initialization,
         queued: Micros,
     ) -> Future<'_, Result<Arc<dyn Environment>, LaunchError>> {
-        assert_eq!(how, Initialization::OnDemand);
+        self.how.lock().unwrap().push(how);
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(self.script.launch_ms)).await;
             assert!(!self.script.launch_panics, "as scripted");

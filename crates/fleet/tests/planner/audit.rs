@@ -3,7 +3,7 @@
 
 use base::{AccountId, EnvironmentId, MemoryMib, RequestId, ThrottleReason, Version, VersionKey};
 use fleet::{
-    Environment, Illegal, Limits,
+    Environment, Illegal, KeepAlive, Limits, keepalive,
     planner::{CallId, Demand, Effect, Event, Planner, Refusal, Tick},
 };
 use std::collections::{BTreeMap, VecDeque};
@@ -54,6 +54,8 @@ pub(crate) struct Machine {
     pub(crate) told: bool,
     /// Whether it ended by itself.
     pub(crate) broken: bool,
+    /// Whether it was started ahead of a call that was expected.
+    pub(crate) foreseen: bool,
 }
 
 /// How a call was answered without being run, or where it runs.
@@ -143,7 +145,7 @@ impl Audit {
         let key = function.key();
         let memory = MemoryMib(function.memory);
         let demand = Demand { key: &key, memory, reserved: function.reserved, keep_us: None };
-        self.tell(Event::Provision { demand, count })
+        self.tell(Event::Provision { demand, count, from: Tick(0) })
     }
 
     fn floor(&self, key: &VersionKey) -> usize {
@@ -204,7 +206,11 @@ impl Audit {
             return refused(Refusal::NodeFull { wanted: MemoryMib(function.memory) });
         }
         // Whether a function's calls are among the unreserved is known of functions that have a pool.
+        let planned = self.planned();
         let has_pool = |name: &String| {
+            if planned.contains(name) {
+                return true;
+            }
             let keys = self.queued.values().map(|call| &call.key).chain(self.floors.keys());
             keys.chain(self.machines.values().map(|machine| &machine.key))
                 .any(|key| key.name.as_str() == name)
@@ -248,6 +254,12 @@ impl Audit {
             Some(&id) => Expected::Exactly(Some(Answer::Runs(id))),
             None => Expected::QueuedOrScaled,
         }
+    }
+
+    /// Functions for which something is to be started later.
+    fn planned(&self) -> Vec<String> {
+        let pools = self.planner.snapshot(self.now).pools;
+        pools.iter().filter(|pool| pool.prestart.is_some()).map(|pool| pool.key.name.to_string()).collect()
     }
 
     /// Calls that count against concurrency: queued, or occupying an environment.
@@ -341,7 +353,7 @@ impl Audit {
                 self.reserved_total = total;
                 None
             }
-            Event::Provision { demand, count } => {
+            Event::Provision { demand, count, .. } => {
                 let possible = demand.memory <= self.limits.memory_max() && !self.draining;
                 if possible && !self.retired.contains(demand.key) {
                     self.floors.insert(demand.key.clone(), count);
@@ -391,15 +403,19 @@ impl Audit {
 
     fn book(&mut self, event: Event<'_>, effect: Effect) {
         match effect {
-            Effect::Assign { call, environment, waited_us, first } => {
+            Effect::Assign { call, environment, waited_us, cold } => {
                 let Some(queued) = self.queued.remove(&call) else {
                     panic!("{call:?} is answered once\n{}", self.dump())
                 };
                 let machine = &self.machines[&environment];
                 assert!(matches!(machine.phase, Phase::Idle { .. }), "one call at a time\n{}", self.dump());
                 assert_eq!(machine.key, queued.key, "calls run on their own version");
-                assert_eq!(first, machine.served == 0, "exactly the first call is cold");
                 assert_eq!(waited_us, self.now.since(queued.since));
+                assert_eq!(
+                    cold,
+                    machine.served == 0 && waited_us > 0,
+                    "the first is cold unless it waited for nothing"
+                );
                 let older =
                     self.queued.values().any(|other| other.key == queued.key && other.since < queued.since);
                 assert!(!older, "the oldest call is served first\n{}", self.dump());
@@ -407,7 +423,7 @@ impl Audit {
                 self.set(environment, Phase::Busy { call });
                 self.running.insert(call, queued.key);
                 self.calls += 1;
-                self.cold += u64::from(first);
+                self.cold += u64::from(cold);
                 self.wait_us_max = self.wait_us_max.max(waited_us);
                 if let Some(machine) = self.machines.get_mut(&environment) {
                     machine.served += 1;
@@ -436,18 +452,33 @@ impl Audit {
                         let idle = self.idle.get(&key).is_some_and(|idle| !idle.is_empty());
                         assert!(!idle, "a start beside an idle environment");
                     }
+                    None if self.planner.is_foreseen(environment) => self.check_foreseen(event, &key),
                     None => {
                         let below = self.serving(&key) < self.floor(&key);
                         assert!(below, "a start that nobody needs\n{}", self.dump());
                     }
                 }
+                let foreseen = self.planner.is_foreseen(environment);
                 let memory = self.memory_of(&key);
                 self.starts.entry(key.name.to_string()).or_default().push_back(self.now);
                 let phase = Phase::Booting { since: self.now };
-                let machine =
-                    Machine { key: key.clone(), memory, phase, served: 0, told: false, broken: false };
+                let machine = Machine {
+                    key: key.clone(),
+                    memory,
+                    phase,
+                    served: 0,
+                    told: false,
+                    broken: false,
+                    foreseen,
+                };
                 assert!(self.machines.insert(environment, machine).is_none(), "ids are not reused");
-                let booting = self.count(&key, |phase| matches!(phase, Phase::Booting { .. }));
+                if foreseen {
+                    return;
+                }
+                let booting = self.machines.values().filter(|machine| {
+                    machine.key == key && !machine.foreseen && matches!(machine.phase, Phase::Booting { .. })
+                });
+                let booting = booting.count();
                 let needed = waiting.max((self.floor(&key) + booting).saturating_sub(self.serving(&key)));
                 assert!(booting <= needed, "a start that no queued call needs\n{}", self.dump());
             }
@@ -465,6 +496,13 @@ impl Audit {
                     }
                     Phase::Booting { .. } => {
                         let waiting = self.queued.values().any(|call| call.key == self.machines[&id].key);
+                        let retired = self.retired.contains(&self.machines[&id].key);
+                        let foreseen = self.machines[&id].foreseen;
+                        assert!(
+                            foreseen || retired || self.draining,
+                            "a start is given up for others\n{}",
+                            self.dump()
+                        );
                         assert!(!waiting, "a start that is needed is not given up");
                         None
                     }
@@ -482,7 +520,9 @@ impl Audit {
     /// An idle environment ends for one of these reasons only.
     fn check_end(&self, event: Event<'_>, id: EnvironmentId, since: Tick) {
         let machine = &self.machines[&id];
-        let expired = matches!(event, Event::Tick) && self.now.since(since) >= self.limits.keep_us;
+        let learned = self.limits.keep_alive == KeepAlive::Learned;
+        let expired =
+            matches!(event, Event::Tick) && (learned || self.now.since(since) >= self.limits.keep_us);
         let retired = self.retired.contains(&machine.key);
         let used: u32 = self.machines.values().map(|machine| machine.memory).sum();
         let room = self.queued.values().any(|call| {
@@ -494,6 +534,32 @@ impl Audit {
         let forced = retired || machine.broken || self.draining;
         let spare = self.serving(&machine.key) > self.floor(&machine.key);
         assert!(forced || spare, "{id:?} belongs to the floor\n{}", self.dump());
+    }
+
+    /// A start ahead of calls is for a call that is expected now, of a revision that is not retired, takes nothing from
+    /// anybody, and comes neither twice nor in numbers.
+    fn check_foreseen(&self, event: Event<'_>, key: &VersionKey) {
+        assert!(matches!(event, Event::Tick), "time brings it\n{}", self.dump());
+        assert_eq!(self.limits.keep_alive, KeepAlive::Learned);
+        assert!(!self.retired.contains(key) && !self.draining, "for nobody\n{}", self.dump());
+        let snapshot = self.planner.snapshot(self.now);
+        let pool = snapshot.pools.iter().find(|pool| pool.key == *key).expect("a pool that starts");
+        let planned = pool.prestart.expect("it was planned");
+        assert!(planned.in_us == 0 && planned.ends_in_us > Some(0), "{planned:?} at another time");
+        assert!(self.serving(key) < planned.count.min(keepalive::AHEAD_MAX) as usize);
+        assert!(!self.queued.values().any(|call| call.key == *key), "calls have starts of their own");
+    }
+
+    /// No environment is idle for longer than any policy allows, once time has been told.
+    pub(crate) fn check_idle(&self) {
+        let learned = self.limits.keep_alive == KeepAlive::Learned;
+        let max = if learned { self.limits.keep_us.max(keepalive::KEEP_US_MAX) } else { self.limits.keep_us };
+        for (id, machine) in &self.machines {
+            if let Phase::Idle { since } = machine.phase {
+                let needed = self.floor(&machine.key) > 0;
+                assert!(needed || self.now.since(since) <= max, "{id:?} is kept\n{}", self.dump());
+            }
+        }
     }
 
     /// Whether the floor of another pool lacks memory.
@@ -532,7 +598,7 @@ impl Audit {
 
     /// What the planner believes, against the books; slower, so not after every event.
     pub(crate) fn compare(&self) {
-        let snapshot = self.planner.snapshot();
+        let snapshot = self.planner.snapshot(self.now);
         let used: u32 = self.machines.values().map(|machine| machine.memory).sum();
         assert_eq!(snapshot.memory_used.0, used);
         let mut seen = 0;
@@ -553,11 +619,11 @@ impl Audit {
             assert_eq!(pressure.account as usize, self.in_flight().count(), "account's pressure");
         }
         assert_eq!(seen as usize, self.machines.len(), "every environment belongs to a pool");
-        assert_eq!(self.planner.is_empty(), self.is_quiet(), "everything returns to zero\n{}", self.dump());
+        assert_eq!(self.planner.is_quiet(), self.is_quiet(), "everything returns to zero\n{}", self.dump());
     }
 
     fn memory_of(&self, key: &VersionKey) -> u32 {
-        let snapshot = self.planner.snapshot();
+        let snapshot = self.planner.snapshot(self.now);
         snapshot
             .pools
             .iter()

@@ -3,8 +3,9 @@
 use crate::audit::{Audit, Function};
 use base::{EnvironmentId, MemoryMib, ThrottleReason};
 use fleet::{
-    Limits,
-    planner::{CallId, Effect, Event, Refusal},
+    KeepAlive, Limits,
+    keepalive::Why,
+    planner::{CallId, Effect, Event, Refusal, Tick},
 };
 
 fn function(name: &'static str, memory: u32) -> Function {
@@ -14,6 +15,7 @@ fn function(name: &'static str, memory: u32) -> Function {
 fn limits() -> Limits {
     let mut limits = Limits::new(MemoryMib(1_000), 1);
     limits.overcommit_percent = 100;
+    limits.keep_alive = KeepAlive::Fixed;
     limits
 }
 
@@ -411,4 +413,131 @@ fn a_start_ahead_of_calls_that_fails_is_tried_again_ever_later_and_fails_no_call
     // The call gets a start of its own at once.
     let [own] = launched(&failed)[..] else { panic!("{failed:?}") };
     assert_eq!(assigned(&audit.tell(Event::Ready(own))), [(call, own)]);
+}
+
+fn learning() -> Limits {
+    Limits { keep_alive: KeepAlive::Learned, ..limits() }
+}
+
+/// Lets so much time pass, and everything happen at once that it brings.
+fn pass(audit: &mut Audit, us: u64) {
+    let until = audit.now.plus(us);
+    while let Some(wake) = audit.planner.wake()
+        && wake <= until
+    {
+        audit.advance(wake.max(audit.now));
+        let effects = audit.tell(Event::Tick);
+        launched(&effects).into_iter().for_each(|id| drop(audit.tell(Event::Ready(id))));
+        stopped(&effects).into_iter().for_each(|id| drop(audit.tell(Event::Ended(id))));
+    }
+    audit.advance(until);
+}
+
+/// Calls `function` each minute until that is known, and to the moment at which the next start ahead is due.
+fn until_ahead(audit: &mut Audit, function: &Function) {
+    for _ in 0..6 {
+        let id = run(audit, function);
+        wait(audit, 1_000);
+        release(audit, id);
+        pass(audit, 60_000_000);
+    }
+    let id = run(audit, function);
+    wait(audit, 1_000);
+    release(audit, id);
+    pass(audit, 30_000_000);
+    assert!(audit.machines.is_empty(), "a start ahead covers it");
+    let due = audit.planner.wake().expect("a start ahead");
+    assert!(due < audit.now.plus(30_000_000));
+    audit.advance(due);
+}
+
+#[test]
+fn a_regular_call_meets_an_environment_started_ahead_and_is_not_cold() {
+    let (mut audit, f) = (Audit::new(learning()), function("f", 128));
+    until_ahead(&mut audit, &f);
+    let [id] = launched(&audit.tell(Event::Tick))[..] else { panic!("one start") };
+    audit.tell(Event::Ready(id));
+    wait(&mut audit, 500_000);
+    let (call, effects) = audit.request(&f);
+    assert_eq!(effects, [Effect::Assign { call, environment: id, waited_us: 0, cold: false }]);
+    let totals = audit.planner.snapshot(audit.now).totals;
+    assert!(totals.foreseen_used > 0 && totals.cold < totals.starts);
+}
+
+#[test]
+fn starts_ahead_give_way_to_calls() {
+    let (mut audit, f) = (Audit::new(learning()), function("f", 600));
+    until_ahead(&mut audit, &f);
+    let [ahead] = launched(&audit.tell(Event::Tick))[..] else { panic!("one start") };
+    // Still starting, it ends for a call that needs its memory.
+    let (call, effects) = audit.request(&function("g", 700));
+    assert_eq!(stopped(&effects), [ahead]);
+    let effects = audit.tell(Event::Ended(ahead));
+    assert!(matches!(effects[..], [Effect::Launch { call: c, .. }] if c == Some(call)), "{effects:?}");
+}
+
+#[test]
+fn starts_ahead_end_nothing_and_wait_for_nobody() {
+    let (mut audit, f) = (Audit::new(learning()), function("f", 600));
+    until_ahead(&mut audit, &f);
+    // Idle memory is not taken from others for a guess.
+    let id = run(&mut audit, &function("g", 700));
+    release(&mut audit, id);
+    pass(&mut audit, 10_000_000);
+    assert_eq!(audit.machines.keys().copied().collect::<Vec<_>>(), [id]);
+    assert!(!audit.planner.starved(&f.key()));
+}
+
+#[test]
+fn starts_ahead_that_fail_are_left_out_ever_longer_and_fail_no_call() {
+    let (mut audit, f) = (Audit::new(learning()), function("f", 128));
+    until_ahead(&mut audit, &f);
+    let [id] = launched(&audit.tell(Event::Tick))[..] else { panic!("one start") };
+    let effects = audit.tell(Event::LaunchFailed { environment: id, transient: false });
+    assert_eq!(effects, []);
+    audit.compare();
+    // The next is left out, the one after it is not, as nothing has failed again.
+    for ahead in [0, 1] {
+        let before = audit.planner.snapshot(audit.now).totals.foreseen;
+        pass(&mut audit, 1_000_000);
+        let id = run(&mut audit, &f);
+        release(&mut audit, id);
+        pass(&mut audit, 59_500_000);
+        assert_eq!(audit.planner.snapshot(audit.now).totals.foreseen, before + ahead);
+    }
+}
+
+#[test]
+fn a_new_revision_begins_with_what_is_known_of_its_version() {
+    let (mut audit, mut f) = (Audit::new(learning()), function("f", 128));
+    until_ahead(&mut audit, &f);
+    audit.tell(Event::Retire(&f.key()));
+    assert_eq!(launched(&audit.tell(Event::Tick)), [], "nothing is started of what is retired");
+    f.revision += 1;
+    let id = run(&mut audit, &f);
+    release(&mut audit, id);
+    pass(&mut audit, 1_000);
+    assert!(audit.machines.is_empty() && audit.planner.has_pool(&f.key()), "released, and planned for");
+    // A version of which nothing is called any more is forgotten.
+    audit.tell(Event::Retire(&f.key()));
+    pass(&mut audit, 7_200_000_000);
+    assert_eq!(audit.planner.histories(), 0);
+}
+
+#[test]
+fn a_floor_of_the_future_is_kept_from_then_on() {
+    let (mut planner, f) = (fleet::planner::Planner::new(learning()), function("f", 128));
+    let (key, mut effects) = (f.key(), Vec::new());
+    let demand = fleet::planner::Demand { key: &key, memory: MemoryMib(128), reserved: None, keep_us: None };
+    let from = Tick(3_600_000_000);
+    planner.on(Event::Provision { demand, count: 2, from }, Tick(0), &mut effects).expect("legal");
+    assert_eq!((effects.len(), planner.wake()), (0, Some(from)));
+    let planned = planner.snapshot(Tick(0)).pools[0].prestart.expect("it is planned");
+    assert_eq!((planned.count, planned.in_us, planned.why), (2, from.0, Why::Schedule));
+    planner.on(Event::Tick, from, &mut effects).expect("legal");
+    assert_eq!(launched(&effects).len(), 2);
+    let starts = launched(&effects);
+    starts.iter().for_each(|id| planner.on(Event::Ready(*id), from, &mut effects).expect("legal"));
+    planner.on(Event::Tick, from.plus(100_000_000_000), &mut effects).expect("legal");
+    assert_eq!((stopped(&effects), planner.ready_of(&key)), (vec![], 2));
 }

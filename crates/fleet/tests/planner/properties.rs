@@ -3,7 +3,7 @@
 use crate::audit::{Audit, Function, Phase};
 use base::{EnvironmentId, MemoryMib};
 use fleet::{
-    Limits,
+    KeepAlive, Limits,
     planner::{Event, Tick},
 };
 use proptest::prelude::*;
@@ -42,13 +42,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn limits() -> Limits {
+fn limits(keep_alive: KeepAlive) -> Limits {
     let mut limits = Limits::new(MemoryMib(1_000), 1);
     limits.overcommit_percent = 100;
     limits.starts_parallel = 2;
     limits.account_concurrency = 6;
     limits.unreserved_concurrency_min = 2;
     limits.keep_us = 5_000_000;
+    limits.keep_alive = keep_alive;
+    (limits.pause_us, limits.cold_worth_us) = (500_000, 20_000_000);
     limits.reserved_rate_per_concurrency = None;
     limits
 }
@@ -68,6 +70,7 @@ fn apply(audit: &mut Audit, functions: &mut [Function], step: Step) {
         && wake <= audit.now
     {
         audit.tell(Event::Tick);
+        audit.check_idle();
     }
     match step {
         Step::Request(function) => drop(audit.request(&functions[function])),
@@ -125,7 +128,7 @@ fn apply(audit: &mut Audit, functions: &mut [Function], step: Step) {
 fn finish(audit: &mut Audit, functions: &mut [Function]) {
     for _ in 0..10_000 {
         if audit.is_quiet() {
-            return assert!(audit.planner.is_empty());
+            return assert!(audit.planner.is_quiet());
         }
         let wake = audit.planner.wake().unwrap_or(Tick(0)).max(audit.now);
         for step in [Step::Ready(0), Step::Release(0, true), Step::End(0)] {
@@ -142,8 +145,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_script_breaks_a_promise(script in prop::collection::vec(step(), 0..120)) {
-        let mut audit = Audit::new(limits());
+    fn no_script_breaks_a_promise(script in prop::collection::vec(step(), 0..120), learned in any::<bool>()) {
+        let mut audit = Audit::new(limits(if learned { KeepAlive::Learned } else { KeepAlive::Fixed }));
         let mut functions = functions();
         // The end of the node is one event of a script, not every second.
         let mut ends = 0;

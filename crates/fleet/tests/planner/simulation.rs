@@ -2,10 +2,13 @@
 //!
 //! `NEAP_SIMULATION_SEEDS=200` runs more seeds than the default; `NEAP_SIMULATION_SEED=17` runs one and prints it.
 
-use crate::audit::{Audit, Function, Phase};
+use crate::{
+    audit::{Audit, Function, Phase},
+    random::Random,
+};
 use base::{EnvironmentId, MemoryMib};
 use fleet::{
-    Limits,
+    KeepAlive, Limits,
     planner::{CallId, Effect, Event, Tick},
 };
 use std::{
@@ -15,33 +18,6 @@ use std::{
 
 const SEEDS: u64 = 24;
 const EVENTS_PER_SEED: u64 = 4_000;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
-
-    fn chance(&mut self, per_mille: u64) -> bool {
-        self.below(1000) < per_mille
-    }
-
-    /// Exponentially distributed with the given mean: most are short, a few are long.
-    fn span(&mut self, mean_us: u64) -> u64 {
-        let unit = (self.next() >> 11) as f64 / (1u64 << 53) as f64;
-        ((1.0 - unit).ln() * -(mean_us as f64)).min(20.0 * mean_us as f64) as u64 + 1
-    }
-}
 
 /// Something that happens in the world, not by the planner's choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,6 +67,12 @@ impl World {
         limits.unreserved_concurrency_min = limits.account_concurrency / 10;
         limits.keep_us = [0, 2_000_000, 60_000_000, 600_000_000][random.below(4) as usize];
         limits.reserved_rate_per_concurrency = None;
+        if random.chance(500) {
+            limits.keep_alive = KeepAlive::Fixed;
+        }
+        limits.pause_us = [0, 100_000, 10_000_000][random.below(3) as usize];
+        limits.cold_worth_us = [1_000_000, 1_800_000_000][random.below(2) as usize];
+        limits.histories_max = [0, 2, 65_536][random.below(3) as usize];
         limits.scaling_starts = [10, 1_000][random.below(2) as usize];
         let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
         let count = 1 + random.below(names.len() as u64) as usize;
@@ -258,8 +240,11 @@ impl World {
                 self.audit.provision(&self.functions[function].clone(), count)
             }
             Happening::Tick => {
-                self.next_tick = None;
-                self.audit.tell(Event::Tick)
+                // One that was armed before an earlier one changes nothing.
+                self.next_tick = self.next_tick.filter(|next| *next > self.audit.now);
+                let effects = self.audit.tell(Event::Tick);
+                self.audit.check_idle();
+                effects
             }
             Happening::GivesUp(_) => Vec::new(),
         }
