@@ -9,7 +9,7 @@ import xml.etree.ElementTree
 
 import pytest
 from conftest import BINARY, ROLE, eventually, messages, package, running
-from test_urls import OPEN, Url
+from test_urls import Url, let_everyone
 
 D = decimal.Decimal
 NOTHING = "def handler(e, c): return 1"
@@ -271,7 +271,7 @@ def test_a_spent_budget_stops_its_function_and_still_does_after_a_restart(tmp_pa
         with pytest.raises(lam.exceptions.TooManyRequestsException, match="budget tiny"):
             lam.invoke_with_response_stream(FunctionName="dear")
         made = lam.create_function_url_config(FunctionName="dear", AuthType="NONE")
-        lam.add_permission(FunctionName="dear", **OPEN)
+        let_everyone(lam, "dear")
         answer = Url(node, made["FunctionUrl"])()
         assert answer.status_code == 429 and answer.json()["Reason"] == "BudgetSpent"
         assert "budget tiny" in answer.json()["message"]

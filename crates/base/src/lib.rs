@@ -37,7 +37,7 @@ pub use ids::{
     AccountId, BadAccountId, BadFunctionName, BadRegion, BadRequestId, BadTenantId, BadVersion, CodeSha256,
     EnvironmentId, FunctionName, Region, RequestId, TenantId, Version,
 };
-pub use invoke::{InvokeLater, NotInvoked};
+pub use invoke::{InvokeLater, NotInvoked, ServiceCaller};
 pub use launch::{
     After, Answer, Chunk, ChunkStream, Environment, Executed, Exit, FunctionError, FunctionErrorKind,
     Initialization, Invocation, Launch, LaunchError, Phases, Release,

@@ -139,7 +139,7 @@ pub static MIGRATIONS: &[Migration] = &[Migration::portable(
         || ',"age_max":' || COALESCE(age_max_s || '', 'null') || '}'
     FROM event_config;
     DROP TABLE event_config;"#,
-), layers::MIGRATION, Migration::portable(7, "tenants of events", "ALTER TABLE event ADD COLUMN tenant TEXT;")];
+), layers::MIGRATION, Migration::portable(7, "tenants of events", "ALTER TABLE event ADD COLUMN tenant TEXT;"), layers::POLICIES];
 
 const VERSION_COLUMNS: &str = "account, region, name, version, revision, modified_ms, deployment, code, code_size, configuration, condition, note, origin";
 
