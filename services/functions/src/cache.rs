@@ -2,7 +2,10 @@
 
 use crate::{
     Error,
-    logic::{aliases::Route, recursion::RecursiveLoop},
+    logic::{
+        aliases::Route,
+        recursion::{Mark, RecursiveLoop},
+    },
     model::{EventPolicy, FunctionId},
     url::ServedUrl,
 };
@@ -25,6 +28,8 @@ pub(crate) struct Served {
     pub(crate) policies: BTreeMap<String, EventPolicy>,
     /// What becomes of a chain of invocations that comes back to it.
     pub(crate) recursion: RecursiveLoop,
+    /// Its function in such a chain.
+    pub(crate) mark: Mark,
 }
 
 impl Served {
@@ -163,6 +168,7 @@ mod tests {
                 per_tenant: false,
                 policies: BTreeMap::new(),
                 recursion: RecursiveLoop::default(),
+                mark: Mark::of(&record.id),
             })
         };
         let epoch = specs.epoch();

@@ -11,10 +11,10 @@ use crate::{
     data,
     logic::{
         aliases::Route,
-        recursion::{Looped, continued},
+        recursion::{Looped, Mark, continued},
         states::state_word,
     },
-    model::{Event, EventConfig, FunctionId, Qualifier, Target},
+    model::{Event, EventConfig, Qualifier, Target},
 };
 use base::{
     Answer, Chunk, ExecuteError, Executed, FunctionError, FunctionErrorKind, Invocation, LaunchError, Micros,
@@ -58,9 +58,10 @@ impl Call {
     }
 
     /// The same as a link of the chain of invocations that it belongs to; refused if that is a loop.
-    pub(crate) fn chained(mut self, id: &FunctionId, served: &Served) -> Result<Call, Error> {
+    pub(crate) fn chained(mut self, served: &Served) -> Result<Call, Error> {
         let trace = self.trace.as_deref().unwrap_or_default();
-        self.trace = Some(continued(trace, id, served.recursion).map_err(|Looped| Error::Recursive)?);
+        self.trace =
+            Some(continued(trace, &served.mark, served.recursion).map_err(|Looped| Error::Recursive)?);
         Ok(self)
     }
 }
@@ -83,14 +84,13 @@ impl Functions {
                 .header("x-amz-executed-version", version.to_string())),
             Kind::Event => {
                 let target = wanted.target.clone();
-                let call = Call::of(self, context, wanted).chained(&target.id, &served)?;
+                let call = Call::of(self, context, wanted).chained(&served)?;
                 self.affordable(&served.spec.key, &call.invoked_arn)?;
                 self.accept(target, version, call).await?;
                 Ok(RawResponse::new(StatusCode::ACCEPTED, Bytes::new()))
             }
             Kind::RequestResponse => {
-                let id = wanted.target.id.clone();
-                let call = Call::of(self, context, wanted).chained(&id, &served)?;
+                let call = Call::of(self, context, wanted).chained(&served)?;
                 let outcome = run(self, &served, call).await?;
                 Ok(render(version, outcome))
             }
@@ -169,8 +169,8 @@ impl Functions {
         };
         let spec = Arc::new(record.spec(serving, &function));
         let policies = configs.into_iter().map(|(qualifier, config)| (qualifier, config.policy())).collect();
-        let served =
-            Arc::new(Served { spec, per_tenant: serving.configuration.per_tenant, policies, recursion });
+        let (per_tenant, mark) = (serving.configuration.per_tenant, Mark::of(&record.id));
+        let served = Arc::new(Served { spec, per_tenant, policies, recursion, mark });
         self.specs.keep(record.id, version, Arc::clone(&served), epoch);
         Ok(served)
     }
