@@ -104,6 +104,8 @@ pub struct Invocation {
     pub waited: Micros,
     /// Whether it is the first of its environment, and so the one that a start is charged to; set by the fleet.
     pub cold: bool,
+    /// Whether it runs on the version's provisioned concurrency; set by the fleet.
+    pub provisioned: bool,
 }
 
 /// An invocation's result.

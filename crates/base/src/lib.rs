@@ -43,7 +43,9 @@ pub use launch::{
     Initialization, Invocation, Launch, LaunchError, Phases, Release,
 };
 pub use logs::{LogEvent, LogSink, Within};
-pub use meter::{InvocationRecord, InvocationTimes, Meter, Outcome, QueueStep, QueuedEvent};
+pub use meter::{
+    InvocationRecord, InvocationTimes, Meter, Outcome, ProvisionedCall, QueueStep, QueuedEvent, Reserved,
+};
 pub use packages::{PackageError, Packages, RuntimeCatalog, RuntimeRefused, RuntimeSupport, Unpacked};
 pub use spending::Spending;
 pub use trace::{InvocationSpan, SpanId, TraceHeader, TraceId};

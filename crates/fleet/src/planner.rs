@@ -9,6 +9,7 @@
 
 mod admission;
 mod pool;
+mod provisioned;
 mod starts;
 mod table;
 
@@ -20,6 +21,7 @@ use crate::{
 use admission::Admission;
 use base::{AccountId, ByteCount, EnvironmentId, MemoryMib, Pressure, Region, ThrottleReason, VersionKey};
 use pool::{Pool, Queued};
+pub(crate) use provisioned::ProvisionedUse;
 use starts::Starts;
 use std::collections::{BTreeMap, HashMap};
 use table::{Row, Table};

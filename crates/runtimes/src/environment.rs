@@ -569,6 +569,7 @@ impl Room {
             init: charged,
             run,
             billed,
+            provisioned: turn.call.provisioned,
             cold: turn.first.map(|(phases, _)| phases),
             outcome: outcome.err().map_or(Outcome::Success, Failure::outcome),
             waited: turn.call.waited,

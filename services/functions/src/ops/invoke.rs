@@ -229,6 +229,7 @@ pub(crate) async fn begin(functions: &Functions, served: &Served, call: Call) ->
         tail: call.tail,
         waited: Micros(0),
         cold: false,
+        provisioned: false,
     };
     let spec = served.spec_for(call.tenant.as_ref())?;
     let first = functions.execute.execute(Arc::clone(&spec), invocation.clone()).await;
