@@ -135,6 +135,15 @@ impl Specs {
         keep(functions.entry(id).or_default());
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        functions.clear();
+        drop(functions);
+        self.urls.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Forgets a function; called after its change is committed and before the change is acknowledged.
     pub(crate) fn invalidate(&self, id: &FunctionId) {
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);

@@ -42,7 +42,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 use store::{Blobs, Database};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -65,6 +65,8 @@ pub struct Settings {
     pub cached_functions_max: usize,
     /// Asynchronous invocations.
     pub events: EventSettings,
+    /// How often to look for what other nodes on the same database have changed; `None`: there are none. Default none.
+    pub shared_every: Option<Millis>,
     /// Whether invocations are recorded as spans, those apart whose caller has decided otherwise. Default no.
     pub spans: bool,
 }
@@ -80,6 +82,7 @@ impl Default for Settings {
             account_concurrency: limits::ACCOUNT_CONCURRENCY,
             cached_functions_max: 50_000,
             events: EventSettings::default(),
+            shared_every: None,
             spans: false,
         }
     }
@@ -123,7 +126,8 @@ pub struct Functions {
     pub(crate) events: tasks::Events,
     /// Wakes the upkeep: a version waits for its package.
     pub(crate) upkeep: Notify,
-    pub(crate) links: download::Links,
+    /// Made of a secret that all nodes on the same database share.
+    pub(crate) links: OnceCell<download::Links>,
     /// Streamed answers whose reader left before the end.
     pub(crate) abandoned_streams: Arc<AtomicU64>,
     meter: OnceLock<Arc<dyn Meter>>,
@@ -152,7 +156,7 @@ impl Functions {
             reservations: reservations::Reservations::default(),
             events: tasks::Events::new(RequestId::new(&*entropy).to_string()),
             upkeep: Notify::new(),
-            links: download::Links::new(&*entropy),
+            links: OnceCell::new(),
             abandoned_streams: Arc::default(),
             meter: OnceLock::new(),
             spending: OnceLock::new(),

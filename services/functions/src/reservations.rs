@@ -81,6 +81,10 @@ impl Functions {
                 Ok(served) => {
                     let before = told.floors.insert(key.clone(), (*count, served.spec.clone()));
                     if before.is_none_or(|before| before != (*count, served.spec.clone())) {
+                        // Nobody may have asked this node for the function yet.
+                        if let Err(error) = self.code.ensure_all(&served.spec).await {
+                            tracing::error!(function = %target.arn(), %error, "a package is missing on this node");
+                        }
                         self.execute.provision(served.spec.clone(), *count);
                     }
                 }

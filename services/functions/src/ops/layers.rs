@@ -71,7 +71,7 @@ impl Functions {
                 Ok::<_, Error>(version)
             })
             .await?;
-        Ok(self.shown(context, &version))
+        self.shown(context, &version).await
     }
 
     pub(crate) async fn get_layer_version(
@@ -82,7 +82,7 @@ impl Functions {
         let id = named(context, "lambda:GetLayerVersion", &input.layer_name)?;
         let number = layers::version(input.version_number)?;
         let found = self.db.read(move |tx| data::layer_version(tx, &id, number)).await?;
-        Ok(self.shown(context, &found.ok_or(Error::NoResource)?))
+        self.shown(context, &found.ok_or(Error::NoResource)?).await
     }
 
     pub(crate) async fn get_layer_version_by_arn(
@@ -93,12 +93,12 @@ impl Functions {
         let (id, number) =
             asking(context, "lambda:GetLayerVersion", |asker| layers::version_by_arn(asker, &input.arn))?;
         let found = self.db.read(move |tx| data::layer_version(tx, &id, number)).await?;
-        Ok(self.shown(context, &found.ok_or(Error::NoResource)?))
+        self.shown(context, &found.ok_or(Error::NoResource)?).await
     }
 
-    fn shown(&self, context: &Context, version: &LayerVersion) -> LayerVersionResponse {
-        let location = self.links.url(&context.authority, version.code, self.now());
-        LayerVersionResponse::of(version, location)
+    async fn shown(&self, context: &Context, version: &LayerVersion) -> Result<LayerVersionResponse, Error> {
+        let location = self.links().await?.url(&context.authority, version.code, self.now());
+        Ok(LayerVersionResponse::of(version, location))
     }
 
     pub(crate) async fn list_layer_versions(
