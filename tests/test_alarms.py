@@ -94,9 +94,73 @@ def events(logs, function):
     return [json.loads(line.split("ALARMED ", 1)[1]) for line in lines if "ALARMED " in line]
 
 
-def test_a_function_is_invoked_when_the_state_changes(deploy, cloudwatch, logs):
+ALARMS = {"StatementId": "alarms", "Action": "lambda:InvokeFunction", "Principal": "lambda.alarms.cloudwatch.amazonaws.com"}
+
+
+def actions(client, name):
+    """What the history says of actions, the newest first."""
+    found = client.describe_alarm_history(AlarmName=name, HistoryItemType="Action")["AlarmHistoryItems"]
+    return [(item["HistorySummary"], json.loads(item["HistoryData"])) for item in found]
+
+
+def test_an_alarm_invokes_only_what_the_functions_policy_allows(deploy, lam, cloudwatch, logs):
+    function = deploy(RECORDER)
+    version = lam.publish_version(FunctionName=function.name)["Version"]
+    lam.create_alias(FunctionName=function.name, Name="live", FunctionVersion=version)
+    name = alarm(cloudwatch, fresh(), AlarmActions=[function.arn], OKActions=[function.arn + ":live"], TreatMissingData="ignore")
+    done = 0
+
+    def change(state):
+        nonlocal done
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason=state)
+        done += 1
+        return eventually(lambda: len(actions(cloudwatch, name)) == done and actions(cloudwatch, name))[0]
+
+    def again():
+        cloudwatch.disable_alarm_actions(AlarmNames=[name])
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue="INSUFFICIENT_DATA", StateReason="x")
+        cloudwatch.enable_alarm_actions(AlarmNames=[name])
+        return change("ALARM")
+
+    def refused(found):
+        summary, data = found
+        told = f"lambda.alarms.cloudwatch.amazonaws.com is not authorized to perform: lambda:InvokeFunction on resource: {function.arn}"
+        assert summary.startswith(f"Failed to execute action {data['notificationResource']}. Received error: ")
+        assert data["actionState"] == "Failed" and told in data["error"]
+        return True
+
+    assert refused(change("ALARM"))
+    account, elsewhere = "000000000000", "111122223333"
+    own, other = (f"arn:aws:cloudwatch:us-east-1:{account}:alarm:{which}" for which in (name, "another"))
+    for grant in [
+        {"Principal": "cloudwatch.amazonaws.com"},
+        {"Principal": account},
+        {"SourceAccount": elsewhere},
+        {"SourceArn": other},
+        {"SourceArn": own, "SourceAccount": elsewhere},
+        {"EventSourceToken": "t"},
+    ]:
+        lam.add_permission(FunctionName=function.name, **{**ALARMS, **grant})
+        assert refused(again()), grant
+        lam.remove_permission(FunctionName=function.name, StatementId="alarms")
+    for grant in [{}, {"SourceAccount": account}, {"SourceArn": own, "SourceAccount": account}, {"SourceArn": own[:-3] + "*"}]:
+        lam.add_permission(FunctionName=function.name, **{**ALARMS, **grant})
+        summary, data = again()
+        assert summary == f"Successfully executed action {function.arn}" and data["actionState"] == "Succeeded", grant
+        lam.remove_permission(FunctionName=function.name, StatementId="alarms")
+    # An alias has a policy of its own.
+    lam.add_permission(FunctionName=function.name, **ALARMS)
+    assert refused(change("OK"))
+    again()
+    lam.add_permission(FunctionName=function.name, Qualifier="live", **ALARMS)
+    assert change("OK")[0] == f"Successfully executed action {function.arn}:live"
+    eventually(lambda: len(events(logs, function)) == 6)
+
+
+def test_a_function_is_invoked_when_the_state_changes(deploy, lam, cloudwatch, logs):
     namespace = fresh()
     function = deploy(RECORDER)
+    lam.add_permission(FunctionName=function.name, **ALARMS)
     put(cloudwatch, namespace, 50)
     name = alarm(cloudwatch, namespace, AlarmActions=[function.arn], AlarmDescription="look",
                  Dimensions=[], TreatMissingData="ignore")
@@ -112,8 +176,9 @@ def test_a_function_is_invoked_when_the_state_changes(deploy, cloudwatch, logs):
     assert "Successfully executed action" in action["HistorySummary"]
 
 
-def test_a_state_can_be_set_and_actions_disabled(deploy, cloudwatch, logs):
+def test_a_state_can_be_set_and_actions_disabled(deploy, lam, cloudwatch, logs):
     function = deploy(RECORDER)
+    lam.add_permission(FunctionName=function.name, **ALARMS)
     name = alarm(cloudwatch, fresh(), OKActions=[function.arn], InsufficientDataActions=[function.arn], TreatMissingData="ignore")
     cloudwatch.disable_alarm_actions(AlarmNames=[name])
     cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="quiet")
@@ -217,6 +282,7 @@ def test_alarms_and_undone_actions_survive_kill_9(tmp_path):
         lam.create_function(FunctionName="f", Runtime="python3.11", Handler="app.handler", Role=ROLE, Timeout=10,
                             Code={"ZipFile": package({"app.py": slow})})
         lam.get_waiter("function_active_v2").wait(FunctionName="f", WaiterConfig={"Delay": 0.1, "MaxAttempts": 300})
+        lam.add_permission(FunctionName="f", **ALARMS)
         alarm(client, "n", "a", AlarmActions=["arn:aws:lambda:us-east-1:000000000000:function:f"], TreatMissingData="ignore")
         client.set_alarm_state(AlarmName="a", StateValue="ALARM", StateReason="before the end")
         node.kill()

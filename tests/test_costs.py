@@ -9,7 +9,7 @@ import xml.etree.ElementTree
 
 import pytest
 from conftest import BINARY, ROLE, eventually, messages, package, running
-from test_urls import OPEN, Url
+from test_urls import Url, let_everyone
 
 D = decimal.Decimal
 NOTHING = "def handler(e, c): return 1"
@@ -50,7 +50,8 @@ def test_days_and_functions_sum_to_the_month(used):
     assert [day["invocations"] for day in usage["days"]] == [6]
     assert usage["days"][0]["day"] == datetime.datetime.now(datetime.timezone.utc).date().isoformat()
     assert all(len(function["days"]) == 1 for function in usage["functions"])
-    assert "provisioned concurrency" in usage["not_included"][0]
+    # There is no provisioned concurrency: nothing is left out.
+    assert usage["not_included"] == []
     # Without being asked for, days are not there.
     assert "days" not in cost(used)
     text = used.neap("cost", "--by", "day").stdout
@@ -95,6 +96,59 @@ def test_the_same_usage_by_every_list_of_prices(used):
     assert "google-gen1" in text and "$ 12.50 a month" in text
     even = cost(used, "--machine-price", "12.50")["alternatives"][0]["break_even"]
     assert even["cheaper"] == "functions" and even["requests"] > 1_000_000
+
+
+def test_provisioned_concurrency_is_charged_from_its_beginning():
+    with running() as node:
+        lam = node.client("lambda")
+        lam.create_function(
+            FunctionName="ready", Runtime="python3.11", Handler="app.handler", Role=ROLE, MemorySize=1024, Publish=True,
+            Code={"ZipFile": package({"app.py": NOTHING})}, Tags={"team": "red"},
+        )
+        lam.get_waiter("published_version_active").wait(FunctionName="ready", Qualifier="1", WaiterConfig={"Delay": 0.1})
+        lam.put_provisioned_concurrency_config(FunctionName="ready", Qualifier="1", ProvisionedConcurrentExecutions=2)
+        # What is answered is charged, also by a node that is killed at once: the first five minutes of two environments.
+        node.kill()
+        node.start()
+        lam = node.client("lambda")
+
+        def is_ready():
+            found = lam.get_provisioned_concurrency_config(FunctionName="ready", Qualifier="1")
+            return found["Status"] == "READY"
+
+        eventually(is_ready)
+        lam.invoke(FunctionName="ready", Qualifier="1")
+        lam.invoke(FunctionName="ready", Qualifier="$LATEST")
+        usage = cost(node, "--by", "day")
+        [function], aws = usage["functions"], by_name(usage["books"])["aws"]
+        lines = by_name(function["lines"], "version")
+        # Steps of five minutes: a slow run may see the second begin.
+        steps = lines["1"]["reserved_gb_seconds"] / 600
+        assert steps in (1, 2) and lines["$LATEST"]["reserved_gb_seconds"] == 0
+        assert aws["reserved_cost"] == cents(D(steps) * 600 * D("0.0000041667"))
+        on, beyond = lines["1"], lines["$LATEST"]
+        assert on["provisioned_gb_seconds"] == on["gb_seconds"] > 0 == beyond["provisioned_gb_seconds"]
+        assert aws["provisioned_cost"] == cents(on["billed_ms"] * D("0.0000097222") / 1000)
+        # The free tier covers what ran on demand, and the requests.
+        assert D(aws["total"]) == D(aws["reserved_cost"]) + D(aws["provisioned_cost"])
+        assert D(function["cost"]["aws"]) == D(aws["total"]) == D(usage["days"][0]["cost"]["aws"])
+        assert by_name(usage["books"])["azure"]["total"] == "0.00"
+        assert "Azure and Google" in usage["not_included"][0]
+        assert "provisioned concurrency: " in node.neap("cost").stdout
+        for what_if in (node.neap("cost", "--what-if").stdout, node.neap("cost", "--book", "google").stdout):
+            assert "Azure and Google" in what_if
+        [red] = cost(node, "--tag", "team")["groups"]
+        assert red["cost"]["aws"] == aws["total"] and "PROVISIONED" in node.neap("cost", "--by", "month").stdout
+        lam.delete_provisioned_concurrency_config(FunctionName="ready", Qualifier="1")
+        lam.put_provisioned_concurrency_config(FunctionName="ready", Qualifier="1", ProvisionedConcurrentExecutions=1)
+        after = by_name(cost(node)["functions"][0]["lines"], "version")["1"]["reserved_gb_seconds"]
+        assert after - 600 * steps in (300, 900)
+
+
+def cents(amount):
+    """As amounts are written: to a trillionth of a dollar, at least two decimals."""
+    whole, _, fraction = f"{D(amount):.12f}".partition(".")
+    return f"{whole}.{fraction.rstrip('0'):0<2}"
 
 
 def test_a_load_is_priced_before_it_ever_ran(node):
@@ -271,7 +325,7 @@ def test_a_spent_budget_stops_its_function_and_still_does_after_a_restart(tmp_pa
         with pytest.raises(lam.exceptions.TooManyRequestsException, match="budget tiny"):
             lam.invoke_with_response_stream(FunctionName="dear")
         made = lam.create_function_url_config(FunctionName="dear", AuthType="NONE")
-        lam.add_permission(FunctionName="dear", **OPEN)
+        let_everyone(lam, "dear")
         answer = Url(node, made["FunctionUrl"])()
         assert answer.status_code == 429 and answer.json()["Reason"] == "BudgetSpent"
         assert "budget tiny" in answer.json()["message"]

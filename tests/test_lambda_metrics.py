@@ -1,5 +1,6 @@
 """What functions do, as metrics of AWS/Lambda, and metrics embedded in log lines."""
 
+import concurrent.futures
 import json
 import time
 
@@ -36,6 +37,39 @@ def test_invocations_errors_and_durations_are_measured_by_function_and_alias(dep
         Namespace="AWS/Lambda", Dimensions=[{"Name": "FunctionName", "Value": function.name}])
     names = {metric["MetricName"] for page in listed for metric in page["Metrics"]}
     assert names == {"Invocations", "Errors", "Throttles", "Duration", "ConcurrentExecutions"}
+
+
+def test_provisioned_concurrency_is_measured_by_version_and_alias(deploy, lam, cloudwatch):
+    source = "import time\ndef handler(e, c):\n    if e: time.sleep(e)\n    return 1"
+    function = deploy(source)
+    version = lam.publish_version(FunctionName=function.name)["Version"]
+    lam.create_alias(FunctionName=function.name, Name="live", FunctionVersion=version)
+    lam.put_provisioned_concurrency_config(FunctionName=function.name, Qualifier="live", ProvisionedConcurrentExecutions=2)
+
+    def ready():
+        found = lam.get_provisioned_concurrency_config(FunctionName=function.name, Qualifier="live")
+        return found["Status"] == "READY"
+
+    eventually(ready)
+    live = lambda metric, statistic: total(
+        cloudwatch, metric, statistic, FunctionName=function.name, Resource=f"{function.name}:live")
+    call = lambda event: lam.invoke(FunctionName=function.name, Qualifier="live", Payload=json.dumps(event).encode())
+    call(0)
+    assert live("ProvisionedConcurrencyInvocations", "Sum") == 1
+    assert live("ProvisionedConcurrentExecutions", "Maximum") == 1
+    assert live("ProvisionedConcurrencyUtilization", "Maximum") == 0.5
+    assert live("ProvisionedConcurrencySpilloverInvocations", "Sum") is None
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        list(pool.map(call, [3, 3, 3]))
+    assert live("ProvisionedConcurrencyInvocations", "Sum") == 3
+    assert live("ProvisionedConcurrencySpilloverInvocations", "Sum") == 1
+    assert live("ProvisionedConcurrentExecutions", "Maximum") == 2
+    assert live("ProvisionedConcurrencyUtilization", "Maximum") == 1
+    # $LATEST has none, and neither has the function as a whole.
+    function.invoke(0)
+    for resource in ({}, {"Resource": function.name}):
+        found = total(cloudwatch, "ProvisionedConcurrencyInvocations", FunctionName=function.name, **resource)
+        assert found is None
 
 
 def test_throttles_are_measured(deploy, lam, cloudwatch):

@@ -8,6 +8,7 @@ import uuid
 
 import pytest
 from conftest import BINARY, Function, ROLE, eventually, get, package, running
+from test_urls import let_everyone
 
 CALLER = "53995c3f42cd8ad8"
 XRAY = f"Root=1-5e1b4151-%s;Parent={CALLER};Sampled=1"
@@ -215,8 +216,7 @@ def test_callers_of_the_w3c_form_are_continued_and_both_forms_reach_a_function_u
     told, _ = traced(function, {}, traceparent=parent.replace("-", "_"))["Body"]
     assert trace[8:] not in told and ";Sampled=1" in told
     lam.create_function_url_config(FunctionName=function.name, AuthType="NONE")
-    lam.add_permission(FunctionName=function.name, StatementId="u", Action="lambda:InvokeFunctionUrl", Principal="*",
-                       FunctionUrlAuthType="NONE")
+    let_everyone(lam, function.name)
     shown = lam.get_function_url_config(FunctionName=function.name)["FunctionUrl"]
     path = "/_neap/url/" + shown.split("//")[1].split(".")[0]
     for index in range(2):

@@ -1,23 +1,30 @@
 """A node whose databases are schemas of a PostgreSQL server and whose packages are in an S3-compatible bucket."""
 
+import json
 import os
 import uuid
 
 import boto3
 import pytest
+import requests
 from conftest import ROLE, eventually, messages, package, root, running
+from test_urls import Url, let_everyone
 
-pytestmark = root
+pytestmark = [
+    root,
+    pytest.mark.skipif("NEAP_TEST_POSTGRES" not in os.environ, reason="NEAP_TEST_POSTGRES names no server"),
+    pytest.mark.skipif("NEAP_TEST_S3" not in os.environ, reason="NEAP_TEST_S3 names no server"),
+]
 
 
-@pytest.mark.skipif("NEAP_TEST_POSTGRES" not in os.environ, reason="NEAP_TEST_POSTGRES names no server")
-@pytest.mark.skipif("NEAP_TEST_S3" not in os.environ, reason="NEAP_TEST_S3 names no server")
-def test_functions_live_in_postgresql_and_a_bucket(tmp_path):
+@pytest.fixture
+def config():
+    """What nodes share."""
     bucket = f"neap-{uuid.uuid4().hex[:8]}"
     s3 = boto3.client("s3", endpoint_url=os.environ["NEAP_TEST_S3"], region_name="us-east-1",
                       aws_access_key_id="test", aws_secret_access_key="test")
     s3.create_bucket(Bucket=bucket)
-    config = f"""
+    return f"""
 [store]
 postgres_url = "{os.environ["NEAP_TEST_POSTGRES"]}"
 [blobs.s3]
@@ -26,6 +33,9 @@ bucket = "{bucket}"
 access_key = "test"
 secret_key = "test"
 """
+
+
+def test_functions_live_in_postgresql_and_a_bucket(tmp_path, config):
     with running(config=config, data=tmp_path / "one") as node:
         lam = node.client("lambda")
         lam.create_function(FunctionName="there", Runtime="python3.11", Handler="app.handler", Role=ROLE,
@@ -39,3 +49,73 @@ secret_key = "test"
     with running(config=config, data=tmp_path / "two") as node:
         assert node.client("lambda").invoke(FunctionName="there", Payload=b"3")["Payload"].read() == b"3"
         assert any("said 1" in m for m in messages(node.client("logs"), "/aws/lambda/there"))
+
+
+def test_a_node_sees_what_another_changes(tmp_path, config):
+    name = f"shared-{uuid.uuid4().hex[:8]}"
+    source = "import os\ndef handler(e, c): return [os.environ.get('SAYS'), c.function_version]"
+    with running(config=config, data=tmp_path / "one") as one, running(config=config, data=tmp_path / "two") as two:
+        ours, theirs = one.client("lambda"), two.client("lambda")
+        ours.create_function(FunctionName=name, Runtime="python3.11", Handler="app.handler", Role=ROLE, Publish=True,
+                             Code={"ZipFile": package({"app.py": source})}, Environment={"Variables": {"SAYS": "a"}})
+        ours.get_waiter("published_version_active").wait(FunctionName=name, Qualifier="1", WaiterConfig={"Delay": 0.1})
+        ours.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+        ask = lambda qualifier: json.loads(theirs.invoke(FunctionName=name, Qualifier=qualifier)["Payload"].read())
+        # Both nodes know it from now on.
+        assert ask("$LATEST") == ["a", "$LATEST"] and ask("live") == ["a", "1"]
+        ours.update_function_configuration(FunctionName=name, Environment={"Variables": {"SAYS": "b"}})
+        eventually(lambda: ask("$LATEST") == ["b", "$LATEST"])
+        ours.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.1})
+        ours.publish_version(FunctionName=name)
+        ours.update_alias(FunctionName=name, Name="live", FunctionVersion="2")
+        eventually(lambda: ask("live") == ["b", "2"])
+        # Function URLs and their policies, and concurrency.
+        url = Url(two, theirs.create_function_url_config(FunctionName=name, AuthType="NONE")["FunctionUrl"])
+        assert url().status_code == 403
+        let_everyone(ours, name)
+        eventually(lambda: url().status_code == 200)
+        ours.remove_permission(FunctionName=name, StatementId="url")
+        eventually(lambda: url().status_code == 403)
+        ours.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+
+        def throttled():
+            try:
+                ask("$LATEST")
+            except theirs.exceptions.TooManyRequestsException:
+                return True
+
+        eventually(throttled)
+        # A link that one node has made is good at the other.
+        link = ours.get_function(FunctionName=name)["Code"]["Location"].replace(one.endpoint, two.endpoint)
+        assert requests.get(link, timeout=30).content.startswith(b"PK")
+        ours.delete_function(FunctionName=name)
+
+        def gone():
+            try:
+                ask("live")
+            except theirs.exceptions.ResourceNotFoundException:
+                return True
+
+        eventually(gone)
+
+
+def test_provisioned_concurrency_is_charged_once_for_all_nodes(tmp_path, config):
+    name = f"ready-{uuid.uuid4().hex[:8]}"
+    with running(config=config, data=tmp_path / "one") as one, running(config=config, data=tmp_path / "two") as two:
+        lam = one.client("lambda")
+        lam.create_function(FunctionName=name, Runtime="python3.11", Handler="app.handler", Role=ROLE, Publish=True,
+                            Code={"ZipFile": package({"app.py": "def handler(e, c): return 1"})}, MemorySize=1024)
+        lam.get_waiter("published_version_active").wait(FunctionName=name, Qualifier="1", WaiterConfig={"Delay": 0.1})
+        lam.put_provisioned_concurrency_config(FunctionName=name, Qualifier="1", ProvisionedConcurrentExecutions=1)
+
+        def ready(node):
+            found = node.client("lambda").get_provisioned_concurrency_config(FunctionName=name, Qualifier="1")
+            return found["Status"] == "READY"
+
+        # The other node keeps the floor as well, as soon as it has seen it.
+        eventually(lambda: ready(one) and ready(two))
+        for node in (one, two):
+            functions = json.loads(node.neap("cost", "--json").stdout)["functions"]
+            [own] = [function for function in functions if function["function"] == name]
+            assert own["reserved_gb_seconds"] in (300, 600)
+        lam.delete_function(FunctionName=name)

@@ -1,14 +1,18 @@
 """Answers in pieces: InvokeWithResponseStream, streaming handlers, and those who leave or fail midway."""
 
 import base64
+import contextlib
 import json
+import os
+import pathlib
 import re
+import shutil
 import subprocess
 import threading
 import time
 
 import pytest
-from conftest import eventually, get, messages
+from conftest import ROLE, eventually, get, messages, package, running
 
 NODE_STREAM = """
 exports.handler = awslambda.streamifyResponse(async (event, stream) => {
@@ -250,3 +254,86 @@ def test_a_custom_runtime_streams_and_fails_by_trailers(lam, deploy, tmp_path):
     assert pieces == [b"one", b"two"] and "ErrorCode" not in end
     pieces, end = whole(events(lam, function.name, {"fail": True})[1])
     assert pieces == [b"one"] and json.loads(end["ErrorDetails"])["errorType"] == "Asked"
+
+
+RUST_STREAM = pathlib.Path(__file__).parent / "clients" / "rust-stream"
+
+
+@pytest.fixture(scope="session")
+def rust_stream():
+    """The AWS SDK for Rust, built once beside the node: it takes a minute or two on the first run only."""
+    if not shutil.which("cargo"):
+        pytest.skip("there is no cargo to build the client with")
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "neap" / "target"
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", cache)) / "clients"
+    built = subprocess.run(
+        ["cargo", "build", "--locked", "--quiet", "--manifest-path", RUST_STREAM / "Cargo.toml", "--target-dir", target],
+        capture_output=True, text=True,
+    )
+    assert built.returncode == 0, built.stderr
+    return target / "debug" / "rust-stream"
+
+
+@contextlib.contextmanager
+def streamed_by_rust(binary, node, name, event, *options):
+    keys = node.credentials
+    arguments = [binary, node.endpoint, keys["access_key"], keys["secret_key"], name, json.dumps(event), *options]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        try:
+            yield client
+        finally:
+            client.kill()
+
+
+def read(line):
+    kind, *parts = line.rstrip("\n").split(" ")
+    return kind, *(bytes.fromhex(part) for part in parts)
+
+
+def test_the_rust_sdk_gets_chunks_and_errors(rust_stream, node, streamer):
+    def told(name, event):
+        with streamed_by_rust(rust_stream, node, name, event) as client:
+            return [read(line) for line in client.stdout]
+
+    assert told(streamer.name, {"pieces": ["one"]}) == [("chunk", b"one"), ("complete", b"", b"")]
+    *chunks, (kind, code, details) = told(streamer.name, {"pieces": ["one", "two"], "pause": 100, "fail": True})
+    assert b"".join(chunk for _, chunk in chunks) == b"onetwo" and {kind for kind, _ in chunks} == {"chunk"}
+    assert (kind, code) == ("complete", b"Unhandled")
+    assert json.loads(details)["errorType"] == "TypeError" and json.loads(details)["errorMessage"] == "midway"
+    [(kind, code, text)] = told("missing", {})
+    assert (kind, code) == ("refused", b"ResourceNotFoundException") and b"Function not found" in text
+
+
+def test_the_rust_sdk_gets_the_first_chunk_before_the_function_has_ended(rust_stream, node, logs, deploy):
+    large = deploy({"app.js": LARGE}, runtime="nodejs20.x", Timeout=60)
+    ended = lambda: [line for line in messages(logs, f"/aws/lambda/{large.name}") if "REPORT" in line]
+    total = 64 << 20
+    with streamed_by_rust(rust_stream, node, large.name, {"piece": 1 << 16, "total": total}, "wait") as client:
+        kind, first = read(client.stdout.readline())
+        # The client reads nothing now, and there is no room for the rest between it and the function.
+        assert kind == "chunk" and first and not ended()
+        client.stdin.write("go on\n")
+        client.stdin.flush()
+        got = len(first)
+        for kind, *parts in map(read, client.stdout):
+            if kind == "chunk":
+                got += len(parts[0])
+        assert (kind, parts) == ("complete", [b"", b""]) and got == total
+    eventually(ended)
+
+
+def test_the_rust_sdk_sees_a_stream_break_off(rust_stream):
+    with running() as node:
+        node.client("lambda").create_function(
+            FunctionName="f", Runtime="nodejs20.x", Handler="app.handler", Role=ROLE, Timeout=60,
+            Code={"ZipFile": package({"app.js": LARGE})},
+        )
+        node.client("lambda").get_waiter("function_active_v2").wait(FunctionName="f", WaiterConfig={"Delay": 0.1})
+        with streamed_by_rust(rust_stream, node, "f", {"piece": 1 << 16, "total": 64 << 20}, "wait") as client:
+            assert read(client.stdout.readline())[0] == "chunk"
+            node.kill()
+            client.stdin.write("go on\n")
+            client.stdin.flush()
+            kinds = [read(line)[0] for line in client.stdout]
+            # Never taken for a whole answer.
+            assert kinds[-1] == "broken" and set(kinds[:-1]) <= {"chunk"}

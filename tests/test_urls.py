@@ -17,6 +17,13 @@ from conftest import ROLE, eventually, get, messages, package, running
 
 ECHO = "def handler(event, context): return event"
 OPEN = {"StatementId": "url", "Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE"}
+VIA = {"StatementId": "via", "Action": "lambda:InvokeFunction", "Principal": "*", "InvokedViaFunctionUrl": True}
+
+
+def let_everyone(lam, name, **options):
+    """Both permissions that a function URL needs."""
+    for grant in (OPEN, VIA):
+        lam.add_permission(FunctionName=name, **grant, **options)
 
 
 class Url:
@@ -40,7 +47,7 @@ def opened(node, lam, deploy):
         extra = {"Cors": cors} if cors else {}
         made = lam.create_function_url_config(FunctionName=function.name, AuthType=auth, InvokeMode=mode, **extra)
         if auth == "NONE":
-            lam.add_permission(FunctionName=function.name, **OPEN)
+            let_everyone(lam, function.name)
         function.url = Url(node, made["FunctionUrl"])
         return function
 
@@ -101,13 +108,24 @@ def test_only_what_the_policy_allows_is_served(node, lam, opened, deploy):
     lam.remove_permission(FunctionName=function.name, StatementId="url")
     answer = function.url()
     assert answer.status_code == 403 and "lambda:InvokeFunctionUrl" in answer.json()["Message"]
-    # Invoking by the API is another permission.
+    # Invoking by the API is another permission, and does not do alone.
     lam.add_permission(FunctionName=function.name, StatementId="other", Action="lambda:InvokeFunction", Principal="*")
     assert function.url().status_code == 403
     lam.add_permission(FunctionName=function.name, **{**OPEN, "FunctionUrlAuthType": "AWS_IAM"})
     assert function.url().status_code == 403
     lam.remove_permission(FunctionName=function.name, StatementId="url")
     lam.add_permission(FunctionName=function.name, **OPEN)
+    assert function.url().status_code == 200
+    # Both are needed; the second need not be for function URLs only, but must not be for everything else only.
+    lam.remove_permission(FunctionName=function.name, StatementId="via")
+    assert function.url().status_code == 200
+    lam.remove_permission(FunctionName=function.name, StatementId="other")
+    answer = function.url()
+    assert answer.status_code == 403 and "lambda:InvokeFunction by a function URL" in answer.json()["Message"]
+    lam.add_permission(FunctionName=function.name, **{**VIA, "InvokedViaFunctionUrl": False})
+    assert function.url().status_code == 403
+    lam.remove_permission(FunctionName=function.name, StatementId="via")
+    lam.add_permission(FunctionName=function.name, **VIA)
     assert function.url().status_code == 200
     lam.delete_function_url_config(FunctionName=function.name)
     assert function.url().status_code == 404
@@ -135,6 +153,30 @@ def test_signed_urls_know_their_caller(node, opened):
     assert function.url("/", "GET", signed(node, function.url, service="s3")).status_code == 403
 
 
+def test_another_account_needs_both_permissions_for_a_signed_url():
+    other = "111122223333"
+    with running("dev") as node:
+        lam = node.client("lambda", aws_access_key_id="000000000000", aws_secret_access_key="x")
+        lam.create_function(
+            FunctionName="f", Runtime="python3.11", Handler="app.handler", Role=ROLE, Code={"ZipFile": package({"app.py": ECHO})}
+        )
+        url = Url(node, lam.create_function_url_config(FunctionName="f", AuthType="AWS_IAM")["FunctionUrl"])
+        ask = lambda: url("/", "GET", signed(node, url, keys={"access_key": other, "secret_key": "x"}))
+        grants = [
+            {"StatementId": "url", "Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "AWS_IAM"},
+            {"StatementId": "via", "Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True},
+        ]
+        for grant in grants:
+            assert ask().status_code == 403
+            lam.add_permission(FunctionName="f", Principal=other, **grant)
+        assert ask().json()["requestContext"]["authorizer"]["iam"]["accountId"] == other
+        # By the function URL only.
+        theirs = node.client("lambda", aws_access_key_id=other, aws_secret_access_key="x")
+        with pytest.raises(theirs.exceptions.ClientError) as refused:
+            theirs.invoke(FunctionName="arn:aws:lambda:us-east-1:000000000000:function:f")
+        assert refused.value.response["Error"]["Code"] == "AccessDeniedException"
+
+
 def test_an_alias_has_a_url_of_its_own(node, lam, deploy):
     function = deploy("def handler(event, context): return [context.function_version, context.invoked_function_arn]")
     lam.publish_version(FunctionName=function.name)
@@ -147,7 +189,7 @@ def test_an_alias_has_a_url_of_its_own(node, lam, deploy):
         lam.create_function_url_config(FunctionName=function.name, AuthType="NONE", Qualifier="none")
     made = lam.create_function_url_config(FunctionName=function.name, AuthType="NONE", Qualifier="live")
     assert made["FunctionArn"] == function.arn + ":live" and made["InvokeMode"] == "BUFFERED"
-    lam.add_permission(FunctionName=function.name, Qualifier="live", **OPEN)
+    let_everyone(lam, function.name, Qualifier="live")
     assert Url(node, made["FunctionUrl"])().json() == ["1", function.arn + ":live"]
     plain = lam.create_function_url_config(FunctionName=function.name, AuthType="AWS_IAM")
     listed = lam.list_function_url_configs(FunctionName=function.name)["FunctionUrlConfigs"]
@@ -315,7 +357,7 @@ def test_urls_outlive_a_restart_with_kill_9():
             FunctionName="f", Runtime="python3.11", Handler="app.handler", Role=ROLE, Code={"ZipFile": package({"app.py": ECHO})}
         )
         made = lam.create_function_url_config(FunctionName="f", AuthType="NONE")
-        lam.add_permission(FunctionName="f", **OPEN)
+        let_everyone(lam, "f")
         port = node.port
         node.kill()
         node.start()

@@ -106,6 +106,8 @@ pub struct Invocation {
     pub waited: Micros,
     /// Whether it waited for the start of its environment, of which it is the first; set by the fleet.
     pub cold: bool,
+    /// Whether it runs on the version's provisioned concurrency; set by the fleet.
+    pub provisioned: bool,
 }
 
 /// An invocation's result.

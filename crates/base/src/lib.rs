@@ -37,14 +37,15 @@ pub use ids::{
     AccountId, BadAccountId, BadFunctionName, BadRegion, BadRequestId, BadTenantId, BadVersion, CodeSha256,
     EnvironmentId, FunctionName, Region, RequestId, TenantId, Version,
 };
-pub use invoke::{InvokeLater, NotInvoked};
+pub use invoke::{InvokeLater, NotInvoked, ServiceCaller};
 pub use launch::{
     After, Answer, Chunk, ChunkStream, Environment, Executed, Exit, FunctionError, FunctionErrorKind,
     Initialization, Invocation, Launch, LaunchError, Phases, Release,
 };
 pub use logs::{LogEvent, LogSink, Within};
 pub use meter::{
-    InvocationRecord, InvocationTimes, Meter, Outcome, QueueStep, QueuedEvent, RequestEnd, TracedRequest,
+    InvocationRecord, InvocationTimes, Meter, Outcome, ProvisionedCall, QueueStep, QueuedEvent, RequestEnd,
+    Reserved, TracedRequest,
 };
 pub use packages::{PackageError, Packages, RuntimeCatalog, RuntimeRefused, RuntimeSupport, Unpacked};
 pub use spending::Spending;

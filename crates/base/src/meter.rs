@@ -1,8 +1,8 @@
 //! The port by which invocations are metered.
 
 use crate::{
-    AccountId, FunctionName, InvocationSpan, MemoryMib, Micros, Millis, Phases, Region, RequestId, Timestamp,
-    VersionKey,
+    AccountId, FunctionName, Future, InvocationSpan, MemoryMib, Micros, Millis, Phases, Region, RequestId,
+    Timestamp, VersionKey,
 };
 
 /// Counts invocations. Never blocks the caller.
@@ -19,6 +19,16 @@ pub trait Meter: Send + Sync {
     /// One invocation fewer; called once for each [`Meter::began`].
     fn ended(&self, key: &VersionKey, reserved: bool) {
         let _ = (key, reserved);
+    }
+    /// One invocation of a version that has provisioned concurrency begins; after [`Meter::began`].
+    fn provisioned(&self, call: ProvisionedCall<'_>) {
+        let _ = call;
+    }
+    /// From now on exactly this is reserved as provisioned concurrency, of all functions of all accounts. Resolves when that is on disk
+    /// or its failure is told in the log; what has failed is tried again.
+    fn reserved(&self, all: Vec<Reserved>) -> Future<'static, ()> {
+        drop(all);
+        Box::pin(std::future::ready(()))
     }
     /// Something has happened to an asynchronous invocation.
     fn queued(&self, event: QueuedEvent<'_>, what: QueueStep) {
@@ -56,6 +66,34 @@ pub enum RequestEnd {
     Accepted,
     /// An invocation was refused, with this HTTP status.
     Refused(u16),
+}
+
+/// Environments of one version that are reserved as provisioned concurrency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    /// Which version.
+    pub key: VersionKey,
+    /// `x86_64` or `arm64`: priced apart.
+    pub architecture: String,
+    /// Memory size configured.
+    pub memory: MemoryMib,
+    /// How many environments.
+    pub count: u32,
+}
+
+/// How an invocation of a version with provisioned concurrency begins.
+#[derive(Clone, Copy, Debug)]
+pub struct ProvisionedCall<'a> {
+    /// Which version.
+    pub key: &'a VersionKey,
+    /// The function as the caller named it.
+    pub invoked_arn: &'a str,
+    /// Whether it runs on provisioned concurrency, or beyond it.
+    pub within: bool,
+    /// Invocations that run on provisioned concurrency, this one included.
+    pub running: u32,
+    /// Environments provisioned.
+    pub provisioned: u32,
 }
 
 /// An asynchronous invocation on its way.
@@ -107,6 +145,8 @@ pub struct InvocationRecord {
     pub run: Micros,
     /// ceil(init + run).
     pub billed: Millis,
+    /// Whether it ran on provisioned concurrency: priced apart.
+    pub provisioned: bool,
     /// Present when this invocation waited for the start of its environment.
     pub cold: Option<Phases>,
     /// How it ended.

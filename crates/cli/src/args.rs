@@ -205,8 +205,8 @@ pub(crate) struct Remove {
 
 /// How costs are added up, for help.
 const COST_HELP: &str = "Free tiers are those of one account and month; what is charged is shared by functions, days and \
-                         tags in proportion to their use. Provisioned concurrency is priced as on-demand run time: its \
-                         reserved time is not metered.";
+                         tags in proportion to their use. The reserved time of provisioned concurrency is rounded up to \
+                         five minutes for each change; only AWS has prices for it.";
 
 /// `neap cost`.
 #[derive(Debug, Args)]

@@ -5,13 +5,13 @@ mod keeper;
 use crate::{
     Settings, Snapshot,
     environment::Environment as State,
-    planner::{CallId, Demand, Effect, Event, Planner, Refusal, Tick},
+    planner::{CallId, Demand, Effect, Event, Planner, ProvisionedUse, Refusal, Tick},
     snapshot::EnvironmentStatus,
 };
 use base::{
     AccountId, After, ByteCount, Environment, EnvironmentId, Execute, ExecuteError, Executed, FunctionSpec,
-    Future, Initialization, Invocation, Launch, LaunchError, Meter, Micros, Pressure, Provisioned, Region,
-    Release, VersionKey,
+    Future, Initialization, Invocation, Launch, LaunchError, Meter, Micros, Pressure, Provisioned,
+    ProvisionedCall, Region, Release, VersionKey,
 };
 use std::{
     collections::HashMap,
@@ -96,6 +96,8 @@ struct Grant {
     handle: Option<Arc<dyn Environment>>,
     waited: Micros,
     cold: bool,
+    /// Where its version has provisioned concurrency.
+    provisioned: Option<ProvisionedUse>,
 }
 
 /// What is left to do when the lock has been given back.
@@ -483,6 +485,7 @@ impl Shared {
             handle: Some(handle),
             waited: Micros(waited_us),
             cold,
+            provisioned: core.planner.provisioned_use(environment, cold),
         })
     }
 }
@@ -553,6 +556,16 @@ impl Grant {
     async fn run(mut self, mut call: Invocation, running: Running) -> Executed {
         call.waited = self.waited;
         call.cold = self.cold;
+        if let Some(ProvisionedUse { within, running: count, floor }) = self.provisioned {
+            call.provisioned = within;
+            running.meter.provisioned(ProvisionedCall {
+                key: &running.spec.key,
+                invoked_arn: &call.invoked_arn,
+                within,
+                running: count,
+                provisioned: floor,
+            });
+        }
         let (shared, environment) = (Arc::clone(&self.shared), self.environment);
         let release = Release::new(move |after| {
             drop(running);

@@ -11,6 +11,7 @@ mod admission;
 mod events;
 mod keeping;
 mod pool;
+mod provisioned;
 mod starts;
 mod table;
 
@@ -24,6 +25,7 @@ use base::{ByteCount, EnvironmentId, MemoryMib, Pressure, ThrottleReason, Versio
 pub use events::{CallId, Demand, Effect, Event, Refusal, Tick};
 use keeping::{Agenda, Habits};
 use pool::{Pool, Queued};
+pub(crate) use provisioned::ProvisionedUse;
 use starts::Starts;
 use std::collections::{BTreeMap, HashMap};
 use table::{Row, Table};

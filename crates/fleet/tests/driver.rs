@@ -267,3 +267,39 @@ async fn snapshots_show_pools_and_memory() {
     assert!(pool.resident.0 > 0);
     busy.await.unwrap().unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn as_many_calls_as_are_provisioned_run_within_it() {
+    let world = World::new(Script { launch_ms: 10, run_ms: 100, ..Script::default() });
+    let fleet = fleet(&world, settings());
+    let spec = spec("f");
+    let at_once = async |count: usize| {
+        let calls: Vec<_> =
+            (0..count).map(|_| tokio::spawn(fleet.execute(Arc::clone(&spec), call(b"x")))).collect();
+        for call in calls {
+            call.await.unwrap().unwrap();
+        }
+    };
+    at_once(1).await;
+    assert_eq!(world.metered(), []);
+    fleet.provision(Arc::clone(&spec), 2);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(fleet.provisioned(&spec.key).ready, 2);
+    // The third gets an environment of its own; afterwards it does not matter who has which.
+    at_once(3).await;
+    assert_eq!(world.metered(), [(true, 1, 2), (true, 2, 2), (false, 2, 2)]);
+    at_once(2).await;
+    assert_eq!(world.metered(), [(true, 1, 2), (true, 2, 2)]);
+    let provisioned: Vec<bool> = world.calls().iter().map(|call| call.provisioned).collect();
+    assert_eq!(provisioned.iter().filter(|provisioned| **provisioned).count(), 4);
+    assert!(!provisioned[0]);
+    // A start that a call needs is not provisioned, even where the floor is not there yet.
+    fleet.provision(Arc::clone(&spec), 5);
+    at_once(4).await;
+    let metered = world.metered();
+    assert_eq!(metered.len(), 4);
+    assert!(metered.iter().all(|(_, running, floor)| running <= floor && *floor == 5), "{metered:?}");
+    fleet.provision(Arc::clone(&spec), 0);
+    at_once(1).await;
+    assert_eq!(world.metered(), []);
+}

@@ -577,6 +577,7 @@ impl Room {
             init: charged,
             run,
             billed,
+            provisioned: turn.call.provisioned,
             cold: turn.first.filter(|_| self.is_cold(&turn.call)).map(|(phases, _)| phases),
             outcome: outcome.err().map_or(Outcome::Success, Failure::outcome),
             waited: turn.call.waited,

@@ -203,6 +203,7 @@ impl Prepared {
         });
         front.spawn("asynchronous events", |stop| functions.clone().run_events(stop.asked()));
         front.spawn("functions upkeep", |stop| functions.clone().run_upkeep(stop.asked()));
+        front.spawn("changes of functions", |stop| functions.clone().run_changes(stop.asked()));
         let install = config.runtimes.install_sdks;
         front.spawn("runtimes preparation", |stop| async move {
             let work = async {
@@ -347,9 +348,13 @@ fn runtimes_settings(data: &Path, config: &Config) -> runtimes::Settings {
     settings
 }
 
+/// How soon a node sees what another on the same database has changed of a function.
+const CHANGES_EVERY: base::Millis = base::Millis(1_000);
+
 fn functions_settings(config: &Config) -> functions::Settings {
     let mut settings =
         functions::Settings { span_share: config.otlp.span_share(), ..functions::Settings::default() };
+    settings.shared_every = config.store.postgres_url.is_some().then_some(CHANGES_EVERY);
     settings.events.waits.after_failure = config.asynchronous.retry_waits_ms.map(base::Millis).to_vec();
     if let Some(calls) = config.fleet.account_concurrency {
         settings.account_concurrency = calls;

@@ -1,8 +1,8 @@
 //! Ports whose two sides are both known only here.
 
 use base::{
-    AccountId, FunctionSpec, Future, InvocationRecord, LogEvent, LogSink, Meter, QueueStep, QueuedEvent,
-    Region, TracedRequest, VersionKey, Within,
+    AccountId, FunctionSpec, Future, InvocationRecord, LogEvent, LogSink, Meter, ProvisionedCall, QueueStep,
+    QueuedEvent, Region, Reserved, TracedRequest, VersionKey, Within,
 };
 use std::sync::{Arc, OnceLock};
 use telemetry::{Telemetry, otlp::Exporter};
@@ -90,6 +90,14 @@ impl Meter for Exported {
 
     fn ended(&self, key: &VersionKey, reserved: bool) {
         self.telemetry.ended(key, reserved);
+    }
+
+    fn provisioned(&self, call: ProvisionedCall<'_>) {
+        self.telemetry.provisioned(call);
+    }
+
+    fn reserved(&self, all: Vec<Reserved>) -> Future<'static, ()> {
+        self.telemetry.reserved(all)
     }
 
     fn queued(&self, event: QueuedEvent<'_>, what: QueueStep) {

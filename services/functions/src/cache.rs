@@ -2,7 +2,11 @@
 
 use crate::{
     Error,
-    logic::{aliases::Route, recursion::RecursiveLoop, sampling::DefaultRule},
+    logic::{
+        aliases::Route,
+        recursion::{Mark, RecursiveLoop},
+        sampling::DefaultRule,
+    },
     model::{EventPolicy, FunctionId},
     url::ServedUrl,
 };
@@ -27,6 +31,8 @@ pub(crate) struct Served {
     pub(crate) recursion: RecursiveLoop,
     /// Decides about traces that nobody has decided about, if the function traces actively.
     pub(crate) sampling: Option<DefaultRule>,
+    /// Its function in such a chain.
+    pub(crate) mark: Mark,
 }
 
 impl Served {
@@ -132,6 +138,15 @@ impl Specs {
         keep(functions.entry(id).or_default());
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        functions.clear();
+        drop(functions);
+        self.urls.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Forgets a function; called after its change is committed and before the change is acknowledged.
     pub(crate) fn invalidate(&self, id: &FunctionId) {
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
@@ -166,6 +181,7 @@ mod tests {
                 policies: BTreeMap::new(),
                 recursion: RecursiveLoop::default(),
                 sampling: None,
+                mark: Mark::of(&record.id),
             })
         };
         let epoch = specs.epoch();

@@ -1,8 +1,10 @@
 //! All SQL of the service, one function a statement.
 
+mod changes;
 mod configs;
 mod layers;
 
+pub(crate) use changes::{CHANGES_MAX, changed_after, forget_changes, last_change, shared_secret};
 pub(crate) use configs::*;
 pub(crate) use layers::{
     delete_layer_version, delete_layers, layer_sets, layer_version, list_layer_versions, list_layers,
@@ -17,6 +19,7 @@ use crate::{
     },
 };
 use base::{AccountId, CodeSha256, Region, RequestId, TenantId, Timestamp, Version};
+use changes::note_change;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, str::FromStr};
 use store::{Migration, Row, Tx, params};
@@ -139,7 +142,7 @@ pub static MIGRATIONS: &[Migration] = &[Migration::portable(
         || ',"age_max":' || COALESCE(age_max_s || '', 'null') || '}'
     FROM event_config;
     DROP TABLE event_config;"#,
-), layers::MIGRATION, Migration::portable(7, "tenants of events", "ALTER TABLE event ADD COLUMN tenant TEXT;")];
+), layers::MIGRATION, Migration::portable(7, "tenants of events", "ALTER TABLE event ADD COLUMN tenant TEXT;"), layers::POLICIES, changes::MIGRATION];
 
 const VERSION_COLUMNS: &str = "account, region, name, version, revision, modified_ms, deployment, code, code_size, configuration, condition, note, origin";
 
@@ -247,7 +250,7 @@ pub(crate) fn update_function(tx: &mut Tx<'_>, function: &FunctionRecord) -> Res
             function.reserved_concurrency
         ],
     )?;
-    Ok(())
+    note_change(tx, &function.id)
 }
 
 /// Concurrency reserved in each account and region that has any.
@@ -275,7 +278,7 @@ pub(crate) fn delete_function(tx: &mut Tx<'_>, id: &FunctionId) -> Result<(), Er
         "DELETE FROM function WHERE account = ?1 AND region = ?2 AND name = ?3",
         params![id.account.as_str(), id.region.as_str(), id.name.as_str()],
     )?;
-    Ok(())
+    note_change(tx, id)
 }
 
 /// One version.
@@ -330,7 +333,8 @@ pub(crate) fn put_version(tx: &mut Tx<'_>, record: &VersionRecord) -> Result<(),
             record.origin.as_str()
         ],
     )?;
-    layers::put_layer_uses(tx, record)
+    layers::put_layer_uses(tx, record)?;
+    note_change(tx, &record.id)
 }
 
 /// Removes one version.
@@ -343,7 +347,7 @@ pub(crate) fn delete_version(tx: &mut Tx<'_>, id: &FunctionId, version: Version)
         "DELETE FROM layer_use WHERE account = ?1 AND region = ?2 AND name = ?3 AND version = ?4",
         params![id.account.as_str(), id.region.as_str(), id.name.as_str(), number(version)],
     )?;
-    Ok(())
+    note_change(tx, id)
 }
 
 /// Removes all versions of a function.
@@ -718,7 +722,7 @@ pub(crate) fn put_alias(tx: &mut Tx<'_>, alias: &Alias) -> Result<(), Error> {
             alias.revision.to_string()
         ],
     )?;
-    Ok(())
+    note_change(tx, &alias.id)
 }
 
 /// Removes an alias, if it is there.
@@ -727,7 +731,7 @@ pub(crate) fn delete_alias(tx: &mut Tx<'_>, id: &FunctionId, name: &str) -> Resu
         "DELETE FROM alias WHERE account = ?1 AND region = ?2 AND name = ?3 AND alias = ?4",
         params![id.account.as_str(), id.region.as_str(), id.name.as_str(), name],
     )?;
-    Ok(())
+    note_change(tx, id)
 }
 
 /// Removes all aliases of a function.

@@ -1,6 +1,6 @@
 //! Links under which the package of a version can be downloaded for ten minutes: `Code.Location` of GetFunction.
 
-use crate::Functions;
+use crate::{Error, Functions, data};
 use base::{CodeSha256, Entropy, Timestamp};
 use futures_util::StreamExt as _;
 use hmac::{Hmac, KeyInit, Mac};
@@ -15,16 +15,20 @@ pub const DOWNLOAD_PATH: &str = "/_neap/code/";
 /// How long a link is good. Source: GetFunction, `Code.Location`.
 const GOOD_MS: i64 = 10 * 60 * 1000;
 
-/// Makes and checks links. The secret is this process's: links end with it.
+/// What the secret of links is called.
+const SECRET: &str = "links";
+
+/// Makes and checks links. The secret is that of all nodes on the same database: each serves the others' links.
 pub(crate) struct Links {
-    secret: [u8; 32],
+    secret: String,
 }
 
 impl Links {
-    pub(crate) fn new(entropy: &dyn Entropy) -> Links {
+    /// A secret for links, unless there is one.
+    fn fresh(entropy: &dyn Entropy) -> String {
         let mut secret = [0; 32];
         entropy.fill(&mut secret);
-        Links { secret }
+        hex::encode(secret)
     }
 
     /// URL of a package on the host that the request was sent to.
@@ -44,14 +48,24 @@ impl Links {
 
     fn sign(&self, code: CodeSha256, expires: i64) -> Hmac<Sha256> {
         // HMAC takes keys of any length; the fallback is never reached.
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.secret).unwrap_or_else(|_| Hmac::new(&Default::default()));
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.secret.as_bytes())
+            .unwrap_or_else(|_| Hmac::new(&Default::default()));
         mac.update(format!("{code}:{expires}").as_bytes());
         mac
     }
 }
 
 impl Functions {
+    /// Reads the store once.
+    pub(crate) async fn links(&self) -> Result<&Links, Error> {
+        let read = async {
+            let fresh = Links::fresh(&*self.entropy);
+            let secret = self.db.write(move |tx| data::shared_secret(tx, SECRET, &fresh)).await?;
+            Ok(Links { secret })
+        };
+        self.links.get_or_try_init(|| read).await
+    }
+
     /// Serves links of GetFunction, streamed.
     pub async fn download(self: Arc<Self>, request: RawRequest) -> RawResponse {
         let code = request.uri.path().strip_prefix(DOWNLOAD_PATH).and_then(|text| text.parse().ok());
@@ -60,7 +74,14 @@ impl Functions {
         else {
             return RawResponse::text(StatusCode::NOT_FOUND, "no such link");
         };
-        if !self.links.admits(code, &expires, &signature, self.now()) {
+        let links = match self.links().await {
+            Ok(links) => links,
+            Err(error) => {
+                tracing::error!(%error, "the secret of links cannot be read");
+                return RawResponse::text(StatusCode::SERVICE_UNAVAILABLE, "links cannot be checked now");
+            }
+        };
+        if !links.admits(code, &expires, &signature, self.now()) {
             return RawResponse::text(
                 StatusCode::FORBIDDEN,
                 "this link has expired; ask GetFunction for a new one",
@@ -94,7 +115,8 @@ mod tests {
 
     #[test]
     fn links_are_good_for_ten_minutes_and_one_package() {
-        let links = Links::new(&Fixed(7));
+        let links = |byte| Links { secret: Links::fresh(&Fixed(byte)) };
+        let (other, links) = (links(8), links(7));
         let (code, now) = (CodeSha256([1; 32]), Timestamp(1_000));
         let url = links.url("localhost:4566", code, now);
         let (path, query) = url.split_once('?').unwrap();
@@ -106,6 +128,6 @@ mod tests {
         assert!(!links.admits(CodeSha256([2; 32]), expires, signature, now));
         assert!(!links.admits(code, "99999999999999", signature, now));
         assert!(!links.admits(code, expires, &signature[2..], now));
-        assert!(!Links::new(&Fixed(8)).admits(code, expires, signature, now));
+        assert!(!other.admits(code, expires, signature, now));
     }
 }

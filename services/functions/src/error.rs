@@ -52,6 +52,18 @@ pub enum Error {
         /// ARN asked for.
         resource: String,
     },
+    /// A service invokes what no policy allows it.
+    #[error(
+        "{service} is not authorized to perform: {action} on resource: {resource} because no resource-based policy allows the {action} action"
+    )]
+    ServiceNotAllowed {
+        /// Its principal.
+        service: &'static str,
+        /// IAM name.
+        action: &'static str,
+        /// ARN asked for.
+        resource: String,
+    },
     /// The role is of another account.
     #[error("Cross-account pass role is not allowed.")]
     OtherAccountRole,
@@ -257,7 +269,9 @@ impl ServiceError for Error {
             | Error::OtherRegion { .. } => "ResourceNotFoundException",
             Error::Recursive => "RecursiveInvocationException",
             Error::NoProvisioned => "ProvisionedConcurrencyConfigNotFoundException",
-            Error::OtherAccount { .. } | Error::OtherAccountRole => "AccessDeniedException",
+            Error::OtherAccount { .. } | Error::ServiceNotAllowed { .. } | Error::OtherAccountRole => {
+                "AccessDeniedException"
+            }
             Error::AlreadyExists(_)
             | Error::AliasExists(_)
             | Error::StatementExists(_)
@@ -309,7 +323,9 @@ impl ServiceError for Error {
             | Error::NoPolicy
             | Error::NoStatement(_)
             | Error::OtherRegion { .. } => Fault::NotFound,
-            Error::OtherAccount { .. } | Error::OtherAccountRole => Fault::Denied,
+            Error::OtherAccount { .. } | Error::ServiceNotAllowed { .. } | Error::OtherAccountRole => {
+                Fault::Denied
+            }
             Error::AlreadyExists(_)
             | Error::AliasExists(_)
             | Error::StatementExists(_)

@@ -42,7 +42,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 use store::{Blobs, Database};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
 /// What can be set.
 #[derive(Clone, Debug)]
@@ -65,6 +65,8 @@ pub struct Settings {
     pub cached_functions_max: usize,
     /// Asynchronous invocations.
     pub events: EventSettings,
+    /// How often to look for what other nodes on the same database have changed; `None`: there are none. Default none.
+    pub shared_every: Option<Millis>,
     /// The share of traces, from 0 to 1, whose invocations are recorded as spans though nothing else asks for it; what their
     /// headers decide is followed. Default none.
     pub span_share: f64,
@@ -81,6 +83,7 @@ impl Default for Settings {
             account_concurrency: limits::ACCOUNT_CONCURRENCY,
             cached_functions_max: 50_000,
             events: EventSettings::default(),
+            shared_every: None,
             span_share: 0.0,
         }
     }
@@ -124,7 +127,8 @@ pub struct Functions {
     pub(crate) events: tasks::Events,
     /// Wakes the upkeep: a version waits for its package.
     pub(crate) upkeep: Notify,
-    pub(crate) links: download::Links,
+    /// Made of a secret that all nodes on the same database share.
+    pub(crate) links: OnceCell<download::Links>,
     /// Streamed answers whose reader left before the end.
     pub(crate) abandoned_streams: Arc<AtomicU64>,
     meter: OnceLock<Arc<dyn Meter>>,
@@ -153,7 +157,7 @@ impl Functions {
             reservations: reservations::Reservations::default(),
             events: tasks::Events::new(RequestId::new(&*entropy).to_string()),
             upkeep: Notify::new(),
-            links: download::Links::new(&*entropy),
+            links: OnceCell::new(),
             abandoned_streams: Arc::default(),
             meter: OnceLock::new(),
             spending: OnceLock::new(),

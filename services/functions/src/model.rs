@@ -2,7 +2,7 @@
 
 mod layers;
 
-pub use layers::{Grantee, Label, LayerId, LayerUse, LayerVersion, Permission, Policy};
+pub use layers::{Label, LayerId, LayerUse, LayerVersion};
 
 use crate::data::QualifierConfig;
 use base::{

@@ -1,6 +1,6 @@
 //! What the fleet is told of the concurrency that functions have for themselves: the sums of what is reserved or
 //! provisioned, so that what belongs to functions that were never invoked is kept free as well, and which environments
-//! are to be ready ahead of invocations.
+//! are to be ready ahead of invocations; and what telemetry is told of these, to charge for them.
 
 use crate::{
     Error, Functions, data,
@@ -10,7 +10,7 @@ use crate::{
     },
     model::{FunctionId, Qualifier, Target},
 };
-use base::{AccountId, FunctionSpec, Provisioned, Region, Version};
+use base::{AccountId, FunctionSpec, Provisioned, Region, Reserved, Version, VersionKey};
 use std::{collections::BTreeMap, sync::Arc};
 use store::Tx;
 use tokio::sync::{Mutex, OnceCell};
@@ -28,6 +28,8 @@ pub(crate) struct Reservations {
 struct Told {
     totals: BTreeMap<(AccountId, Region), u32>,
     floors: Floors<Arc<FunctionSpec>>,
+    /// What is charged; `None`: nobody was told in this node's life.
+    reserved: Option<Vec<Reserved>>,
 }
 
 /// Environments to be ready of each version, with something about it.
@@ -51,8 +53,20 @@ impl Functions {
     /// Tells the fleet everything that differs from what it was told.
     pub(crate) async fn tell_reservations(&self) -> Result<(), Error> {
         let mut told = self.reservations.told.lock().await;
-        let (totals, floors) =
-            self.db.read(|tx| Ok::<_, Error>((data::own_concurrency_by_account(tx)?, floors(tx)?))).await?;
+        let (totals, floors, charged) = self
+            .db
+            .read(|tx| {
+                let floors = floors(tx)?;
+                let reserved = reserved(tx, &floors)?;
+                Ok::<_, Error>((data::own_concurrency_by_account(tx)?, floors, reserved))
+            })
+            .await?;
+        if let Some(meter) = self.meter.get()
+            && told.reserved.as_ref() != Some(&charged)
+        {
+            meter.reserved(charged.clone()).await;
+            told.reserved = Some(charged);
+        }
         for (account, region) in told.totals.keys().filter(|key| !totals.contains_key(key)) {
             self.execute.reserve(*account, region, 0);
         }
@@ -67,6 +81,10 @@ impl Functions {
                 Ok(served) => {
                     let before = told.floors.insert(key.clone(), (*count, served.spec.clone()));
                     if before.is_none_or(|before| before != (*count, served.spec.clone())) {
+                        // Nobody may have asked this node for the function yet.
+                        if let Err(error) = self.code.ensure_all(&served.spec).await {
+                            tracing::error!(function = %target.arn(), %error, "a package is missing on this node");
+                        }
                         self.execute.provision(served.spec.clone(), *count);
                     }
                 }
@@ -107,6 +125,27 @@ fn floors(tx: &mut Tx<'_>) -> Result<Floors<()>, Error> {
         }
     }
     Ok(floors)
+}
+
+/// What is charged for, whether or not its environments could be started yet.
+fn reserved(tx: &mut Tx<'_>, floors: &Floors<()>) -> Result<Vec<Reserved>, Error> {
+    let mut all = Vec::new();
+    for ((id, version), (count, ())) in floors {
+        let Some(record) = data::version_of(tx, id, *version)? else { continue };
+        let FunctionId { account, region, name } = id.clone();
+        let key = VersionKey {
+            account,
+            region,
+            name,
+            version: *version,
+            revision: record.deployment.id,
+            tenant: None,
+        };
+        let configuration = record.deployment.configuration;
+        let (architecture, memory) = (configuration.architecture, configuration.memory);
+        all.push(Reserved { key, architecture, memory, count: *count });
+    }
+    Ok(all)
 }
 
 /// How what is provisioned for a version or an alias is divided.

@@ -1,5 +1,6 @@
-//! Background work: asynchronous invocations, and the upkeep of packages.
+//! Background work: asynchronous invocations, the upkeep of packages, and what other nodes change.
 
+mod changes;
 mod events;
 mod upkeep;
 
@@ -25,6 +26,15 @@ impl Functions {
     /// missing on this node, removes what nobody references. Abort-safe.
     pub async fn run_upkeep(self: Arc<Self>, stop: impl Future<Output = ()> + Send) {
         upkeep::run(self, stop).await;
+    }
+
+    /// Sees what other nodes on the same database change, until `stop` resolves; within [`crate::Settings::shared_every`], or not
+    /// at all where that is not set. Abort-safe.
+    pub async fn run_changes(self: Arc<Self>, stop: impl Future<Output = ()> + Send) {
+        match self.settings.shared_every {
+            Some(every) => changes::run(self, every, stop).await,
+            None => stop.await,
+        }
     }
 
     /// Looks for due events and upkeep now, e.g. after a clock was set.

@@ -11,7 +11,7 @@ use crate::{
         cors::Cors,
         http_answer::{self, BadAnswer, Head, PRELUDE_TYPE, Prelude},
         http_event::{Incoming, Signer},
-        policy::{Asked, INVOKE_URL, Policy},
+        policy::{Asked, INVOKE, INVOKE_URL, Policy, Who},
         url::{AuthType, FunctionUrl, InvokeMode, URL_PATH},
     },
     model::Target,
@@ -23,6 +23,9 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 use std::sync::Arc;
 use wire::{Body, BoxError, Caller, RawRequest, RawResponse, Verifier};
+
+/// What a caller must be allowed, each by identity or by the function's policy: Lambda's rule since October 2025.
+const ACTIONS: [&str; 2] = [INVOKE_URL, INVOKE];
 
 /// A function URL, in memory.
 #[derive(Debug)]
@@ -107,7 +110,7 @@ impl Functions {
         let begun = async {
             let version = self.chosen(&served.target).await?;
             let version = self.served(&served.target, version).await?;
-            begin(self, &version, call.chained(&served.target.id, &version)?).await
+            begin(self, &version, call.chained(&version)?).await
         };
         let executed = match begun.await {
             Ok(executed) => executed,
@@ -138,26 +141,33 @@ impl Functions {
 impl ServedUrl {
     /// Who calls, if they may; else what they are told.
     fn admit(&self, verifier: &Verifier, request: &RawRequest) -> Result<Option<Caller>, String> {
-        let allowed = |who| {
-            let asked = Asked { who, action: INVOKE_URL, url_auth: Some(self.url.auth.as_str()) };
+        let allowed = |who, action| {
+            let asked = Asked { who, action, url_auth: Some(self.url.auth.as_str()) };
             self.policy.as_ref().is_some_and(|policy| policy.allows(asked))
         };
         match self.url.auth {
-            AuthType::None if allowed(None) => Ok(None),
-            AuthType::None => Err(
-                "Forbidden: no statement of the function's policy allows everyone lambda:InvokeFunctionUrl with FunctionUrlAuthType NONE"
-                    .to_owned(),
-            ),
+            AuthType::None => match ACTIONS.into_iter().find(|action| !allowed(Who::Anyone, action)) {
+                None => Ok(None),
+                Some(action) => Err(format!(
+                    "Forbidden: no statement of the function's policy allows everyone {action} by a function URL with \
+                     FunctionUrlAuthType NONE"
+                )),
+            },
             AuthType::AwsIam => {
                 let caller = verifier.verify(request, "lambda").map_err(|error| error.to_string())?;
                 let at_home = caller.principal.account() == self.target.id.account;
-                let denied = match at_home {
-                    true => verifier.authorize(&caller, INVOKE_URL, &self.target.arn()).err().map(|d| d.to_string()),
+                let denied = |action| match at_home {
+                    true => {
+                        verifier.authorize(&caller, action, &self.target.arn()).err().map(|d| d.to_string())
+                    }
                     false => Some("Forbidden".to_owned()),
                 };
-                match denied {
-                    Some(text) if !allowed(Some(&caller.principal)) => Err(text),
-                    Some(_) | None => Ok(Some(caller)),
+                let refusal = ACTIONS.into_iter().find_map(|action| {
+                    denied(action).filter(|_| !allowed(Who::Principal(&caller.principal), action))
+                });
+                match refusal {
+                    Some(text) => Err(text),
+                    None => Ok(Some(caller)),
                 }
             }
         }

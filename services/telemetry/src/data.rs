@@ -7,6 +7,7 @@ use crate::{
     meter::{Batch, Usage, UsageKey},
     model::{ChunkHead, Group, NewChunk, Stream},
     prices::{Meters, Processor},
+    reserved::data as reserved,
     xray::data as traces,
 };
 use base::{AccountId, Region, RequestId, Timestamp};
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 use store::{Error, Migration, Row, Tx, params};
 
 /// The schema.
-pub(crate) const MIGRATIONS: &[Migration] = &[LOGS_AND_USAGE, METRICS, ALARMS, COSTS, TRACES];
+pub(crate) const MIGRATIONS: &[Migration] = &[LOGS_AND_USAGE, METRICS, ALARMS, COSTS, TRACES, PROVISIONED];
 
 /// What budgets need, and the measured side of memory advice. Statements about budgets are in [`crate::budgets::data`].
 const COSTS: Migration = Migration::portable(4, "costs", crate::budgets::data::SCHEMA);
@@ -27,6 +28,9 @@ const ALARMS: Migration = Migration::portable(3, "alarms", alarms::SCHEMA);
 
 /// Their statements are in [`traces`].
 const TRACES: Migration = Migration::portable(5, "traces", traces::SCHEMA);
+
+/// Its statements are in [`reserved`].
+const PROVISIONED: Migration = Migration::portable(6, "provisioned concurrency", reserved::SCHEMA);
 
 const LOGS_AND_USAGE: Migration = Migration::portable(
     1,
@@ -96,6 +100,7 @@ pub(crate) fn delete_everything(tx: &mut Tx<'_>) -> Result<(), Error> {
         tx.execute(statement, params![])?;
     }
     tx.execute(traces::DELETE_ALL, params![])?;
+    tx.execute(reserved::DELETE_ALL, params![])?;
     Ok(())
 }
 
@@ -574,22 +579,30 @@ pub(crate) fn usage_add(tx: &mut Tx<'_>, batch: &Batch, now: Timestamp) -> Resul
     for (key, usage) in &batch.rows {
         usage_row_add(tx, key, usage)?;
     }
+    for change in &batch.reserved {
+        crate::reserved::change(tx, change)?;
+    }
     Ok(true)
 }
 
-fn usage_row_add(tx: &mut Tx<'_>, key: &UsageKey, usage: &Usage) -> Result<(), Error> {
+/// Adds to the sums, whatever was added before.
+pub(crate) fn usage_row_add(tx: &mut Tx<'_>, key: &UsageKey, usage: &Usage) -> Result<(), Error> {
     let version = key.version.to_string();
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     tx.execute(
         "INSERT INTO usage (account, day, region, function, version, memory_mib, processor, requests, ms, ms_by_100,
-             ms_least_100, scratch_mib_ms, errors, timeouts, cold_starts, init_us, run_us, memory_used_max)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+             ms_least_100, scratch_mib_ms, errors, timeouts, cold_starts, init_us, run_us, memory_used_max,
+             provisioned_ms, provisioned_ms_by_100, reserved_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21)
          ON CONFLICT (account, day, region, function, version, memory_mib, processor) DO UPDATE SET
              requests = usage.requests + excluded.requests, ms = usage.ms + excluded.ms,
              ms_by_100 = usage.ms_by_100 + excluded.ms_by_100, ms_least_100 = usage.ms_least_100 + excluded.ms_least_100,
              scratch_mib_ms = usage.scratch_mib_ms + excluded.scratch_mib_ms, errors = usage.errors + excluded.errors,
              timeouts = usage.timeouts + excluded.timeouts, cold_starts = usage.cold_starts + excluded.cold_starts,
              init_us = usage.init_us + excluded.init_us, run_us = usage.run_us + excluded.run_us,
+             provisioned_ms = usage.provisioned_ms + excluded.provisioned_ms,
+             provisioned_ms_by_100 = usage.provisioned_ms_by_100 + excluded.provisioned_ms_by_100,
+             reserved_ms = usage.reserved_ms + excluded.reserved_ms,
              memory_used_max = CASE WHEN usage.memory_used_max < excluded.memory_used_max
                  THEN excluded.memory_used_max ELSE usage.memory_used_max END",
         params![
@@ -610,7 +623,10 @@ fn usage_row_add(tx: &mut Tx<'_>, key: &UsageKey, usage: &Usage) -> Result<(), E
             count(usage.cold_starts),
             count(usage.init_us),
             count(usage.run_us),
-            count(usage.memory_used_max)
+            count(usage.memory_used_max),
+            count(usage.meters.provisioned_ms),
+            count(usage.meters.provisioned_ms_by_100),
+            count(usage.meters.reserved_ms)
         ],
     )?;
     Ok(())
@@ -625,7 +641,8 @@ pub(crate) fn usage_between(
 ) -> Result<Vec<(UsageKey, Usage)>, Error> {
     tx.query(
         "SELECT region, function, version, memory_mib, processor, day, requests, ms, ms_by_100, ms_least_100,
-             scratch_mib_ms, errors, timeouts, cold_starts, init_us, run_us, memory_used_max
+             scratch_mib_ms, errors, timeouts, cold_starts, init_us, run_us, memory_used_max, provisioned_ms,
+             provisioned_ms_by_100, reserved_ms
          FROM usage WHERE account = ?1 AND day >= ?2 AND day <= ?3
          ORDER BY function, region, version, memory_mib, processor, day",
         params![account.as_str(), first, last],
@@ -646,6 +663,9 @@ pub(crate) fn usage_between(
                 ms_by_100: count(8)?,
                 ms_least_100: count(9)?,
                 scratch_mib_ms: count(10)?,
+                provisioned_ms: count(17)?,
+                provisioned_ms_by_100: count(18)?,
+                reserved_ms: count(19)?,
             };
             let usage = Usage {
                 meters,
@@ -661,7 +681,7 @@ pub(crate) fn usage_between(
     )
 }
 
-fn parsed<T>(row: &Row<'_>, index: usize, what: &'static str) -> Result<T, Error>
+pub(crate) fn parsed<T>(row: &Row<'_>, index: usize, what: &'static str) -> Result<T, Error>
 where
     T: std::str::FromStr,
     T::Err: std::error::Error + Send + Sync + 'static,

@@ -128,31 +128,16 @@ pub fn break_even(alternative: &Alternative, lines: &[Line], machine: Usd) -> Op
 }
 
 fn scaled(meters: &Meters, to: u64, from: u64) -> Meters {
-    let scale = |count: u64| {
+    meters.map(|count| {
         let scaled = u128::from(count) * u128::from(to) / u128::from(from.max(1));
         u64::try_from(scaled).unwrap_or(u64::MAX)
-    };
-    let Meters { requests, ms, ms_by_100, ms_least_100, scratch_mib_ms } = *meters;
-    Meters {
-        requests: scale(requests),
-        ms: scale(ms),
-        ms_by_100: scale(ms_by_100),
-        ms_least_100: scale(ms_least_100),
-        scratch_mib_ms: scale(scratch_mib_ms),
-    }
+    })
 }
 
 /// Usage of `requests` invocations that take `ms` each.
 pub fn workload(requests: u64, ms: u64, memory_mib: u32, scratch_mib: u32) -> Line {
     let one = Meters::one(base::Micros(ms.saturating_mul(1_000)), scratch_mib);
-    let all = |count: u64| count.saturating_mul(requests);
-    let meters = Meters {
-        requests,
-        ms: all(one.ms),
-        ms_by_100: all(one.ms_by_100),
-        ms_least_100: all(one.ms_least_100),
-        scratch_mib_ms: all(one.scratch_mib_ms),
-    };
+    let meters = one.map(|count| count.saturating_mul(requests));
     Line { memory_mib, processor: Processor::X86, meters }
 }
 

@@ -11,6 +11,7 @@
 //! | log events of functions | all but the last [`Settings::log_flush`] (200 ms) | the last seconds may be lost |
 //! | `PutLogEvents`, groups, streams, tags, retention | everything answered | everything answered |
 //! | usage (what is charged) | all but the last [`Settings::usage_flush`] (500 ms) and a commit | the same |
+//! | reserved time of provisioned concurrency | nothing: what is reserved is stored before the change is answered | the same |
 //! | budgets, and what was told of them | everything answered | everything answered |
 //! | `PutMetricData`, `PutTraceSegments` | everything answered | everything answered |
 //! | trace segments of functions, by datagram, and of their invocations | all but the last 200 ms and a commit | the same |
@@ -22,8 +23,8 @@
 //! told in the stream itself. They are stored as compressed chunks, found by their time range.
 //!
 //! Usage is summed in memory by function version, memory size, processor and day, and added to the stored sums in one
-//! transaction, which also notes the batch's number: a batch whose outcome was unknown is added once, never twice. Metrics of
-//! functions are stored in the same way; whatever reads metrics flushes them first.
+//! transaction, which also notes the batch's number: a batch whose outcome was unknown is added once, never twice. `reserved` charges
+//! what provisioned concurrency holds ready. Metrics of functions are stored in the same way; whatever reads metrics flushes them first.
 //!
 //! # Where to look
 //! `api` lists the operations, `logs.rs` does them, `search.rs` reads events page by page, `logic.rs` and `chunk.rs` have the rules
@@ -49,6 +50,7 @@ mod model;
 pub mod otlp;
 pub mod pattern;
 pub mod prices;
+mod reserved;
 mod search;
 mod tasks;
 mod timeline;
@@ -59,8 +61,8 @@ pub use metrics::{Metric, MetricKind};
 
 use api::{logs::Logs, monitoring::Monitoring, tracing::Tracing, usage::Usage};
 use base::{
-    AccountId, Clock, Entropy, InvocationRecord, InvokeLater, LogEvent, LogSink, Meter, QueueStep,
-    QueuedEvent, Region, RequestId, Spending, TracedRequest, VersionKey,
+    AccountId, Clock, Entropy, InvocationRecord, InvokeLater, LogEvent, LogSink, Meter, ProvisionedCall,
+    QueueStep, QueuedEvent, Region, RequestId, Reserved, Spending, TracedRequest, VersionKey,
 };
 use std::{
     sync::{Arc, OnceLock},
@@ -344,6 +346,23 @@ impl Meter for Telemetry {
         if self.inner.counting.record(record) {
             self.inner.usage_wait.notify_one();
         }
+    }
+
+    fn reserved(&self, all: Vec<Reserved>) -> base::Future<'static, ()> {
+        let change = reserved::Change { at: self.inner.clock.now(), all: reserved::allocations(all) };
+        self.inner.counting.reserved(change);
+        let inner = Arc::clone(&self.inner);
+        Box::pin(async move {
+            if let Err(error) = inner.flush_usage().await {
+                tracing::error!(%error, "what is reserved could not be stored, tried again");
+                inner.usage_wait.notify_one();
+            }
+        })
+    }
+
+    fn provisioned(&self, call: ProvisionedCall<'_>) {
+        self.inner.gathering.provisioned(call, self.inner.clock.now());
+        self.inner.metrics_wait.notify_one();
     }
 
     fn throttled(&self, key: &VersionKey, invoked_arn: &str) {

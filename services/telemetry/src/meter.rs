@@ -1,7 +1,10 @@
 //! Counting invocations: sums by function version, memory size, processor and day, waiting to be stored, and the last
 //! invocations for display.
 
-use crate::prices::{Line, Meters, Processor};
+use crate::{
+    prices::{Line, Meters, Processor},
+    reserved::{CHANGES_MAX, Change},
+};
 use base::{AccountId, FunctionName, InvocationRecord, Outcome, Region, RequestId, Version};
 use std::{
     collections::{HashMap, VecDeque},
@@ -47,7 +50,10 @@ impl Usage {
     pub(crate) fn of(record: &InvocationRecord) -> Usage {
         let billed = base::Micros(record.billed.0.saturating_mul(1_000));
         Usage {
-            meters: Meters::one(billed, record.scratch.0),
+            meters: match record.provisioned {
+                true => Meters::one(billed, record.scratch.0).provisioned(),
+                false => Meters::one(billed, record.scratch.0),
+            },
             errors: u64::from(record.outcome != Outcome::Success),
             timeouts: u64::from(record.outcome == Outcome::Timeout),
             cold_starts: u64::from(record.cold.is_some()),
@@ -77,6 +83,8 @@ pub(crate) struct Batch {
     /// From 1, without gaps.
     pub(crate) sequence: i64,
     pub(crate) rows: Vec<(UsageKey, Usage)>,
+    /// What is reserved, in order.
+    pub(crate) reserved: Vec<Change>,
 }
 
 pub(crate) struct Counting {
@@ -89,6 +97,7 @@ pub(crate) struct Counting {
 #[derive(Default)]
 struct Waiting {
     sums: HashMap<UsageKey, Usage>,
+    reserved: Vec<Change>,
     sequence: i64,
 }
 
@@ -123,6 +132,15 @@ impl Counting {
         first
     }
 
+    /// What is reserved from now on.
+    pub(crate) fn reserved(&self, change: Change) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.reserved.len() >= CHANGES_MAX {
+            waiting.reserved.pop();
+        }
+        waiting.reserved.push(change);
+    }
+
     /// The run of this node.
     pub(crate) fn instance(&self) -> RequestId {
         self.instance
@@ -131,12 +149,13 @@ impl Counting {
     /// What has been counted since the last time.
     pub(crate) fn take(&self) -> Option<Arc<Batch>> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.sums.is_empty() {
+        if waiting.sums.is_empty() && waiting.reserved.is_empty() {
             return None;
         }
         waiting.sequence += 1;
         let rows = mem::take(&mut waiting.sums).into_iter().collect();
-        Some(Arc::new(Batch { instance: self.instance, sequence: waiting.sequence, rows }))
+        let reserved = mem::take(&mut waiting.reserved);
+        Some(Arc::new(Batch { instance: self.instance, sequence: waiting.sequence, rows, reserved }))
     }
 
     /// The last invocations that `wanted`, newest first.

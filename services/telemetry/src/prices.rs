@@ -7,12 +7,22 @@
 //! spread over them in proportion to their use), then the tiers by volume of each processor kind. What is charged is then
 //! attributed to the single lines in proportion to their use, exactly: the parts sum to the whole.
 //!
+//! Environments that are kept ready (provisioned concurrency) have prices of their own in AWS's book: the time for which they are
+//! reserved, and a lower price of what runs on them, neither with a free tier or steps. The other books have none, and no such
+//! environments either: what runs is charged there as all other run time, and the reserved time is not.
+//!
 //! Google has two books: [`GOOGLE`] is its combined price of memory-time, [`GOOGLE_GEN1`] the first generation's price list
 //! with a meter of its own for processor time. Deliberately left out: Azure's measuring of the memory *used* instead of the
 //! memory configured; every book is applied to the memory configured.
 
+mod books;
+#[cfg(test)]
+mod tests;
+
 use base::{Micros, Millis};
 use std::fmt;
+
+pub use books::{AWS, AWS_BY_100_MS, AZURE, BOOKS, GOOGLE, GOOGLE_GEN1};
 
 /// Dollars, in pico-dollars.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -164,6 +174,12 @@ pub struct Meters {
     pub ms_least_100: u64,
     /// Scratch space beyond [`SCRATCH_FREE_MIB`], in mebibytes, multiplied by duration rounded up to 1 ms.
     pub scratch_mib_ms: u64,
+    /// The part of [`Meters::ms`] that ran on provisioned concurrency.
+    pub provisioned_ms: u64,
+    /// The part of [`Meters::ms_by_100`] that ran on provisioned concurrency.
+    pub provisioned_ms_by_100: u64,
+    /// Time for which environments were reserved as provisioned concurrency, summed over environments.
+    pub reserved_ms: u64,
 }
 
 /// Scratch space that costs nothing. Source: Lambda's price list.
@@ -179,17 +195,36 @@ impl Meters {
             ms_by_100: ms.div_ceil(100) * 100,
             ms_least_100: ms.max(100),
             scratch_mib_ms: u64::from(scratch_mib.saturating_sub(SCRATCH_FREE_MIB)).saturating_mul(ms),
+            ..Meters::default()
         }
+    }
+
+    /// The same, run on provisioned concurrency.
+    pub fn provisioned(self) -> Meters {
+        Meters { provisioned_ms: self.ms, provisioned_ms_by_100: self.ms_by_100, ..self }
     }
 
     /// Adds another set.
     pub fn add(&mut self, other: &Meters) {
-        let Meters { requests, ms, ms_by_100, ms_least_100, scratch_mib_ms } = other;
-        self.requests = self.requests.saturating_add(*requests);
-        self.ms = self.ms.saturating_add(*ms);
-        self.ms_by_100 = self.ms_by_100.saturating_add(*ms_by_100);
-        self.ms_least_100 = self.ms_least_100.saturating_add(*ms_least_100);
-        self.scratch_mib_ms = self.scratch_mib_ms.saturating_add(*scratch_mib_ms);
+        *self = self.zip(other, u64::saturating_add);
+    }
+
+    /// Every meter by itself.
+    pub(crate) fn map(&self, change: impl Fn(u64) -> u64) -> Meters {
+        self.zip(&Meters::default(), |count, _| change(count))
+    }
+
+    fn zip(&self, other: &Meters, join: impl Fn(u64, u64) -> u64) -> Meters {
+        Meters {
+            requests: join(self.requests, other.requests),
+            ms: join(self.ms, other.ms),
+            ms_by_100: join(self.ms_by_100, other.ms_by_100),
+            ms_least_100: join(self.ms_least_100, other.ms_least_100),
+            scratch_mib_ms: join(self.scratch_mib_ms, other.scratch_mib_ms),
+            provisioned_ms: join(self.provisioned_ms, other.provisioned_ms),
+            provisioned_ms_by_100: join(self.provisioned_ms_by_100, other.provisioned_ms_by_100),
+            reserved_ms: join(self.reserved_ms, other.reserved_ms),
+        }
     }
 }
 
@@ -223,6 +258,23 @@ impl Increment {
             Increment::Least100 => meters.ms_least_100,
         }
     }
+
+    /// Of it, what ran on provisioned concurrency; the book with that price has one of the first two increments.
+    fn provisioned(self, meters: &Meters) -> u64 {
+        match self {
+            Increment::Ms1 | Increment::Least100 => meters.provisioned_ms,
+            Increment::Ms100 => meters.provisioned_ms_by_100,
+        }
+    }
+}
+
+/// Prices of provisioned concurrency on one processor kind, in pico-dollars per GB-second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Provisioned {
+    /// Of the time for which an environment is reserved.
+    pub reserved: u64,
+    /// Of what runs on it.
+    pub run: u64,
 }
 
 /// One step of a volume price: up to `until` a month in total, a GB-second costs `price`.
@@ -259,6 +311,8 @@ pub struct Book {
     pub scratch_price: u64,
     /// A meter of its own for processor time.
     pub clock: Option<Clock>,
+    /// Provisioned concurrency on `x86_64` and on `arm64`; `None`: what runs on it is charged as everything else.
+    pub provisioned: Option<(Provisioned, Provisioned)>,
 }
 
 /// Processor time priced apart from memory: each memory size has a clock rate.
@@ -283,87 +337,6 @@ impl Clock {
     }
 }
 
-const fn tier(until_millions: u64, price: u64) -> Tier {
-    Tier { until: Some(MemoryTime::gb_seconds(until_millions * 1_000_000)), price }
-}
-
-const fn beyond(price: u64) -> Tier {
-    Tier { until: None, price }
-}
-
-/// AWS Lambda, us-east-1.
-pub const AWS: Book = Book {
-    name: "aws",
-    title: "AWS Lambda",
-    requests_free: 1_000_000,
-    request_price: 200_000,
-    duration_free: MemoryTime::gb_seconds(400_000),
-    x86: &[tier(6_000, 16_666_700), tier(15_000, 15_000_000), beyond(13_333_400)],
-    arm: &[tier(7_500, 13_333_400), tier(18_750, 12_000_100), beyond(10_666_700)],
-    increment: Increment::Ms1,
-    memory_step_mib: 1,
-    scratch_price: 30_900,
-    clock: None,
-};
-
-/// AWS Lambda with the increments of 100 ms that it had until December 2020.
-pub const AWS_BY_100_MS: Book = Book { increment: Increment::Ms100, ..AWS };
-
-/// Azure Functions, consumption plan.
-pub const AZURE: Book = Book {
-    name: "azure",
-    title: "Azure Functions",
-    requests_free: 1_000_000,
-    request_price: 200_000,
-    duration_free: MemoryTime::gb_seconds(400_000),
-    x86: &[beyond(16_000_000)],
-    arm: &[beyond(16_000_000)],
-    increment: Increment::Least100,
-    memory_step_mib: 128,
-    scratch_price: 0,
-    clock: None,
-};
-
-/// Google Cloud Functions, first generation.
-pub const GOOGLE: Book = Book {
-    name: "google",
-    title: "Google Cloud Functions",
-    requests_free: 2_000_000,
-    request_price: 400_000,
-    duration_free: MemoryTime::gb_seconds(400_000),
-    x86: &[beyond(10_000_000)],
-    arm: &[beyond(10_000_000)],
-    increment: Increment::Ms100,
-    memory_step_mib: 1,
-    scratch_price: 0,
-    clock: None,
-};
-
-/// Google Cloud Functions, first generation, by its price list of two meters: memory-time and processor time.
-pub const GOOGLE_GEN1: Book = Book {
-    name: "google-gen1",
-    title: "Google Cloud Functions, 1st gen",
-    x86: &[beyond(2_500_000)],
-    arm: &[beyond(2_500_000)],
-    clock: Some(Clock {
-        sizes: &[
-            (128, 200),
-            (256, 400),
-            (512, 800),
-            (1_024, 1_400),
-            (2_048, 2_400),
-            (4_096, 4_800),
-            (8_192, 4_800),
-        ],
-        free_ghz_seconds: 200_000,
-        price: 10_000_000,
-    }),
-    ..GOOGLE
-};
-
-/// All books in the order in which they are shown.
-pub const BOOKS: [Book; 3] = [AWS, AZURE, GOOGLE];
-
 /// What an account's month costs by one book.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bill {
@@ -383,6 +356,14 @@ pub struct Bill {
     pub processor_cost: Usd,
     /// Price of scratch space.
     pub scratch_cost: Usd,
+    /// Run time on provisioned concurrency; zero where it has no price of its own.
+    pub provisioned: MemoryTime,
+    /// Price of it.
+    pub provisioned_cost: Usd,
+    /// Time for which environments were reserved; zero where it has no price.
+    pub reserved: MemoryTime,
+    /// Price of it.
+    pub reserved_cost: Usd,
     /// Share of each line, in order; they sum to [`Bill::total`].
     pub lines: Vec<Usd>,
 }
@@ -390,7 +371,8 @@ pub struct Bill {
 impl Bill {
     /// All charges together.
     pub fn total(&self) -> Usd {
-        self.requests_cost + self.duration_cost + self.processor_cost + self.scratch_cost
+        let run = self.duration_cost + self.provisioned_cost + self.processor_cost;
+        self.requests_cost + run + self.scratch_cost + self.reserved_cost
     }
 }
 
@@ -401,7 +383,7 @@ impl Book {
         let requests_free = requests.min(self.requests_free);
         let requests_cost = Usd(u128::from(requests - requests_free) * u128::from(self.request_price));
 
-        let times: Vec<MemoryTime> = lines.iter().map(|line| self.time(line)).collect();
+        let times: Vec<MemoryTime> = lines.iter().map(|line| self.on_demand(line)).collect();
         let of = |kind: Processor| -> Vec<u128> {
             let matching = lines.iter().zip(&times);
             matching.map(|(line, time)| if line.processor == kind { time.0 } else { 0 }).collect()
@@ -423,6 +405,10 @@ impl Book {
             (beyond.saturating_mul(u128::from(clock.price)).saturating_add(GHZ_SECOND / 2)) / GHZ_SECOND
         }));
 
+        let run = self.charge_provisioned(lines, |line| self.provisioned_time(line), |prices| prices.run);
+        let reserved =
+            self.charge_provisioned(lines, |line| self.reserved_time(line), |prices| prices.reserved);
+
         let by_requests: Vec<u128> = lines.iter().map(|line| u128::from(line.meters.requests)).collect();
         let parts = [
             apportion(requests_cost.0, &by_requests),
@@ -430,6 +416,8 @@ impl Book {
             apportion(arm_cost.0, &arm),
             apportion(scratch_cost.0, &scratch),
             apportion(processor_cost.0, &clocked),
+            run.shares,
+            reserved.shares,
         ];
         let lines = (0..lines.len()).map(|i| Usd(parts.iter().map(|part| part[i]).sum())).collect();
         Bill {
@@ -441,17 +429,64 @@ impl Book {
             duration_cost: x86_cost + arm_cost,
             processor_cost,
             scratch_cost,
+            provisioned: run.time,
+            provisioned_cost: run.cost,
+            reserved: reserved.time,
+            reserved_cost: reserved.cost,
             lines,
         }
     }
 
-    /// Memory-time of a line as this book rounds it.
+    /// What one of the two prices of provisioned concurrency makes of `lines`.
+    fn charge_provisioned(
+        &self,
+        lines: &[Line],
+        time: impl Fn(&Line) -> MemoryTime,
+        price: impl Fn(Provisioned) -> u64,
+    ) -> Charged {
+        let mut charged = Charged { time: MemoryTime(0), cost: Usd(0), shares: vec![0; lines.len()] };
+        let kinds = self.provisioned.map(|(x86, arm)| [(Processor::X86, x86), (Processor::Arm, arm)]);
+        for (kind, prices) in kinds.into_iter().flatten() {
+            let own = |line: &Line| if line.processor == kind { time(line).0 } else { 0 };
+            let times: Vec<u128> = lines.iter().map(own).collect();
+            let total = sum(&times);
+            let cost = priced(total, price(prices));
+            charged.time = charged.time + MemoryTime(total);
+            charged.cost = charged.cost + Usd(cost);
+            for (share, part) in charged.shares.iter_mut().zip(apportion(cost, &times)) {
+                *share += part;
+            }
+        }
+        charged
+    }
+
+    /// Memory-time of a line's invocations as this book rounds it, those on provisioned concurrency included.
     pub fn time(&self, line: &Line) -> MemoryTime {
+        self.memory_time(line, self.increment.of(&line.meters))
+    }
+
+    /// The part of it that ran on provisioned concurrency.
+    pub fn provisioned_time(&self, line: &Line) -> MemoryTime {
+        self.memory_time(line, self.increment.provisioned(&line.meters))
+    }
+
+    /// Memory-time for which environments were reserved.
+    pub fn reserved_time(&self, line: &Line) -> MemoryTime {
+        self.memory_time(line, line.meters.reserved_ms)
+    }
+
+    /// The part of [`Book::time`] that is charged as on-demand run time.
+    fn on_demand(&self, line: &Line) -> MemoryTime {
+        let apart = self.provisioned.map_or(MemoryTime(0), |_| self.provisioned_time(line));
+        MemoryTime(self.time(line).0.saturating_sub(apart.0))
+    }
+
+    fn memory_time(&self, line: &Line, ms: u64) -> MemoryTime {
         let memory = match self.clock {
             Some(clock) => clock.size(line.memory_mib).0,
             None => line.memory_mib.max(1).next_multiple_of(self.memory_step_mib),
         };
-        MemoryTime::of(u64::from(memory), self.increment.of(&line.meters))
+        MemoryTime::of(u64::from(memory), ms)
     }
 
     /// Processor time of a line in megahertz-milliseconds; zero where it has no meter of its own.
@@ -465,6 +500,13 @@ impl Book {
         let clock = self.clock.map(|clock| Clock { free_ghz_seconds: 0, ..clock });
         Book { requests_free: 0, duration_free: MemoryTime(0), clock, ..self }
     }
+}
+
+/// One charge, and the share of each line in it.
+struct Charged {
+    time: MemoryTime,
+    cost: Usd,
+    shares: Vec<u128>,
 }
 
 fn sum(parts: &[u128]) -> u128 {
@@ -519,185 +561,4 @@ fn share(total: u128, weight: u128, all: u128) -> (u128, u128) {
         remainder = sum % all;
     }
     (whole * weight + quotient, remainder)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// `count` invocations of `ms` each.
-    fn line(count: u64, ms: u64, memory_mib: u32, processor: Processor) -> Line {
-        let one = Meters::one(Micros(ms * 1_000), 512);
-        let meters = Meters {
-            requests: count,
-            ms: one.ms * count,
-            ms_by_100: one.ms_by_100 * count,
-            ms_least_100: one.ms_least_100 * count,
-            scratch_mib_ms: 0,
-        };
-        Line { memory_mib, processor, meters }
-    }
-
-    #[test]
-    fn a_million_short_calls_cost_nothing_on_all_three() {
-        for book in BOOKS {
-            let bill = book.charge(&[line(1_000_000, 100, 128, Processor::X86)]);
-            assert_eq!(bill.duration.to_string(), "12500", "{}", book.name);
-            assert_eq!(bill.total(), Usd(0), "{}", book.name);
-        }
-    }
-
-    #[test]
-    fn a_thousand_requests_a_day_stay_below_a_dollar_a_month() {
-        // 100 ms at 128 MB as in the worked case, and still so at half a second and 512 MB.
-        for (ms, memory) in [(100, 128), (500, 512)] {
-            for book in BOOKS {
-                let month = [line(31 * 1_000, ms, memory, Processor::X86)];
-                assert!(book.charge(&month).total() < Usd(PICO), "{}", book.name);
-                let unfree = Book { requests_free: 0, duration_free: MemoryTime(0), ..book };
-                let cost = unfree.charge(&month).total();
-                assert!(cost > Usd(0) && cost < Usd(PICO), "{} {cost}", book.name);
-            }
-        }
-    }
-
-    #[test]
-    fn beyond_the_free_tier_the_books_differ() {
-        // 3,000,000 × 1 s × 512 MB = 1,500,000 GB-s; 1,100,000 of them charged.
-        let month = [line(3_000_000, 1_000, 512, Processor::X86)];
-        let cost = |book: Book| book.charge(&month).total().to_string();
-        // 2,000,000 × 0.0000002 + 1,100,000 × 0.0000166667 = 0.40 + 18.33337
-        assert_eq!(cost(AWS), "18.73337");
-        // 0.40 + 1,100,000 × 0.000016
-        assert_eq!(cost(AZURE), "18.00");
-        // 1,000,000 × 0.0000004 + 1,100,000 × 0.00001
-        assert_eq!(cost(GOOGLE), "11.40");
-    }
-
-    #[test]
-    fn arm_is_cheaper_and_shares_the_free_tier() {
-        let both = [line(1_000, 400_000, 1024, Processor::X86), line(1_000, 400_000, 1024, Processor::Arm)];
-        let bill = AWS.charge(&both);
-        assert_eq!(bill.duration_free, MemoryTime::gb_seconds(400_000));
-        // Half of the free tier each: 200,000 GB-s charged on either.
-        assert_eq!(bill.duration_cost.to_string(), "6.00002");
-        assert_eq!(bill.lines[0].to_string(), "3.33334");
-        assert_eq!(bill.lines[1].to_string(), "2.66668");
-    }
-
-    #[test]
-    fn large_volumes_fall_into_cheaper_tiers() {
-        // 16,000,400,000 GB-s: 0.4 M free, 6 G at the first, 9 G at the second, 1 G at the last price.
-        let month = [line(16_000_400_000, 1_000, 1024, Processor::X86)];
-        let unpaid = Book { requests_free: u64::MAX, ..AWS };
-        assert_eq!(unpaid.charge(&month).total().to_string(), "248333.60");
-    }
-
-    #[test]
-    fn durations_are_rounded_one_by_one() {
-        let meters = Meters::one(Micros(101_001), 1_024);
-        assert_eq!((meters.ms, meters.ms_by_100, meters.ms_least_100), (102, 200, 102));
-        assert_eq!(meters.scratch_mib_ms, 512 * 102);
-        let meters = Meters::one(Micros(1), 512);
-        assert_eq!((meters.ms, meters.ms_by_100, meters.ms_least_100), (1, 100, 100));
-        let tiny = Line { memory_mib: 130, processor: Processor::X86, meters };
-        assert_eq!(AZURE.time(&tiny), MemoryTime::of(256, 100));
-        assert_eq!(GOOGLE.time(&tiny), MemoryTime::of(130, 100));
-        assert_eq!(AWS.time(&tiny), MemoryTime::of(130, 1));
-        assert_eq!(AWS_BY_100_MS.time(&tiny), MemoryTime::of(130, 100));
-    }
-
-    #[test]
-    fn scratch_space_beyond_the_free_part_is_charged() {
-        let meters = Meters { scratch_mib_ms: 1_024 * 1_000 * 1_000_000, ..Meters::default() };
-        let bill = AWS.charge(&[Line { memory_mib: 128, processor: Processor::X86, meters }]);
-        assert_eq!(bill.total().to_string(), "0.0309");
-    }
-
-    #[test]
-    fn the_first_generation_of_google_charges_processor_time_apart() {
-        // Memory is rounded up to 256 MB at 400 MHz, time to 100 ms: 3,000,000 × 0.25 GB × 1 s = 750,000 GB-s, and
-        // 3,000,000 × 0.4 GHz × 1 s = 1,200,000 GHz-s.
-        let bill = GOOGLE_GEN1.charge(&[line(3_000_000, 901, 200, Processor::X86)]);
-        // 350,000 × 0.0000025, 1,000,000 × 0.00001, 1,000,000 × 0.0000004.
-        assert_eq!(bill.duration_cost.to_string(), "0.875");
-        assert_eq!(bill.processor_cost.to_string(), "10.00");
-        assert_eq!(bill.requests_cost.to_string(), "0.40");
-        // No size is large enough: the memory as it is, the largest rate.
-        let large =
-            Line { memory_mib: 10_240, processor: Processor::X86, meters: Meters::one(Micros(1), 512) };
-        assert_eq!(GOOGLE_GEN1.time(&large), MemoryTime::of(10_240, 100));
-        assert_eq!(GOOGLE_GEN1.processor_time(&large), 4_800 * 100);
-    }
-
-    #[test]
-    fn amounts_are_read_exactly_or_refused() {
-        let read = |text: &str| text.parse::<Usd>();
-        assert_eq!(read("0.0000002"), Ok(Usd(200_000)));
-        assert_eq!(read("12"), Ok(Usd(12 * PICO)));
-        assert_eq!(read("1000000000000"), Ok(USD_MAX));
-        for bad in [
-            "",
-            ".",
-            "1.",
-            ".5",
-            "-1",
-            "+1",
-            "1e3",
-            "1,5",
-            " 1",
-            "0.0000000000001",
-            "1000000000000.1",
-            "NaN",
-            "１",
-        ] {
-            assert_eq!(read(bad), Err(BadUsd), "{bad}");
-        }
-    }
-
-    #[test]
-    fn amounts_print_exactly() {
-        assert_eq!(Usd(0).to_string(), "0.00");
-        assert_eq!(Usd(200_000).to_string(), "0.0000002");
-        assert_eq!(Usd(5 * PICO + PICO / 2).to_string(), "5.50");
-        assert_eq!(MemoryTime(1).to_string(), "0.0000009765625");
-        assert_eq!(MemoryTime::of(128, 100).to_string(), "0.0125");
-    }
-
-    proptest! {
-        #[test]
-        fn amounts_survive_being_written(pico in 0u128..=USD_MAX.0) {
-            prop_assert_eq!(Usd(pico).to_string().parse(), Ok(Usd(pico)));
-        }
-
-        #[test]
-        fn any_text_is_read_or_refused(text in ".{0,30}") {
-            let _ = text.parse::<Usd>();
-        }
-
-        #[test]
-        fn shares_sum_to_the_whole(total in 0u128..1 << 90, weights in prop::collection::vec(0u128..1 << 80, 0..20)) {
-            let parts = apportion(total, &weights);
-            let whole = if weights.iter().all(|weight| *weight == 0) { 0 } else { total };
-            prop_assert_eq!(parts.iter().sum::<u128>(), whole);
-        }
-
-        #[test]
-        fn lines_sum_to_the_bill(
-            lines in prop::collection::vec((0u64..1 << 40, 0u64..900_000, 128u32..10_241, any::<bool>()), 0..20),
-        ) {
-            let lines: Vec<Line> = lines
-                .into_iter()
-                .map(|(count, ms, memory, arm)| {
-                    let processor = if arm { Processor::Arm } else { Processor::X86 };
-                    line(count % 1_000_000_000, ms, memory, processor)
-                })
-                .collect();
-            for book in [AWS, AZURE, GOOGLE, GOOGLE_GEN1] {
-                let bill = book.charge(&lines);
-                prop_assert_eq!(bill.lines.iter().copied().sum::<Usd>(), bill.total());
-            }
-        }
-    }
 }

@@ -181,6 +181,9 @@ impl Inner {
             if let Err(error) = self.age_metrics().await {
                 tracing::warn!(%error, "merging old points of metrics failed, tried again later");
             }
+            if let Err(error) = self.charge_reserved().await {
+                tracing::warn!(%error, "reserved time could not be charged, tried again later");
+            }
             if let Err(error) = self.clear_segments().await {
                 tracing::warn!(%error, "clearing old traces failed, tried again later");
             }
@@ -358,6 +361,7 @@ mod tests {
             instance: RequestId::from_random([instance; 16]),
             sequence,
             rows: vec![(key, usage)],
+            reserved: Vec::new(),
         })
     }
 

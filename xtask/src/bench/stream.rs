@@ -212,11 +212,14 @@ fn open(client: &Client, name: &str, mode: &str) -> Outcome<String> {
     let url = json!({ "AuthType": "NONE", "InvokeMode": mode });
     let made = client.lambda(&Method::POST, &format!("/2021-10-31/functions/{name}/url"), &url);
     let made = made.map_err(|error| error.to_string())?;
-    let grant = json!({
-        "StatementId": "everyone", "Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE",
-    });
-    let granted = client.lambda(&Method::POST, &format!("/2015-03-31/functions/{name}/policy"), &grant);
-    granted.map_err(|error| error.to_string())?;
+    let grants = [
+        json!({"StatementId": "url", "Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE"}),
+        json!({"StatementId": "via", "Action": "lambda:InvokeFunction", "Principal": "*", "InvokedViaFunctionUrl": true}),
+    ];
+    for grant in grants {
+        let granted = client.lambda(&Method::POST, &format!("/2015-03-31/functions/{name}/policy"), &grant);
+        granted.map_err(|error| error.to_string())?;
+    }
     let url = made["FunctionUrl"].as_str().unwrap_or_default();
     Ok(url.trim_start_matches("http://").trim_end_matches('/').to_owned())
 }

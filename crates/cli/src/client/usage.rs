@@ -28,6 +28,9 @@ pub(crate) struct Usage {
     /// If asked for.
     #[serde(default)]
     pub(crate) days: Vec<DayUsage>,
+    /// What the amounts do not hold.
+    #[serde(default)]
+    pub(crate) not_included: Vec<String>,
 }
 
 /// Sums, with their share of each bill.
@@ -38,6 +41,9 @@ pub(crate) struct Used {
     pub(crate) cold_starts: u64,
     pub(crate) billed_ms: u64,
     pub(crate) gb_seconds: f64,
+    /// Reserved as provisioned concurrency.
+    #[serde(default)]
+    pub(crate) reserved_gb_seconds: f64,
     #[serde(default)]
     pub(crate) memory_used_max_bytes: u64,
     /// Book to US dollars, as an exact decimal.
@@ -93,7 +99,20 @@ pub(crate) struct Bill {
     pub(crate) gb_seconds_free: f64,
     pub(crate) duration_cost: String,
     pub(crate) scratch_cost: String,
+    /// Run on provisioned concurrency, and reserved as such.
+    #[serde(flatten)]
+    pub(crate) provisioned: Provisioned,
     pub(crate) total: String,
+}
+
+/// Charges of provisioned concurrency.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Provisioned {
+    pub(crate) provisioned_gb_seconds: f64,
+    pub(crate) provisioned_cost: String,
+    pub(crate) reserved_gb_seconds: f64,
+    pub(crate) reserved_cost: String,
 }
 
 /// What usage costs by one list of prices.
@@ -106,6 +125,8 @@ pub(crate) struct Cost {
     pub(crate) gb_seconds: f64,
     pub(crate) duration_cost: String,
     pub(crate) processor_cost: String,
+    #[serde(flatten)]
+    pub(crate) provisioned: Provisioned,
     pub(crate) total: String,
     pub(crate) total_without_free_tier: String,
     pub(crate) break_even: Option<BreakEven>,

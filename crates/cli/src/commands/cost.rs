@@ -64,11 +64,17 @@ async fn one_month(client: &Client, arguments: &args::Cost, output: Output) -> R
     let text = if arguments.advice {
         report::advice(&usage, book)
     } else if arguments.what_if || arguments.machine_price.is_some() {
-        alternatives(&usage.alternatives)
+        report::with_omissions(alternatives(&usage.alternatives), &usage)
     } else if arguments.by == CostBy::Day {
         report::days(&usage, book, paint)
     } else {
         report::functions(&usage, book, paint)
+    };
+    let own_prices = matches!(book, args::Book::Aws) || arguments.advice || arguments.what_if;
+    let text = if own_prices || arguments.machine_price.is_some() {
+        text
+    } else {
+        report::with_omissions(text, &usage)
     };
     output.line(&text);
     Ok(Ending::Success)

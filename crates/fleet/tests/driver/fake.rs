@@ -3,7 +3,7 @@
 use base::{
     AccountId, After, Answer, CodeSha256, Environment, Executed, Exit, FunctionSpec, Future, Initialization,
     Invocation, InvocationRecord, Launch, LaunchError, LogFormat, LogSettings, MemoryMib, Meter, Micros,
-    Phases, Release, RequestId, Seconds, Version, VersionKey,
+    Phases, ProvisionedCall, Release, RequestId, Seconds, Version, VersionKey,
 };
 use std::{
     collections::BTreeMap,
@@ -45,6 +45,7 @@ impl Default for Script {
 pub(crate) struct Called {
     pub(crate) cold: bool,
     pub(crate) waited: Micros,
+    pub(crate) provisioned: bool,
 }
 
 pub(crate) struct World {
@@ -60,6 +61,7 @@ pub(crate) struct World {
     most_at_once: AtomicUsize,
     calls: Mutex<Vec<Called>>,
     how: Mutex<Vec<Initialization>>,
+    metered: Mutex<Vec<(bool, u32, u32)>>,
     crash: watch::Sender<Option<Exit>>,
     changed: Notify,
 }
@@ -107,6 +109,7 @@ pub(crate) fn call(payload: &'static [u8]) -> Invocation {
         tail: false,
         waited: Micros(0),
         cold: false,
+        provisioned: false,
     }
 }
 
@@ -124,6 +127,7 @@ impl World {
             most_at_once: AtomicUsize::new(0),
             calls: Mutex::new(Vec::new()),
             how: Mutex::new(Vec::new()),
+            metered: Mutex::default(),
             crash: watch::Sender::new(None),
             changed: Notify::new(),
         })
@@ -161,6 +165,11 @@ impl World {
     /// Why environments were started.
     pub(crate) fn how(&self) -> Vec<Initialization> {
         self.how.lock().unwrap().clone()
+    }
+
+    /// How each call of a version with provisioned concurrency was metered: whether it ran on it, and how much of it was in use.
+    pub(crate) fn metered(&self) -> Vec<(bool, u32, u32)> {
+        std::mem::take(&mut *self.metered.lock().unwrap())
     }
 
     /// Ends every environment as if it had ended by itself.
@@ -213,7 +222,11 @@ impl Environment for Echo {
         let running = tokio::spawn(async move {
             let at_once = self.at_once.fetch_add(1, SeqCst) + 1;
             self.world.most_at_once.fetch_max(at_once, SeqCst);
-            self.world.calls.lock().unwrap().push(Called { cold: call.cold, waited: call.waited });
+            self.world.calls.lock().unwrap().push(Called {
+                cold: call.cold,
+                waited: call.waited,
+                provisioned: call.provisioned,
+            });
             tokio::time::sleep(Duration::from_millis(self.world.script.run_ms)).await;
             self.at_once.fetch_sub(1, SeqCst);
             self.world.finished.fetch_add(1, SeqCst);
@@ -256,6 +269,10 @@ impl Meter for World {
 
     fn throttled(&self, _: &VersionKey, _: &str) {
         self.throttled.fetch_add(1, SeqCst);
+    }
+
+    fn provisioned(&self, call: ProvisionedCall<'_>) {
+        self.metered.lock().unwrap().push((call.within, call.running, call.provisioned));
     }
 
     fn began(&self, _: &VersionKey, _: bool) {

@@ -261,6 +261,7 @@ impl Running {
             tail: true,
             waited: Micros(0),
             cold: false,
+            provisioned: false,
         };
         let release = Release::new(move |after| {
             let _ = told.send(after);

@@ -1,6 +1,6 @@
 //! What is set for a function, a version or an alias beside its code and configuration: one document of each kind.
 
-use super::{function_id, json, text};
+use super::{changes::note_change, function_id, json, text};
 use crate::{Error, logic::provisioned::ProvisionedConcurrency, model::FunctionId};
 use base::{AccountId, Region};
 use serde::{Serialize, de::DeserializeOwned};
@@ -93,7 +93,7 @@ pub(crate) fn put_config<T: QualifierConfig>(
             config.key()
         ],
     )?;
-    Ok(())
+    note_change(tx, id)
 }
 
 /// Removes one; false if it was not there.
@@ -107,6 +107,9 @@ pub(crate) fn delete_config<T: QualifierConfig>(
          WHERE account = ?1 AND region = ?2 AND name = ?3 AND kind = ?4 AND qualifier = ?5",
         params![id.account.as_str(), id.region.as_str(), id.name.as_str(), T::KIND, qualifier],
     )?;
+    if deleted > 0 {
+        note_change(tx, id)?;
+    }
     Ok(deleted > 0)
 }
 
@@ -121,7 +124,7 @@ pub(crate) fn delete_configs_of(
          WHERE account = ?1 AND region = ?2 AND name = ?3 AND qualifier = COALESCE(?4, qualifier)",
         params![id.account.as_str(), id.region.as_str(), id.name.as_str(), qualifier],
     )?;
-    Ok(())
+    note_change(tx, id)
 }
 
 /// Concurrency that the functions of each account and region have for themselves: reserved, or else provisioned.

@@ -3,7 +3,8 @@
 use super::{json, parse, text};
 use crate::{
     Error,
-    model::{Deployment, Label, LayerId, LayerVersion, Policy, VersionRecord},
+    logic::policy::Policy,
+    model::{Deployment, Label, LayerId, LayerVersion, VersionRecord},
 };
 use base::{CodeSha256, Timestamp};
 use std::collections::BTreeSet;
@@ -46,6 +47,22 @@ pub(super) const MIGRATION: Migration = Migration::portable(
         PRIMARY KEY (account, region, name, version, layers, code)
     );
     CREATE INDEX layer_use_code ON layer_use (code);",
+);
+
+/// Policies of layer versions take the form of those of functions.
+pub(super) const POLICIES: Migration = Migration::portable(
+    8,
+    "policies of layers",
+    // From {"id":"s","grantee":"Everyone"} and {"id":"s","grantee":{"Account":"123456789012"}}; names of statements have no quotes.
+    r#"UPDATE layer_version SET policy =
+        REPLACE(REPLACE(REPLACE(REPLACE(REPLACE(policy,
+            '"}}', ':root"}}'),
+            '{"Account":"', '{"AWS":"arn:aws:iam::'),
+            '"grantee":"Everyone"', '"Principal":"*"'),
+            '"grantee":{', '"Principal":{'),
+            '"id":', '"Effect":"Allow","Action":"lambda:GetLayerVersion","Resource":"arn:aws:lambda:' || region || ':'
+                || account || ':layer:' || layer || ':' || version || '","Sid":')
+        WHERE policy IS NOT NULL;"#,
 );
 
 const COLUMNS: &str = "account, region, layer, version, created_ms, label, code, code_size, unpacked, policy";

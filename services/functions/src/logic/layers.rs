@@ -3,10 +3,10 @@
 use crate::{
     Error,
     logic::names::{Asker, is_account, is_layer_name, is_partition, is_region},
-    model::{Grantee, Label, LayerId, LayerUse, LayerVersion, Permission, Policy},
+    logic::policy::{Asked, Grantee, Policy, Statement, Who},
+    model::{Label, LayerId, LayerUse, LayerVersion},
 };
-use base::{AccountId, Region, limits};
-use serde_json::json;
+use base::{AccountId, Principal, Region, limits};
 use wire::Violations;
 
 const NAME_PATTERN: &str = r"(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]+)|[a-zA-Z0-9-_]+";
@@ -15,8 +15,6 @@ const STATEMENT_PATTERN: &str = "([a-zA-Z0-9-_]+)";
 const PRINCIPAL_PATTERN: &str = r"\d{12}|\*|arn:(aws[a-zA-Z-]*):iam::\d{12}:root";
 /// What a layer's policy can allow.
 pub const ACTION: &str = "lambda:GetLayerVersion";
-/// Longest policy as JSON. Source: Lambda quotas, resource-based policies.
-const POLICY_MAX: usize = 20 * 1024;
 const NAME_LENGTH_MAX: usize = 140;
 const RUNTIMES_MAX: usize = 15;
 const ARCHITECTURES: [&str; 2] = ["x86_64", "arm64"];
@@ -329,12 +327,9 @@ pub fn take(
 }
 
 fn admits(policy: Option<&Policy>, account: AccountId) -> bool {
-    policy.is_some_and(|policy| {
-        policy.statements.iter().any(|statement| match statement.grantee {
-            Grantee::Everyone => true,
-            Grantee::Account(admitted) => admitted == account,
-        })
-    })
+    let who = Principal::Root { account };
+    let asked = Asked { who: Who::Principal(&who), action: ACTION, url_auth: None };
+    policy.is_some_and(|policy| policy.allows(asked))
 }
 
 /// Refuses a function whose code and layers are too large together.
@@ -349,11 +344,11 @@ pub fn check_size(code: u64, layers: &[LayerUse]) -> Result<(), Error> {
     )))
 }
 
-/// The statement that a request wants added.
-pub fn permission(statement: String, action: &str, principal: &str) -> Result<Permission, Error> {
+/// The statement that a request wants added to the policy of the layer version `arn`.
+pub fn statement(arn: &str, sid: &str, action: &str, principal: &str) -> Result<Statement, Error> {
     let mut violations = Violations::default();
-    violations.length("statementId", &statement, 1..=100);
-    violations.pattern("statementId", &statement, STATEMENT_PATTERN, is_layer_name(&statement));
+    violations.length("statementId", sid, 1..=100);
+    violations.pattern("statementId", sid, STATEMENT_PATTERN, is_layer_name(sid));
     violations.pattern("action", action, ACTION, action == ACTION);
     let account = principal.strip_prefix("arn:").map_or(Some(principal), |rest| {
         let (partition, account) = rest.split_once(":iam::")?;
@@ -361,65 +356,12 @@ pub fn permission(statement: String, action: &str, principal: &str) -> Result<Pe
         account.strip_suffix(":root").filter(|_| fits)
     });
     let grantee = match principal {
-        "*" => Some(Grantee::Everyone),
-        _ => account.and_then(|account| account.parse().ok()).map(Grantee::Account),
+        "*" => Some(Grantee::everyone()),
+        _ => account.and_then(|account| account.parse().ok()).map(|account| Grantee::account(&account)),
     };
     violations.pattern("principal", principal, PRINCIPAL_PATTERN, grantee.is_some());
     finish(violations)?;
-    grantee.map(|grantee| Permission { id: statement, grantee }).ok_or(Error::NoResource)
-}
-
-/// A statement as JSON.
-pub fn statement_json(arn: &str, permission: &Permission) -> serde_json::Value {
-    let principal = match permission.grantee {
-        Grantee::Everyone => json!("*"),
-        Grantee::Account(account) => json!({ "AWS": format!("arn:aws:iam::{account}:root") }),
-    };
-    json!({ "Sid": permission.id, "Effect": "Allow", "Principal": principal, "Action": ACTION, "Resource": arn })
-}
-
-/// A policy as JSON.
-pub fn policy_json(arn: &str, policy: &Policy) -> String {
-    let statements: Vec<_> = policy.statements.iter().map(|one| statement_json(arn, one)).collect();
-    json!({ "Version": "2012-10-17", "Id": "default", "Statement": statements }).to_string()
-}
-
-/// `policy` with one statement more.
-pub fn add(
-    arn: &str,
-    policy: Option<Policy>,
-    added: Permission,
-    fresh: base::RequestId,
-) -> Result<Policy, Error> {
-    let mut statements = policy.map(|policy| policy.statements).unwrap_or_default();
-    if statements.iter().any(|one| one.id == added.id) {
-        return Err(Error::StatementExists(added.id));
-    }
-    statements.push(added);
-    let policy = Policy { revision: fresh, statements };
-    match policy_json(arn, &policy).len() {
-        got if got > POLICY_MAX => Err(Error::PolicyTooLong { got, max: POLICY_MAX }),
-        _ => Ok(policy),
-    }
-}
-
-/// `policy` without a statement; `None` without the last.
-pub fn remove(policy: Policy, statement: &str, fresh: base::RequestId) -> Result<Option<Policy>, Error> {
-    let before = policy.statements.len();
-    let statements: Vec<_> = policy.statements.into_iter().filter(|one| one.id != statement).collect();
-    if statements.len() == before {
-        return Err(Error::NoStatement(statement.to_owned()));
-    }
-    Ok((!statements.is_empty()).then_some(Policy { revision: fresh, statements }))
-}
-
-/// `RevisionId` of conditional requests.
-pub fn check_revision(policy: Option<&Policy>, wanted: Option<&str>) -> Result<(), Error> {
-    let Some(wanted) = wanted else { return Ok(()) };
-    match policy {
-        Some(policy) if policy.revision.to_string() == wanted => Ok(()),
-        Some(_) | None => Err(Error::StalePolicy("GetLayerVersionPolicy")),
-    }
+    grantee.map(|grantee| Statement::allow(sid, grantee, ACTION, arn.to_owned())).ok_or(Error::NoResource)
 }
 
 fn finish(violations: Violations) -> Result<(), Error> {
@@ -429,6 +371,7 @@ fn finish(violations: Violations) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logic::policy;
     use base::{CodeSha256, RequestId, Timestamp};
     use proptest::prelude::*;
 
@@ -507,39 +450,24 @@ mod tests {
             ("arn:aws:iam::000000000000:root", true),
             ("*", true),
         ] {
-            let permission = permission("s".to_owned(), ACTION, principal).unwrap();
-            theirs.policy = Some(add("arn", None, permission, id).unwrap());
+            let permission = statement("arn", "s", ACTION, principal).unwrap();
+            theirs.policy = Some(policy::add(None, permission, id).unwrap());
             assert_eq!(taken(Some(&theirs), &theirs), admitted, "{principal}");
         }
     }
 
     #[test]
-    fn statements_are_unique_and_a_policy_ends_with_its_last() {
-        let id = RequestId::from_random([1; 16]);
-        let one = |name: &str| permission(name.to_owned(), ACTION, "*").unwrap();
-        let policy = add("arn", None, one("a"), id).unwrap();
-        assert!(matches!(add("arn", Some(policy.clone()), one("a"), id), Err(Error::StatementExists(_))));
-        let policy = add("arn", Some(policy), one("b"), id).unwrap();
-        assert!(matches!(remove(policy.clone(), "c", id), Err(Error::NoStatement(_))));
-        let policy = remove(policy, "a", id).unwrap().unwrap();
-        assert_eq!(remove(policy, "b", id).unwrap(), None);
-        let mut long = None;
-        let refused =
-            (0..1000).find_map(|number| match add("arn", long.take(), one(&number.to_string()), id) {
-                Ok(policy) => {
-                    long = Some(policy);
-                    None
-                }
-                Err(error) => Some(error),
-            });
-        assert!(matches!(refused, Some(Error::PolicyTooLong { .. })));
-        for (statement, action, principal) in [
+    fn statements_that_say_anything_else_are_refused() {
+        let shown = statement("arn", "a", ACTION, "123456789012").unwrap().document();
+        assert!(shown.contains(r#""Principal":{"AWS":"arn:aws:iam::123456789012:root"}"#), "{shown}");
+        for (sid, action, principal) in [
             ("", ACTION, "*"),
             ("a", "lambda:*", "*"),
             ("a", ACTION, "12"),
             ("a", ACTION, "arn:aws:iam::1:root"),
+            ("a", ACTION, "s3.amazonaws.com"),
         ] {
-            assert!(permission(statement.to_owned(), action, principal).is_err());
+            assert!(statement("arn", sid, action, principal).is_err());
         }
     }
 
@@ -564,7 +492,7 @@ mod tests {
                     }
                     let _ = permission_arn(asker.account, asker.region, text, None);
                     let _ = wanted(asker, std::slice::from_ref(text));
-                    let _ = permission(text.clone(), ACTION, text);
+                    let _ = statement("arn", text, ACTION, text);
                     Ok(())
                 })?;
             }

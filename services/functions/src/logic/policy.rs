@@ -1,7 +1,8 @@
-//! Resource policies: who else may invoke a function, version or alias.
+//! Resource policies: who else may invoke a function, version or alias, and who else may use a layer version.
 //!
 //! A policy is a list of statements that allow one action to one principal, under conditions. Principals of the
-//! function's own account need none: identity decides on them.
+//! resource's own account need none: identity decides on them. Services always need one, of whichever account the resource is
+//! that they act for.
 
 use crate::{
     Error,
@@ -9,7 +10,7 @@ use crate::{
     data::QualifierConfig,
     model::{FunctionId, Qualifier, Target},
 };
-use base::{AccountId, Principal, RequestId, Version};
+use base::{AccountId, Principal, RequestId, ServiceCaller, Version};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use wire::Violations;
@@ -25,8 +26,10 @@ pub const INVOKE_URL: &str = "lambda:InvokeFunctionUrl";
 
 const URL_AUTH: &str = "lambda:FunctionUrlAuthType";
 const VIA_URL: &str = "lambda:InvokedViaFunctionUrl";
+const SOURCE_ARN: &str = "AWS:SourceArn";
+const SOURCE_ACCOUNT: &str = "AWS:SourceAccount";
 
-/// The policy of a function, version or alias.
+/// The policy of a function, version or alias, or of a layer version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// `RevisionId`: new with every change.
@@ -51,7 +54,7 @@ pub struct Statement {
     pub principal: Grantee,
     /// What.
     pub action: String,
-    /// ARN of the function, version or alias.
+    /// ARN of what the policy belongs to.
     pub resource: String,
     /// Operator → key → value; all must hold.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
@@ -78,11 +81,22 @@ pub enum Grantee {
     },
 }
 
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub enum Who<'a> {
+    /// Somebody who did not say who they are.
+    Anyone,
+    /// Somebody who signed.
+    Principal(&'a Principal),
+    /// A service, for one of its resources.
+    Service(&'a ServiceCaller),
+}
+
 /// A request that a policy is asked about.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// `None` for somebody who did not say who they are.
-    pub who: Option<&'a Principal>,
+    /// Who asks.
+    pub who: Who<'a>,
     /// IAM name.
     pub action: &'a str,
     /// `AuthType` of the function URL by which it came.
@@ -116,46 +130,120 @@ impl Policy {
 }
 
 impl Statement {
+    /// One without conditions.
+    pub fn allow(sid: &str, principal: Grantee, action: &str, resource: String) -> Statement {
+        Statement {
+            sid: sid.to_owned(),
+            effect: "Allow".to_owned(),
+            principal,
+            action: action.to_owned(),
+            resource,
+            condition: BTreeMap::new(),
+        }
+    }
+
+    /// The statement's JSON.
+    pub fn document(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     fn allows(&self, asked: Asked<'_>) -> bool {
         self.action == asked.action && self.principal.covers(asked.who) && self.conditions_hold(asked)
     }
 
-    /// A key that the request does not have fails its condition: no caller of ours has a source ARN, a source account,
-    /// an organisation or an event source token.
+    /// A key that the request does not have fails its condition: nobody who signs has a source, and nobody at all has an
+    /// organisation or an event source token.
     fn conditions_hold(&self, asked: Asked<'_>) -> bool {
+        let source = match asked.who {
+            Who::Service(caller) => Some(caller),
+            Who::Anyone | Who::Principal(_) => None,
+        };
         self.condition.iter().all(|(operator, keys)| {
             keys.iter().all(|(key, value)| match (operator.as_str(), key.as_str()) {
                 ("StringEquals", URL_AUTH) => asked.url_auth == Some(value),
                 ("Bool", VIA_URL) => asked.url_auth.is_some() == (value == "true"),
+                ("ArnLike", SOURCE_ARN) => source.is_some_and(|source| arn_like(value, &source.source_arn)),
+                ("StringEquals", SOURCE_ACCOUNT) => {
+                    source.is_some_and(|source| source.source_account.as_str() == value)
+                }
                 (_, _) => false,
             })
         })
     }
 }
 
+/// Whether an ARN is like a pattern: `*` stands for any text and `?` for any character within one of its six parts.
+/// Source: IAM user guide, "Amazon Resource Name (ARN) condition operators".
+fn arn_like(pattern: &str, arn: &str) -> bool {
+    let (mut patterns, mut parts) = (pattern.splitn(6, ':'), arn.splitn(6, ':'));
+    loop {
+        match (patterns.next(), parts.next()) {
+            (None, None) => return true,
+            (Some(pattern), Some(part)) if is_like(pattern.as_bytes(), part.as_bytes()) => {}
+            (_, _) => return false,
+        }
+    }
+}
+
+/// In time of the product of the lengths: the last `*` is the only one that is gone back to.
+fn is_like(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut read, mut star) = (0, 0, None);
+    while let Some(&byte) = text.get(read) {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, read));
+                at += 1;
+            }
+            Some(&wanted) if wanted == b'?' || wanted == byte => {
+                at += 1;
+                read += 1;
+            }
+            Some(_) | None => match star {
+                Some((after, from)) => {
+                    star = Some((after, from + 1));
+                    at = after + 1;
+                    read = from + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.iter().skip(at).all(|&byte| byte == b'*')
+}
+
 impl Grantee {
-    fn covers(&self, who: Option<&Principal>) -> bool {
+    fn covers(&self, who: Who<'_>) -> bool {
         match (self, who) {
             (Grantee::Everyone(_), _) => true,
-            (Grantee::Aws { .. } | Grantee::Service { .. }, None) | (Grantee::Service { .. }, Some(_)) => {
-                false
-            }
-            (Grantee::Aws { arn }, Some(who)) => {
+            (Grantee::Aws { arn }, Who::Principal(who)) => {
                 *arn == root_arn(&who.account())
                     || *arn == who.arn()
                     || matches!(who, Principal::Session { account, role, .. }
                         if *arn == format!("arn:aws:iam::{account}:role/{role}"))
             }
+            (Grantee::Service { name }, Who::Service(caller)) => name == caller.service,
+            (Grantee::Aws { .. }, Who::Anyone | Who::Service(_))
+            | (Grantee::Service { .. }, Who::Anyone | Who::Principal(_)) => false,
         }
+    }
+
+    /// Everyone.
+    pub fn everyone() -> Grantee {
+        Grantee::Everyone("*".to_owned())
+    }
+
+    /// Everyone in an account.
+    pub fn account(account: &AccountId) -> Grantee {
+        Grantee::Aws { arn: root_arn(account) }
     }
 
     /// From `Principal` of a request.
     fn of(word: &str) -> Option<Grantee> {
         if word == "*" {
-            return Some(Grantee::Everyone(word.to_owned()));
+            return Some(Grantee::everyone());
         }
         if let Ok(account) = word.parse::<AccountId>() {
-            return Some(Grantee::Aws { arn: root_arn(&account) });
+            return Some(Grantee::account(&account));
         }
         if let Some(rest) = word.strip_prefix("arn:aws:") {
             return known_arn(rest).then(|| Grantee::Aws { arn: word.to_owned() });
@@ -218,19 +306,15 @@ pub fn statement(input: &AddPermissionRequest, target: &Target) -> Result<Statem
             condition.entry(operator.to_owned()).or_default().insert(key.to_owned(), value);
         }
     };
-    when("ArnLike", "AWS:SourceArn", input.source_arn.clone());
-    when("StringEquals", "AWS:SourceAccount", input.source_account.clone());
+    when("ArnLike", SOURCE_ARN, input.source_arn.clone());
+    when("StringEquals", SOURCE_ACCOUNT, input.source_account.clone());
     when("StringEquals", "lambda:EventSourceToken", input.event_source_token.clone());
     when("StringEquals", "aws:PrincipalOrgID", input.principal_org_id.clone());
     when("StringEquals", URL_AUTH, input.function_url_auth_type.clone());
     when("Bool", VIA_URL, input.invoked_via_function_url.map(|via| via.to_string()));
     Ok(Statement {
-        sid: input.statement_id.clone(),
-        effect: "Allow".to_owned(),
-        principal,
-        action: input.action.clone(),
-        resource: target.arn(),
         condition,
+        ..Statement::allow(&input.statement_id, principal, &input.action, target.arn())
     })
 }
 
@@ -300,7 +384,20 @@ pub fn remove(mut policy: Policy, sid: &str, revision: RequestId) -> Result<Opti
     Ok((!policy.statements.is_empty()).then_some(policy))
 }
 
-/// Policies belong to the function itself, a published version or an alias.
+/// `RevisionId` of conditional requests; `read_by` is the operation that shows it.
+pub fn check_revision(
+    policy: Option<&Policy>,
+    wanted: Option<&str>,
+    read_by: &'static str,
+) -> Result<(), Error> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    match policy {
+        Some(policy) if policy.revision.to_string() == wanted => Ok(()),
+        Some(_) | None => Err(Error::StalePolicy(read_by)),
+    }
+}
+
+/// A function's policies belong to the function itself, a published version or an alias.
 pub fn check_place(target: &Target) -> Result<(), Error> {
     match target.qualifier {
         Some(Qualifier::Version(Version::Latest)) => {
@@ -351,6 +448,7 @@ mod tests {
         action: &str,
         url: Option<&str>,
     ) -> bool {
+        let who = who.map_or(Who::Anyone, Who::Principal);
         statement(input, &target()).unwrap().allows(Asked { who, action, url_auth: url })
     }
 
@@ -401,6 +499,38 @@ mod tests {
             let mut input = request(INVOKE, "*");
             narrow(&mut input);
             assert!(!allows(&input, None, INVOKE, None), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_needs_a_statement_for_itself_and_its_source() {
+        let arn = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:too:much";
+        let caller = ServiceCaller {
+            service: "lambda.alarms.cloudwatch.amazonaws.com",
+            source_arn: arn.into(),
+            source_account: "123456789012".parse().unwrap(),
+        };
+        let allows = |principal: &str, source_arn: Option<&str>, source_account: Option<&str>| {
+            let mut input = request(INVOKE, principal);
+            input.source_arn = source_arn.map(str::to_owned);
+            input.source_account = source_account.map(str::to_owned);
+            let asked = Asked { who: Who::Service(&caller), action: INVOKE, url_auth: None };
+            statement(&input, &target()).unwrap().allows(asked)
+        };
+        assert!(allows(caller.service, None, None) && allows("*", None, None));
+        assert!(!allows("cloudwatch.amazonaws.com", None, None) && !allows("123456789012", None, None));
+        assert!(allows(caller.service, None, Some("123456789012")));
+        assert!(!allows(caller.service, None, Some("000000000000")));
+        for (pattern, holds) in [
+            (arn, true),
+            ("arn:aws:cloudwatch:*:*:alarm:*", true),
+            ("arn:aws:cloudwatch:us-east-?:123456789012:alarm:t*o:*ch", true),
+            ("arn:aws:*:alarm:too:much:x", false),
+            ("arn:aws:cloudwatch:us-east-1:123456789012:alarm:too", false),
+            ("arn:aws:cloudwatch:us-east-1:123456789012:alarm:too:much?", false),
+            ("arn:aws:s3:::*", false),
+        ] {
+            assert_eq!(allows(caller.service, Some(pattern), Some("123456789012")), holds, "{pattern}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a layer is: content that functions share.
 
-use base::{AccountId, Arn, CodeSha256, Region, RequestId, Timestamp};
+use crate::logic::policy::Policy;
+use base::{AccountId, Arn, CodeSha256, Region, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A layer of an account in a region.
@@ -83,31 +84,4 @@ pub struct LayerUse {
     pub code_size: u64,
     /// Size of its files.
     pub unpacked: u64,
-}
-
-/// The resource-based policy of a layer version.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Policy {
-    /// `RevisionId`: new with every change.
-    pub revision: RequestId,
-    /// In the order in which they were added; each allows `lambda:GetLayerVersion`.
-    pub statements: Vec<Permission>,
-}
-
-/// One statement.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Permission {
-    /// `StatementId`.
-    pub id: String,
-    /// To whom.
-    pub grantee: Grantee,
-}
-
-/// Whom a statement allows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Grantee {
-    /// `*`.
-    Everyone,
-    /// One account.
-    Account(AccountId),
 }

@@ -12,11 +12,11 @@ use crate::{
     data,
     logic::{
         aliases::Route,
-        recursion::{Looped, continued},
+        recursion::{Looped, Mark, continued},
         sampling::DefaultRule,
         states::state_word,
     },
-    model::{Event, EventConfig, FunctionId, Qualifier, Target, Tracing},
+    model::{Event, EventConfig, Qualifier, Target, Tracing},
 };
 use base::{
     Answer, Attempt, Chunk, ExecuteError, Executed, FunctionError, FunctionErrorKind, Invocation,
@@ -64,9 +64,10 @@ impl Call {
     }
 
     /// The same as a link of the chain of invocations that it belongs to; refused if that is a loop.
-    pub(crate) fn chained(mut self, id: &FunctionId, served: &Served) -> Result<Call, Error> {
+    pub(crate) fn chained(mut self, served: &Served) -> Result<Call, Error> {
         let trace = self.trace.as_deref().unwrap_or_default();
-        self.trace = Some(continued(trace, id, served.recursion).map_err(|Looped| Error::Recursive)?);
+        self.trace =
+            Some(continued(trace, &served.mark, served.recursion).map_err(|Looped| Error::Recursive)?);
         Ok(self)
     }
 }
@@ -89,14 +90,13 @@ impl Functions {
                 .header("x-amz-executed-version", version.to_string())),
             Kind::Event => {
                 let target = wanted.target.clone();
-                let call = Call::of(self, context, wanted).chained(&target.id, &served)?;
+                let call = Call::of(self, context, wanted).chained(&served)?;
                 self.affordable(&served.spec.key, &call.invoked_arn)?;
                 self.accept(target, version, &served, call).await?;
                 Ok(RawResponse::new(StatusCode::ACCEPTED, Bytes::new()))
             }
             Kind::RequestResponse => {
-                let id = wanted.target.id.clone();
-                let call = Call::of(self, context, wanted).chained(&id, &served)?;
+                let call = Call::of(self, context, wanted).chained(&served)?;
                 let outcome = run(self, &served, call).await?;
                 Ok(render(version, outcome))
             }
@@ -167,8 +167,8 @@ impl Functions {
         let policies = configs.into_iter().map(|(qualifier, config)| (qualifier, config.policy())).collect();
         let configuration = &serving.configuration;
         let sampling = (configuration.tracing == Tracing::Active).then(DefaultRule::default);
-        let per_tenant = configuration.per_tenant;
-        let served = Arc::new(Served { spec, per_tenant, policies, recursion, sampling });
+        let (per_tenant, mark) = (configuration.per_tenant, Mark::of(&record.id));
+        let served = Arc::new(Served { spec, per_tenant, policies, recursion, sampling, mark });
         self.specs.keep(record.id, version, Arc::clone(&served), epoch);
         Ok(served)
     }
@@ -262,6 +262,7 @@ async fn execute(
         tail: call.tail,
         waited: Micros(0),
         cold: false,
+        provisioned: false,
     };
     let spec = served.spec_for(call.tenant.as_ref())?;
     let first = functions.execute.execute(Arc::clone(&spec), invocation.clone()).await;

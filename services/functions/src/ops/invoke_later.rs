@@ -5,18 +5,19 @@ use crate::{
     Error, Functions,
     logic::names::{self, Asker, Form},
 };
-use base::{Arn, Fault, Future, InvokeLater, NotInvoked, RequestId, ServiceError};
+use base::{Arn, Fault, Future, InvokeLater, NotInvoked, RequestId, ServiceCaller, ServiceError};
 use bytes::Bytes;
 
 impl InvokeLater for Functions {
     fn invoke_later(
         &self,
+        caller: Option<ServiceCaller>,
         function: Arn,
         request_id: RequestId,
         payload: Bytes,
     ) -> Future<'_, Result<(), NotInvoked>> {
         Box::pin(async move {
-            match self.take(function, request_id, payload).await {
+            match self.take(caller, function, request_id, payload).await {
                 Ok(()) => Ok(()),
                 // The same event is on disk already.
                 Err(Error::Store(error)) if error.is_unique_violation() => Ok(()),
@@ -40,7 +41,13 @@ impl InvokeLater for Functions {
 }
 
 impl Functions {
-    async fn take(&self, function: Arn, request_id: RequestId, payload: Bytes) -> Result<(), Error> {
+    async fn take(
+        &self,
+        caller: Option<ServiceCaller>,
+        function: Arn,
+        request_id: RequestId,
+        payload: Bytes,
+    ) -> Result<(), Error> {
         let text = function.to_string();
         let (Some(account), Some(region)) = (function.account, &function.region) else {
             return Err(Error::NotFound(text));
@@ -52,6 +59,9 @@ impl Functions {
         // Whether it is there at all.
         let served = self.served(&target, version).await?;
         served.spec_for(None)?;
+        if let Some(caller) = &caller {
+            self.allowed_to_service(caller, &target).await?;
+        }
         let call = Call {
             request_id,
             payload,

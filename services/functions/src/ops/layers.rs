@@ -17,7 +17,7 @@ use crate::{
     data,
     logic::{
         layers::{self, Filter},
-        settings,
+        policy, settings,
     },
     model::{LayerId, LayerUse, LayerVersion},
 };
@@ -27,6 +27,8 @@ use wire::{Context, Violations};
 
 /// Entries of a page. Source: Lambda API reference, `MaxItems` of ListLayers.
 const PAGE_MAX: i64 = 50;
+/// What shows the `RevisionId` of a policy.
+const POLICY_READ_BY: &str = "GetLayerVersionPolicy";
 /// Rows read at once while a filter leaves some out.
 const ROWS: i64 = 200;
 
@@ -69,7 +71,7 @@ impl Functions {
                 Ok::<_, Error>(version)
             })
             .await?;
-        Ok(self.shown(context, &version))
+        self.shown(context, &version).await
     }
 
     pub(crate) async fn get_layer_version(
@@ -80,7 +82,7 @@ impl Functions {
         let id = named(context, "lambda:GetLayerVersion", &input.layer_name)?;
         let number = layers::version(input.version_number)?;
         let found = self.db.read(move |tx| data::layer_version(tx, &id, number)).await?;
-        Ok(self.shown(context, &found.ok_or(Error::NoResource)?))
+        self.shown(context, &found.ok_or(Error::NoResource)?).await
     }
 
     pub(crate) async fn get_layer_version_by_arn(
@@ -91,12 +93,12 @@ impl Functions {
         let (id, number) =
             asking(context, "lambda:GetLayerVersion", |asker| layers::version_by_arn(asker, &input.arn))?;
         let found = self.db.read(move |tx| data::layer_version(tx, &id, number)).await?;
-        Ok(self.shown(context, &found.ok_or(Error::NoResource)?))
+        self.shown(context, &found.ok_or(Error::NoResource)?).await
     }
 
-    fn shown(&self, context: &Context, version: &LayerVersion) -> LayerVersionResponse {
-        let location = self.links.url(&context.authority, version.code, self.now());
-        LayerVersionResponse::of(version, location)
+    async fn shown(&self, context: &Context, version: &LayerVersion) -> Result<LayerVersionResponse, Error> {
+        let location = self.links().await?.url(&context.authority, version.code, self.now());
+        Ok(LayerVersionResponse::of(version, location))
     }
 
     pub(crate) async fn list_layer_versions(
@@ -193,18 +195,22 @@ impl Functions {
     ) -> Result<AddLayerVersionPermissionResponse, Error> {
         let id = named(context, "lambda:AddLayerVersionPermission", &input.layer_name)?;
         let number = layers::version(input.version_number)?;
-        let added = layers::permission(input.statement_id, &input.action, &input.principal)?;
+        let arn = id.version_arn(number);
+        let added = layers::statement(&arn, &input.statement_id, &input.action, &input.principal)?;
         if input.organization_id.is_some() {
             let reason = "there are no organizations; name accounts as Principal";
             return Err(Error::Unsupported { member: "OrganizationId", reason });
         }
-        let (arn, fresh, shown) = (id.version_arn(number), self.fresh_id(), added.clone());
-        let statement = layers::statement_json(&arn, &shown).to_string();
+        let (fresh, statement) = (self.fresh_id(), added.document());
         self.db
             .write(move |tx| {
                 let mut version = existing(tx, &id, number)?;
-                layers::check_revision(version.policy.as_ref(), input.revision_id.as_deref())?;
-                version.policy = Some(layers::add(&arn, version.policy.take(), added.clone(), fresh)?);
+                policy::check_revision(
+                    version.policy.as_ref(),
+                    input.revision_id.as_deref(),
+                    POLICY_READ_BY,
+                )?;
+                version.policy = Some(policy::add(version.policy.take(), added.clone(), fresh)?);
                 data::put_layer_version(tx, &version)
             })
             .await?;
@@ -221,9 +227,9 @@ impl Functions {
         self.db
             .write(move |tx| {
                 let mut version = existing(tx, &id, number)?;
-                let policy = version.policy.take().ok_or(Error::NoPolicy)?;
-                layers::check_revision(Some(&policy), input.revision_id.as_deref())?;
-                version.policy = layers::remove(policy, &input.statement_id, fresh)?;
+                let known = version.policy.take().ok_or(Error::NoPolicy)?;
+                policy::check_revision(Some(&known), input.revision_id.as_deref(), POLICY_READ_BY)?;
+                version.policy = policy::remove(known, &input.statement_id, fresh)?;
                 data::put_layer_version(tx, &version)
             })
             .await
@@ -239,7 +245,7 @@ impl Functions {
         let version = self.db.read(move |tx| existing(tx, &id, number)).await?;
         let policy = version.policy.as_ref().ok_or(Error::NoPolicy)?;
         Ok(GetLayerVersionPolicyResponse {
-            policy: layers::policy_json(&version.arn(), policy),
+            policy: policy.document(),
             revision_id: policy.revision.to_string(),
         })
     }

@@ -1,4 +1,4 @@
-//! AddPermission, RemovePermission and GetPolicy, and what they are for: invocations from other accounts.
+//! AddPermission, RemovePermission and GetPolicy, and what they are for: invocations from other accounts and by services.
 
 use crate::{
     Error, Functions,
@@ -9,10 +9,11 @@ use crate::{
     asking, data,
     logic::{
         names::{self, Form},
-        policy::{self, Asked, INVOKE, Policy},
+        policy::{self, Asked, INVOKE, Policy, Who},
     },
     model::Target,
 };
+use base::ServiceCaller;
 use store::Tx;
 use wire::Context;
 
@@ -26,7 +27,7 @@ impl Functions {
         let target = named(context, "lambda:AddPermission", name, qualifier)?;
         policy::check_place(&target)?;
         let statement = policy::statement(&input, &target)?;
-        let answer = serde_json::to_string(&statement).unwrap_or_default();
+        let answer = statement.document();
         let (revision, changed) = (self.fresh_id(), target.id.clone());
         self.db
             .write(move |tx| {
@@ -73,15 +74,38 @@ impl Functions {
 
     /// Refuses an invocation from another account that no policy of the function allows.
     pub(crate) async fn allowed_from_outside(&self, context: &Context, target: &Target) -> Result<(), Error> {
-        let asked = Asked { who: Some(&context.principal), action: INVOKE, url_auth: None };
-        if let Some((id, word)) = policy::place(target) {
-            let id = id.clone();
-            let policy = self.db.read(move |tx| data::config::<Policy>(tx, &id, &word)).await?;
-            if policy.is_some_and(|policy| policy.allows(asked)) {
-                return Ok(());
-            }
+        match self.policy_allows(Who::Principal(&context.principal), target).await? {
+            true => Ok(()),
+            false => Err(Error::OtherAccount {
+                who: context.principal.arn(),
+                action: INVOKE,
+                resource: target.arn(),
+            }),
         }
-        Err(Error::OtherAccount { who: context.principal.arn(), action: INVOKE, resource: target.arn() })
+    }
+
+    /// Refuses an invocation by a service that no policy of the function allows.
+    pub(crate) async fn allowed_to_service(
+        &self,
+        caller: &ServiceCaller,
+        target: &Target,
+    ) -> Result<(), Error> {
+        match self.policy_allows(Who::Service(caller), target).await? {
+            true => Ok(()),
+            false => Err(Error::ServiceNotAllowed {
+                service: caller.service,
+                action: INVOKE,
+                resource: target.arn(),
+            }),
+        }
+    }
+
+    async fn policy_allows(&self, who: Who<'_>, target: &Target) -> Result<bool, Error> {
+        let Some((id, word)) = policy::place(target) else { return Ok(false) };
+        let id = id.clone();
+        let policy = self.db.read(move |tx| data::config::<Policy>(tx, &id, &word)).await?;
+        let asked = Asked { who, action: INVOKE, url_auth: None };
+        Ok(policy.is_some_and(|policy| policy.allows(asked)))
     }
 }
 
@@ -99,6 +123,6 @@ fn current(tx: &mut Tx<'_>, target: &Target, revision: Option<&str>) -> Result<O
     data::function(tx, &target.id)?.ok_or_else(|| Error::NotFound(target.arn()))?;
     data::version_named(tx, target)?.ok_or_else(|| Error::NotFound(target.arn()))?;
     let policy: Option<Policy> = data::config(tx, &target.id, &target.word())?;
-    let stale = |wanted: &str| policy.as_ref().is_none_or(|policy| policy.revision.to_string() != wanted);
-    if revision.is_some_and(stale) { Err(Error::StalePolicy("GetPolicy")) } else { Ok(policy) }
+    policy::check_revision(policy.as_ref(), revision, "GetPolicy")?;
+    Ok(policy)
 }

@@ -28,7 +28,7 @@ impl Functions {
         })?;
         let arn = target.arn();
         let (function, record) = self.find(target).await?;
-        let location = self.links.url(&context.authority, record.deployment.code, self.now());
+        let location = self.links().await?.url(&context.authority, record.deployment.code, self.now());
         let reserved = function.reserved_concurrency;
         Ok(GetFunctionResponse {
             configuration: configuration(&record, arn, Shown::Whole),

@@ -20,6 +20,7 @@ pub(super) async fn run(functions: Arc<Functions>, stop: impl Future<Output = ()
             logged("pending versions", settle(&functions).await);
             logged("reservations", functions.tell_reservations().await);
             logged("unreferenced packages", sweep(&functions).await);
+            logged("old changes", functions.db.write(data::forget_changes).await);
             logged("unused sets of layers", sweep_layers(&functions).await);
             let timer = tokio::time::sleep(functions.settings.upkeep_every.duration());
             tokio::select! {

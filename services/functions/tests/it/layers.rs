@@ -1,7 +1,9 @@
-//! Layers: whose packages stay, and what functions are started with.
+//! Layers: whose packages stay, what functions are started with, and policies kept in an older form.
 
-use crate::support::{World, eventually, hash, zip};
+use crate::support::{World, eventually, hash, location, zip};
+use functions::{MIGRATIONS, Settings};
 use serde_json::{Value, json};
+use store::{Database, Error, params};
 
 const ARN: &str = "arn:aws:lambda:us-east-1:000000000000:layer";
 
@@ -72,4 +74,45 @@ async fn a_fresh_node_unpacks_layers_too() {
     world.restart().await;
     world.run_upkeep();
     eventually("unpacked", async || world.packages.unpacked.lock().unwrap().contains(&hash("a"))).await;
+}
+
+#[tokio::test]
+async fn policies_in_the_form_that_layers_had_of_their_own_are_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = Database::open(location(&folder), &MIGRATIONS[..7]).unwrap();
+    let revision = "6f1c7e0a-5d3b-4c2e-9a1f-0b2d4e6f8a90";
+    // As it was written, in this order.
+    let everyone = r#"{"id":"all","grantee":"Everyone"}"#;
+    let account = r#"{"id":"one","grantee":{"Account":"111122223333"}}"#;
+    for (version, statements) in
+        [(1, everyone.to_owned()), (2, format!("{account},{everyone}")), (3, account.to_owned())]
+    {
+        let policy = format!(r#"{{"revision":"{revision}","statements":[{statements}]}}"#);
+        let label = r#"{"description":"","license":null,"runtimes":null,"architectures":null}"#;
+        let code = hash("old").to_string();
+        let added = old.write(move |tx| {
+            tx.execute(
+                "INSERT INTO layer_version (account, region, layer, version, created_ms, label, code, code_size, unpacked, policy)
+                 VALUES ('000000000000', 'us-east-1', 'old', ?1, 0, ?2, ?3, 1, 1, ?4)",
+                params![version, label, code, policy],
+            )
+        });
+        let added: Result<u64, Error> = added.await;
+        added.unwrap();
+    }
+    drop(old);
+    let world = World::on(folder, Settings::default());
+    let statement = |version: u64, sid: &str, principal: Value| {
+        json!({"Sid": sid, "Effect": "Allow", "Principal": principal, "Action": "lambda:GetLayerVersion",
+            "Resource": format!("{ARN}:old:{version}")})
+    };
+    let all = |version| statement(version, "all", json!("*"));
+    let one = |version| statement(version, "one", json!({"AWS": "arn:aws:iam::111122223333:root"}));
+    for (version, statements) in [(1, vec![all(1)]), (2, vec![one(2), all(2)]), (3, vec![one(3)])] {
+        let path = format!("/2018-10-31/layers/old/versions/{version}/policy");
+        let shown = world.call("GET", &path, Value::Null).await.ok();
+        assert_eq!(shown["RevisionId"], revision);
+        let policy: Value = serde_json::from_str(shown["Policy"].as_str().unwrap()).unwrap();
+        assert_eq!(policy["Statement"], Value::from(statements));
+    }
 }

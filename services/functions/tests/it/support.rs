@@ -228,7 +228,11 @@ impl World {
     pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> World {
         let mut settings = Settings::default();
         change(&mut settings);
-        let folder = tempfile::tempdir().unwrap();
+        World::on(tempfile::tempdir().unwrap(), settings)
+    }
+
+    /// On what a folder has already.
+    pub(crate) fn on(folder: tempfile::TempDir, settings: Settings) -> World {
         let clock = Arc::new(ManualClock(AtomicI64::new(1_763_721_060_000)));
         let execute = Arc::new(FakeExecute {
             script: Mutex::new(Box::new(|_, _| Act::Echo)),
@@ -383,7 +387,7 @@ fn assemble(
 }
 
 /// A database of the world's own: a file, or, where `NEAP_TEST_POSTGRES` says how to reach a server, a schema there.
-fn location(folder: &tempfile::TempDir) -> Location {
+pub(crate) fn location(folder: &tempfile::TempDir) -> Location {
     match std::env::var("NEAP_TEST_POSTGRES") {
         Ok(url) => {
             let digest = Sha256::digest(folder.path().as_os_str().as_encoded_bytes());

@@ -4,14 +4,14 @@ use super::{
     data::{self, Action, Alarm, Change},
     definition::{self, Definition},
     evaluation::State,
-    ops::clip,
+    ops::{arn, clip},
 };
 use crate::{
     Inner,
     api::alarms::MetricAlarm,
     cloudwatch::{error::Error, ops::What},
 };
-use base::{NotInvoked, RequestId, Timestamp};
+use base::{NotInvoked, RequestId, ServiceCaller, Timestamp};
 use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 use store::{Commit, Tx};
@@ -208,7 +208,7 @@ impl Inner {
                 let outcome = match definition::function(&action.place, &action.action) {
                     Some(function) => {
                         let payload = action.payload.clone().into_bytes().into();
-                        invoke.invoke_later(function, action.request_id, payload).await
+                        invoke.invoke_later(Some(caller(&action)), function, action.request_id, payload).await
                     }
                     None => Err(NotInvoked::Never("not a function of this account and region".to_owned())),
                 };
@@ -241,6 +241,16 @@ impl Inner {
     }
 }
 
+/// Who the function's policy must allow to invoke it.
+/// Source: user guide, "Invoke a Lambda function from an alarm".
+fn caller(action: &Action) -> ServiceCaller {
+    ServiceCaller {
+        service: "lambda.alarms.cloudwatch.amazonaws.com",
+        source_arn: arn(&action.place, &action.name),
+        source_account: action.place.account,
+    }
+}
+
 fn finish(tx: &mut Tx<'_>, action: &Action, failure: Option<&str>, now: Timestamp) -> Result<(), Error> {
     if !data::action_delete(tx, action.id)? {
         // Another node was faster: its line of history is there.
@@ -248,7 +258,9 @@ fn finish(tx: &mut Tx<'_>, action: &Action, failure: Option<&str>, now: Timestam
     }
     let (summary, state) = match failure {
         None => (format!("Successfully executed action {}", action.action), "Succeeded"),
-        Some(why) => (format!("Failed to execute action {}. {why}", action.action), "Failed"),
+        Some(why) => {
+            (format!("Failed to execute action {}. Received error: \"{why}\"", action.action), "Failed")
+        }
     };
     let data = json!({
         "version": "1.0", "actionState": state, "notificationResource": action.action,
@@ -330,7 +342,7 @@ fn payload(alarm: &Alarm, defined: &MetricAlarm, change: &Change, now: Timestamp
     }
     json!({
         "source": "aws.cloudwatch",
-        "alarmArn": format!("arn:aws:cloudwatch:{}:{}:alarm:{}", place.region, place.account, alarm.name),
+        "alarmArn": arn(place, &alarm.name),
         "accountId": place.account.to_string(),
         "time": text(now),
         "region": place.region.to_string(),

@@ -58,6 +58,9 @@ pub struct Cost {
     duration_cost: String,
     processor_cost: String,
     scratch_cost: String,
+    /// Run on provisioned concurrency, and reserved; zero where the list has no such prices.
+    provisioned_cost: String,
+    reserved_cost: String,
     total: String,
     /// The total if the free tier were used up by something else.
     total_without_free_tier: String,
@@ -176,6 +179,8 @@ impl Cost {
             duration_cost: bill.duration_cost.to_string(),
             processor_cost: bill.processor_cost.to_string(),
             scratch_cost: bill.scratch_cost.to_string(),
+            provisioned_cost: bill.provisioned_cost.to_string(),
+            reserved_cost: bill.reserved_cost.to_string(),
             total: bill.total().to_string(),
             total_without_free_tier: paid.to_string(),
             break_even,

@@ -123,12 +123,13 @@ pub struct GetUsageResponse {
     /// Budgets, in the present month.
     budgets: Vec<BudgetStatus>,
     /// What these amounts do not hold.
-    not_included: &'static [&'static str],
+    not_included: Vec<&'static str>,
 }
 
-/// What the amounts do not hold.
-const NOT_INCLUDED: &[&str] =
-    &["provisioned concurrency is charged as on-demand run time; its reserved time is not metered"];
+/// Said where there was provisioned concurrency: only AWS's books have prices for it.
+const NOT_INCLUDED: &str = "the prices of Azure and Google are those of functions that start on demand: what ran on \
+                            provisioned concurrency is charged there as all other run time, and the time for which it was \
+                            reserved is not charged";
 
 /// One day, UTC.
 #[derive(Debug, Serialize)]
@@ -179,6 +180,10 @@ pub struct Used {
     /// Initialisation charged.
     init_ms: f64,
     gb_seconds: f64,
+    /// The part of it that ran on provisioned concurrency.
+    provisioned_gb_seconds: f64,
+    /// Reserved as provisioned concurrency.
+    reserved_gb_seconds: f64,
     /// Most memory that an invocation used; 0: not measured.
     memory_used_max_bytes: u64,
     /// Book → US dollars.
@@ -199,6 +204,12 @@ pub struct BookBill {
     duration_cost: String,
     processor_cost: String,
     scratch_cost: String,
+    /// Run on provisioned concurrency; zero where the book has no price of its own for it.
+    provisioned_gb_seconds: f64,
+    provisioned_cost: String,
+    /// Reserved as provisioned concurrency; zero where the book has no price for it.
+    reserved_gb_seconds: f64,
+    reserved_cost: String,
     total: String,
 }
 
@@ -266,6 +277,7 @@ impl Usage {
         let month = month.ok_or_else(|| Error::Invalid("month is not a month".to_owned()))?;
         // What was counted until now is shown at once.
         self.0.flush_usage().await?;
+        self.0.charge_reserved().await?;
         let (account, (first, last)) = (context.account, month.days());
         let rows = self.0.db.read(move |tx| data::usage_between(tx, account, first, last)).await?;
         let by_100 = input.increment.as_deref() == Some("100ms");
@@ -313,6 +325,8 @@ fn report(
     machine: Option<Usd>,
 ) -> GetUsageResponse {
     let lines: Vec<Line> = rows.iter().map(|(key, usage)| key.line(usage)).collect();
+    let any_provisioned =
+        lines.iter().any(|line| line.meters.reserved_ms > 0 || line.meters.provisioned_ms > 0);
     let bills: Vec<(&Book, Bill)> = books.iter().map(|book| (book, book.charge(&lines))).collect();
     let month_rows = MonthRows { rows, lines: &lines, bills: &bills };
     let all: Vec<usize> = (0..rows.len()).collect();
@@ -336,7 +350,7 @@ fn report(
         alternatives: costs::alternatives(&lines, true, machine),
         days: by_day.then(|| month_rows.by_day(&all)),
         budgets: Vec::new(),
-        not_included: NOT_INCLUDED,
+        not_included: any_provisioned.then_some(NOT_INCLUDED).into_iter().collect(),
     }
 }
 
@@ -353,6 +367,10 @@ impl MonthRows<'_> {
         let mut sum = meter::Usage::default();
         own.iter().for_each(|&i| sum.add(&self.rows[i].1));
         let time: prices::MemoryTime = own.iter().map(|&i| prices::AWS.time(&self.lines[i])).sum();
+        let provisioned: prices::MemoryTime =
+            own.iter().map(|&i| prices::AWS.provisioned_time(&self.lines[i])).sum();
+        let reserved: prices::MemoryTime =
+            own.iter().map(|&i| prices::AWS.reserved_time(&self.lines[i])).sum();
         let cost = self.bills.iter().map(|(book, bill)| {
             let cost: Usd = own.iter().map(|&i| bill.lines[i]).sum();
             (book.name, cost.to_string())
@@ -366,6 +384,8 @@ impl MonthRows<'_> {
             run_ms: sum.run_us as f64 / 1e3,
             init_ms: sum.init_us as f64 / 1e3,
             gb_seconds: time.as_gb_seconds(),
+            provisioned_gb_seconds: provisioned.as_gb_seconds(),
+            reserved_gb_seconds: reserved.as_gb_seconds(),
             memory_used_max_bytes: sum.memory_used_max,
             cost: cost.collect(),
         }
@@ -422,6 +442,10 @@ impl BookBill {
             duration_cost: bill.duration_cost.to_string(),
             processor_cost: bill.processor_cost.to_string(),
             scratch_cost: bill.scratch_cost.to_string(),
+            provisioned_gb_seconds: bill.provisioned.as_gb_seconds(),
+            provisioned_cost: bill.provisioned_cost.to_string(),
+            reserved_gb_seconds: bill.reserved.as_gb_seconds(),
+            reserved_cost: bill.reserved_cost.to_string(),
             total: bill.total().to_string(),
         }
     }

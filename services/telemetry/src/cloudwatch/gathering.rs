@@ -4,7 +4,9 @@
 //! Published is what is measured: `Invocations`, `Errors`, `Throttles`, `Duration`, `AsyncEventsReceived`, `AsyncEventAge` and
 //! `AsyncEventsDropped` by `FunctionName`, by `FunctionName` with `Resource` (the name, or with its qualifier, as invoked), and of
 //! the whole account; `ConcurrentExecutions` by `FunctionName` and of the account, `UnreservedConcurrentExecutions` of the
-//! account. Concurrency is the greatest number of calls that ran at once, on this node, since it was last stored: its statistic is
+//! account. `ProvisionedConcurrencyInvocations`, `ProvisionedConcurrencySpilloverInvocations`, `ProvisionedConcurrentExecutions` and
+//! `ProvisionedConcurrencyUtilization` by `FunctionName` with `Resource`, the last two as they were when each invocation began, of the
+//! version that runs it. Concurrency is the greatest number of calls that ran at once, on this node, since it was last stored: its statistic is
 //! `Maximum`. Source of names and dimensions: Lambda developer guide, "Types of metrics for Lambda functions".
 
 use super::{
@@ -12,8 +14,8 @@ use super::{
     model::{Aggregate, Dimensions, Points, SeriesKey, Slot, Unit, gather},
 };
 use base::{
-    AccountId, FunctionName, InvocationRecord, Outcome, QueueStep, QueuedEvent, Region, RequestId, Timestamp,
-    VersionKey,
+    AccountId, FunctionName, InvocationRecord, Outcome, ProvisionedCall, QueueStep, QueuedEvent, Region,
+    RequestId, Timestamp, VersionKey,
 };
 use std::{
     collections::HashMap,
@@ -73,6 +75,12 @@ struct Measured {
     received: u64,
     age: Option<Aggregate>,
     dropped: u64,
+    /// Invocations on provisioned concurrency, and beyond it.
+    within: u64,
+    beyond: u64,
+    /// How much of it was in use when each began: invocations, and of what is provisioned.
+    in_use: Option<Aggregate>,
+    utilization: Option<Aggregate>,
 }
 
 /// Whose concurrency.
@@ -172,6 +180,27 @@ impl Gathering {
             minute: minute(now),
         };
         self.measure(key, |measured| measured.throttles += 1);
+    }
+
+    /// An invocation of a version with provisioned concurrency begins.
+    pub(crate) fn provisioned(&self, call: ProvisionedCall<'_>, now: Timestamp) {
+        let key = FunctionMinute {
+            account: call.key.account,
+            region: call.key.region.clone(),
+            name: call.key.name.clone(),
+            qualifier: qualifier(call.invoked_arn),
+            minute: minute(now),
+        };
+        let running = f64::from(call.running);
+        self.measure(key, |measured| {
+            measured.within += u64::from(call.within);
+            measured.beyond += u64::from(!call.within);
+            merge(&mut measured.in_use, Aggregate::of(running, 1.0));
+            merge(
+                &mut measured.utilization,
+                Aggregate::of(running / f64::from(call.provisioned.max(1)), 1.0),
+            );
+        });
     }
 
     pub(crate) fn queued(&self, event: QueuedEvent<'_>, step: QueueStep, now: Timestamp) {
@@ -329,7 +358,7 @@ fn publish(points: &mut Points, key: &FunctionMinute, measured: &Measured) {
         Some(qualifier) => format!("{name}:{qualifier}"),
     };
     let by_name = ("FunctionName".to_owned(), name);
-    let Measured { invocations, errors, throttles, duration, received, age, dropped } = measured;
+    let Measured { invocations, errors, throttles, duration, received, age, dropped, .. } = measured;
     let metrics = [
         ("Invocations", Unit::Count, count(*invocations, *invocations)),
         ("Errors", Unit::Count, count(*errors, *invocations)),
@@ -339,15 +368,28 @@ fn publish(points: &mut Points, key: &FunctionMinute, measured: &Measured) {
         ("AsyncEventAge", Unit::Milliseconds, age.clone()),
         ("AsyncEventsDropped", Unit::Count, count(*dropped, *dropped)),
     ];
-    let dimensions = [Vec::new(), vec![by_name.clone()], vec![by_name, ("Resource".to_owned(), resource)]];
-    for dimensions in dimensions.into_iter().filter_map(Dimensions::new) {
-        for (name, unit, aggregate) in &metrics {
+    let Measured { within, beyond, in_use, utilization, .. } = measured;
+    let provisioned = [
+        ("ProvisionedConcurrencyInvocations", Unit::Count, count(*within, *within)),
+        ("ProvisionedConcurrencySpilloverInvocations", Unit::Count, count(*beyond, *beyond)),
+        ("ProvisionedConcurrentExecutions", Unit::Count, in_use.clone()),
+        ("ProvisionedConcurrencyUtilization", Unit::None, utilization.clone()),
+    ];
+    let by_resource = vec![by_name.clone(), ("Resource".to_owned(), resource)];
+    let mut add = |dimensions, metrics: &[(&str, Unit, Option<Aggregate>)]| {
+        let Some(dimensions) = Dimensions::new(dimensions) else { return };
+        for (name, unit, aggregate) in metrics {
             if let Some(aggregate) = aggregate {
                 let series = place.key(NAMESPACE, name, dimensions.clone());
                 gather(points, series, slot(key.minute, *unit), aggregate.clone());
             }
         }
-    }
+    };
+    add(Vec::new(), &metrics);
+    add(vec![by_name], &metrics);
+    add(by_resource.clone(), &metrics);
+    // Provisioned concurrency belongs to a version or an alias: a sum over them says nothing.
+    add(by_resource, &provisioned);
 }
 
 #[cfg(test)]
@@ -379,6 +421,7 @@ mod tests {
             init: Micros(0),
             run: Micros(ms * 1_000),
             billed: Millis(ms),
+            provisioned: false,
             cold: None,
             outcome,
             waited: Micros(0),
@@ -463,6 +506,29 @@ mod tests {
         }
         assert!(!gathering.observe(Timestamp(181_000)));
         assert!(gathering.take().is_none());
+    }
+
+    #[test]
+    fn provisioned_concurrency_is_measured_by_resource() {
+        let gathering = Gathering::new(RequestId::from_random([3; 16]));
+        let key = key("f");
+        let call = |within, running| ProvisionedCall {
+            key: &key,
+            invoked_arn: "arn:aws:lambda:us-east-1:000000000000:function:f:live",
+            within,
+            running,
+            provisioned: 2,
+        };
+        for (within, running) in [(true, 1), (true, 2), (false, 2)] {
+            gathering.provisioned(call(within, running), Timestamp(0));
+        }
+        let batch = gathering.take().unwrap();
+        let of = |name: &str, dimensions| of(&batch, &format!("Provisioned{name}"), dimensions, 0);
+        assert_eq!(of("ConcurrencyInvocations", BY_ALIAS), Some((2.0, 2.0, 1.0)));
+        assert_eq!(of("ConcurrencySpilloverInvocations", BY_ALIAS), Some((1.0, 1.0, 1.0)));
+        assert_eq!(of("ConcurrentExecutions", BY_ALIAS), Some((3.0, 5.0, 2.0)));
+        assert_eq!(of("ConcurrencyUtilization", BY_ALIAS), Some((3.0, 2.5, 1.0)));
+        assert_eq!(of("ConcurrencyInvocations", BY_NAME), None);
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(crate) fn cold() -> InvocationRecord {
         init: Micros(3_000),
         run: Micros(7_000),
         billed: Millis(10),
+        provisioned: false,
         cold: Some(Phases {
             queue: Micros(1_000),
             sandbox: Micros(2_000),

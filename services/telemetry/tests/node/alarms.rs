@@ -1,7 +1,7 @@
 //! Alarms with a clock of the test's own, and actions that fail.
 
 use crate::harness::{DAY, Node, START};
-use base::{Arn, Future, InvokeLater, NotInvoked, RequestId};
+use base::{Arn, Future, InvokeLater, NotInvoked, RequestId, ServiceCaller};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::sync::{
@@ -19,6 +19,7 @@ struct Functions {
 impl InvokeLater for Functions {
     fn invoke_later(
         &self,
+        caller: Option<ServiceCaller>,
         function: Arn,
         id: RequestId,
         payload: Bytes,
@@ -27,7 +28,11 @@ impl InvokeLater for Functions {
             if !self.ready.load(Ordering::Relaxed) {
                 return Err(NotInvoked::NotNow("starting".to_owned()));
             }
-            let event = serde_json::from_slice(&payload).unwrap();
+            let event: Value = serde_json::from_slice(&payload).unwrap();
+            let caller = caller.unwrap();
+            assert_eq!(caller.service, "lambda.alarms.cloudwatch.amazonaws.com");
+            assert_eq!(event["alarmArn"], caller.source_arn.as_str());
+            assert_eq!(event["accountId"], caller.source_account.as_str());
             self.calls.lock().unwrap().push((function.to_string(), id.to_string(), event));
             Ok(())
         })

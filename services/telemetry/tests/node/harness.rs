@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
-use store::{Database, Durability, Location};
+use store::{Database, Durability, Location, Migration};
 use telemetry::{Settings, Telemetry};
 use wire::Gateway;
 
@@ -31,7 +31,8 @@ struct Counter(AtomicU64);
 impl Entropy for Counter {
     fn fill(&self, buffer: &mut [u8]) {
         for byte in buffer {
-            *byte = self.0.fetch_add(1, Ordering::Relaxed) as u8;
+            let drawn = self.0.fetch_add(1, Ordering::Relaxed);
+            *byte = (drawn ^ drawn >> 16).to_le_bytes()[0];
         }
     }
 }
@@ -71,15 +72,22 @@ impl Node {
     }
 
     pub(crate) fn with(folder: &Path, settings: Settings) -> Node {
+        Node::on(folder, settings, telemetry::MIGRATIONS)
+    }
+
+    pub(crate) fn on(folder: &Path, settings: Settings, migrations: &'static [Migration]) -> Node {
         let location = match std::env::var("NEAP_TEST_POSTGRES") {
             Ok(url) => Location::Postgres { url, schema: schema(folder) },
             Err(_) => {
                 Location::Sqlite { path: folder.join("telemetry.sqlite"), durability: Durability::Relaxed }
             }
         };
-        let db = Database::open(location, telemetry::MIGRATIONS).unwrap();
+        let db = Database::open(location, migrations).unwrap();
         let clock = Manual(Arc::new(AtomicI64::new(START)));
-        let entropy = Arc::new(Counter(AtomicU64::new(std::process::id().into())));
+        // No two lives of a node draw the same.
+        static LIVES: AtomicU64 = AtomicU64::new(0);
+        let life = LIVES.fetch_add(1, Ordering::Relaxed) << 16;
+        let entropy = Arc::new(Counter(AtomicU64::new(life + u64::from(std::process::id()))));
         let telemetry = Telemetry::new(db.clone(), Arc::new(clock.clone()), entropy.clone(), settings);
         let ports = wire::Ports {
             credentials: Arc::new(Anybody),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy takes only test functions themselves for tests
 
 mod alarms;
+mod failing;
 mod harness;
 mod logs;
 mod metrics;

@@ -35,6 +35,7 @@ fn record(name: &str, at: i64, ms: u64, memory: u32, outcome: Outcome) -> Invoca
         init: Micros(0),
         run: Micros(ms * 1_000),
         billed: Millis(ms),
+        provisioned: false,
         cold: None,
         outcome,
         waited: Micros(0),
@@ -214,4 +215,97 @@ async fn an_account_has_so_many_budgets_and_no_more() {
     let (status, refused) = node.put("/_neap/v1/budgets/more", &input).await;
     assert!(status == 400 && refused.to_string().contains("at most 100"), "{refused}");
     assert_eq!(node.put("/_neap/v1/budgets/b7", &input).await.0, 200);
+}
+
+/// So many environments of a version, of 1 GB each.
+fn reserved(version: u64, count: u32) -> Reserved {
+    let key = VersionKey { version: Version::Published(version), ..key("f") };
+    Reserved { key, architecture: "x86_64".into(), memory: MemoryMib(1024), count }
+}
+
+/// GB-seconds that are reserved, of the account's month.
+async fn reserved_gb_seconds(node: &Node) -> f64 {
+    let (_, usage) = node.get("/_neap/v1/usage").await;
+    usage["books"][0]["reserved_gb_seconds"].as_f64().unwrap()
+}
+
+#[tokio::test]
+async fn reserved_time_is_charged_in_steps_of_five_minutes_for_each_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut node = Node::open(folder.path());
+    let minutes = |count: i64| count * 60_000;
+    assert_eq!(reserved_gb_seconds(&node).await, 0.0);
+    node.telemetry.reserved(vec![reserved(1, 2)]).await;
+    // The first step is charged when it begins, and once, however often anybody asks.
+    assert_eq!(reserved_gb_seconds(&node).await, 600.0);
+    node.pass(minutes(4));
+    assert_eq!(reserved_gb_seconds(&node).await, 600.0);
+    // The same again is no change.
+    node.telemetry.reserved(vec![reserved(1, 2)]).await;
+    node.pass(minutes(1));
+    assert_eq!(reserved_gb_seconds(&node).await, 1_200.0);
+    // A change ends what was begun and begins anew.
+    node.pass(minutes(1));
+    node.telemetry.reserved(vec![reserved(1, 3), reserved(2, 1)]).await;
+    assert_eq!(reserved_gb_seconds(&node).await, 1_200.0 + 900.0 + 300.0);
+    // kill -9: what is reserved is known to the next life of the node, and is reserved meanwhile.
+    drop(node);
+    node = Node::open(folder.path());
+    node.pass(minutes(6 + 12));
+    node.telemetry.reserved(vec![reserved(1, 3), reserved(2, 1)]).await;
+    assert_eq!(reserved_gb_seconds(&node).await, 1_200.0 + 3.0 * 1_200.0);
+    // After 12 minutes two steps and a part of the third are over: none is charged again at the end.
+    node.telemetry.reserved(Vec::new()).await;
+    node.pass(minutes(100));
+    assert_eq!(reserved_gb_seconds(&node).await, 1_200.0 + 3.0 * 1_200.0);
+    let (_, usage) = node.get("/_neap/v1/usage?by=day").await;
+    let f = &usage["functions"][0];
+    assert_eq!((&f["function"], &f["invocations"]), (&"f".into(), &0.into()));
+    let shares: Vec<_> =
+        f["lines"].as_array().unwrap().iter().map(|line| &line["reserved_gb_seconds"]).collect();
+    assert_eq!(shares, [&serde_json::json!(3_900.0), &serde_json::json!(900.0)]);
+    // 4,800 × 0.0000041667; no free tier, and no such price elsewhere.
+    assert_eq!(
+        (&usage["books"][0]["total"], &usage["books"][1]["total"]),
+        (&"0.02000016".into(), &"0.00".into())
+    );
+    assert_eq!(usage["days"][0]["cost"]["aws"], "0.02000016");
+    assert!(usage["not_included"][0].as_str().unwrap().contains("Azure and Google"));
+}
+
+#[tokio::test]
+async fn what_is_reserved_costs_while_the_node_is_away_over_midnight() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::open(folder.path());
+    node.pass(DAY - 60_000);
+    node.telemetry.reserved(vec![reserved(1, 1)]).await;
+    drop(node);
+    let node = Node::open(folder.path());
+    node.pass(2 * DAY + 60_000);
+    let (_, usage) = node.get("/_neap/v1/usage?by=day").await;
+    let days: Vec<_> =
+        usage["days"].as_array().unwrap().iter().map(|day| day["reserved_gb_seconds"].as_f64()).collect();
+    // One step begins on the first day, 288 on the second; on the third none yet.
+    assert_eq!(days, [Some(300.0), Some(288.0 * 300.0)]);
+}
+
+#[tokio::test]
+async fn what_runs_on_provisioned_concurrency_has_a_price_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::open(folder.path());
+    for provisioned in [true, false] {
+        node.telemetry
+            .record(InvocationRecord { provisioned, ..record("f", START, 1_000, 1024, Outcome::Success) });
+    }
+    let (_, usage) = node.get("/_neap/v1/usage").await;
+    let (aws, google) = (&usage["books"][0], &usage["books"][2]);
+    assert_eq!(
+        (&aws["provisioned_gb_seconds"], &aws["provisioned_cost"]),
+        (&1.0.into(), &"0.0000097222".into())
+    );
+    // The free tier takes the other second only; requests are as usual.
+    assert_eq!((&aws["gb_seconds_free"], &aws["total"]), (&1.0.into(), &"0.0000097222".into()));
+    assert_eq!((&google["gb_seconds"], &google["provisioned_cost"]), (&2.0.into(), &"0.00".into()));
+    assert_eq!(usage["functions"][0]["gb_seconds"], 2.0);
+    assert_eq!(usage["functions"][0]["provisioned_gb_seconds"], 1.0);
 }

@@ -1,8 +1,9 @@
 //! Tables of costs for people.
 
+use super::dollars;
 use crate::{
     args,
-    client::usage::{Bill, Cost, FunctionUsage, Usage, Used},
+    client::usage::{Bill, Cost, FunctionUsage, Provisioned, Usage, Used},
     output::{Paint, table},
 };
 
@@ -33,13 +34,28 @@ fn row(name: &str, used: &Used, book: args::Book) -> Vec<String> {
         used.cold_starts.to_string(),
         used.billed_ms.to_string(),
         format!("{:.3}", used.gb_seconds),
+        format!("{:.3}", used.reserved_gb_seconds),
         format!("$ {}", cost(used, book)),
     ]
 }
 
 fn used_table(first: &str, rows: Vec<Vec<String>>) -> String {
-    let header = [first, "CALLS", "ERRORS", "COLD", "BILLED MS", "GB-S", "COST"];
-    table(&header, &[1, 2, 3, 4, 5, 6], rows)
+    let header = [first, "CALLS", "ERRORS", "COLD", "BILLED MS", "GB-S", "RESERVED GB-S", "COST"];
+    table(&header, &[1, 2, 3, 4, 5, 6, 7], rows)
+}
+
+/// What the amounts do not hold, below them.
+pub(super) fn with_omissions(mut text: String, usage: &Usage) -> String {
+    for omission in &usage.not_included {
+        text.push_str(&format!("\n\n{omission}"));
+    }
+    text
+}
+
+/// Both charges of provisioned concurrency together.
+fn provisioned_cost(charges: &Provisioned) -> String {
+    let both = [charges.provisioned_cost.as_str(), charges.reserved_cost.as_str()];
+    dollars::sum(both.into_iter().filter(|cost| !cost.is_empty())).unwrap_or_default()
 }
 
 fn with_bill(mut text: String, usage: &Usage, book: args::Book, paint: Paint) -> String {
@@ -54,8 +70,19 @@ fn summary(month: &str, bill: &Bill, paint: Paint) -> String {
         "0.00" => String::new(),
         cost => format!("\nscratch space: $ {cost}"),
     };
+    let charges = &bill.provisioned;
+    let provisioned = match provisioned_cost(charges).as_str() {
+        "0.00" => String::new(),
+        _ => format!(
+            "\nprovisioned concurrency: {:.3} GB-seconds reserved: $ {}, {:.3} run: $ {}",
+            charges.reserved_gb_seconds,
+            charges.reserved_cost,
+            charges.provisioned_gb_seconds,
+            charges.provisioned_cost
+        ),
+    };
     format!(
-        "{}\nrequests: {} of which {} free: $ {}\nGB-seconds: {:.3} of which {:.3} free: $ {}{scratch}",
+        "{}\nrequests: {} of which {} free: $ {}\nGB-seconds: {:.3} of which {:.3} free: $ {}{provisioned}{scratch}",
         paint.bold(&format!("{month} by the prices of {}: $ {}", bill.title, bill.total)),
         bill.requests,
         bill.requests_free,
@@ -76,11 +103,13 @@ pub(super) fn months(months: &[Usage], book: args::Book) -> String {
                 format!("{:.3}", bill.gb_seconds),
                 format!("$ {}", bill.requests_cost),
                 format!("$ {}", bill.duration_cost),
+                format!("$ {}", provisioned_cost(&bill.provisioned)),
                 format!("$ {}", bill.total),
             ]
         })
     });
-    table(&["MONTH", "CALLS", "GB-S", "REQUESTS", "DURATION", "COST"], &[1, 2, 3, 4, 5], rows.collect())
+    let header = ["MONTH", "CALLS", "GB-S", "REQUESTS", "DURATION", "PROVISIONED", "COST"];
+    table(&header, &[1, 2, 3, 4, 5, 6], rows.collect())
 }
 
 /// The same usage by every list of prices, and beside a machine if one is given.
@@ -93,13 +122,23 @@ pub(crate) fn alternatives(costs: &[Cost]) -> String {
             format!("$ {}", cost.requests_cost),
             format!("$ {}", cost.duration_cost),
             format!("$ {}", cost.processor_cost),
+            format!("$ {}", provisioned_cost(&cost.provisioned)),
             format!("$ {}", cost.total),
             format!("$ {}", cost.total_without_free_tier),
         ]
     });
-    let header =
-        ["PRICES", "ROUNDED UP TO", "GB-S", "REQUESTS", "DURATION", "PROCESSOR", "COST", "NO FREE TIER"];
-    let mut text = table(&header, &[2, 3, 4, 5, 6, 7], rows.collect());
+    let header = [
+        "PRICES",
+        "ROUNDED UP TO",
+        "GB-S",
+        "REQUESTS",
+        "DURATION",
+        "PROCESSOR",
+        "PROVISIONED",
+        "COST",
+        "NO FREE TIER",
+    ];
+    let mut text = table(&header, &[2, 3, 4, 5, 6, 7, 8], rows.collect());
     let compared: Vec<_> =
         costs.iter().filter_map(|cost| Some((&cost.title, cost.break_even.as_ref()?))).collect();
     let Some((_, first)) = compared.first() else { return text };
