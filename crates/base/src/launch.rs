@@ -100,6 +100,9 @@ pub struct Invocation {
     pub span: Option<InvocationSpan>,
     /// Whether [`Executed`] must bring the end of the log ([`crate::limits::LOG_TAIL_MAX`]).
     pub tail: bool,
+    /// Whether the caller passes pieces of the answer on. Runtimes that choose between the forms of [`Answer`] themselves
+    /// do not ask; WebAssembly functions answer in pieces only then.
+    pub streamed: bool,
     /// Time that the call waited for an environment; set by the fleet.
     pub waited: Micros,
     /// Whether it is the first of its environment, and so the one that a start is charged to; set by the fleet.

@@ -201,6 +201,7 @@ impl ServedUrl {
             trace: Some(trace),
             tenant: None,
             tail: false,
+            streamed: self.url.mode == InvokeMode::ResponseStream,
         }
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Call {
     pub(crate) trace: Option<String>,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) tail: bool,
+    /// Whether pieces of the answer are passed on while it is written.
+    pub(crate) streamed: bool,
 }
 
 impl Call {
@@ -54,7 +56,14 @@ impl Call {
             trace: Some(trace),
             tenant: wanted.tenant,
             tail: wanted.tail,
+            streamed: false,
         }
+    }
+
+    /// The same for a caller that takes pieces.
+    pub(crate) fn streamed(mut self) -> Call {
+        self.streamed = true;
+        self
     }
 
     /// The same as a link of the chain of invocations that it belongs to; refused if that is a loop.
@@ -227,6 +236,7 @@ pub(crate) async fn begin(functions: &Functions, served: &Served, call: Call) ->
         trace,
         span,
         tail: call.tail,
+        streamed: call.streamed,
         waited: Micros(0),
         cold: false,
     };

@@ -60,6 +60,7 @@ impl Functions {
             trace: Some(self.fresh_trace(request_id)),
             tenant: None,
             tail: false,
+            streamed: false,
         };
         self.accept(target, version, call).await
     }

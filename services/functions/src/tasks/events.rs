@@ -320,6 +320,7 @@ async fn try_once(functions: &Functions, event: Event) -> (Tried, EventPolicy) {
         trace: event.trace,
         tenant: event.tenant,
         tail: false,
+        streamed: false,
     };
     let tried = match run_call(functions, &served, call).await {
         Ok(outcome) if outcome.answer.is_ok() => Tried::Ended(Ended::Answered),

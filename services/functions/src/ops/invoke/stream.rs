@@ -38,7 +38,8 @@ impl Functions {
             return Ok(executed(version, RawResponse::new(StatusCode::NO_CONTENT, Bytes::new())));
         }
         let id = wanted.target.id.clone();
-        let executing = begin(self, &served, Call::of(self, context, wanted).chained(&id, &served)?).await?;
+        let executing =
+            begin(self, &served, Call::of(self, context, wanted).streamed().chained(&id, &served)?).await?;
         let pieces = Pieces::of(executing, self.abandoned_streams.clone());
         let events = futures_util::stream::unfold(pieces, |mut pieces| async {
             let event = event(pieces.next().await?);
