@@ -26,6 +26,7 @@ const RULES: &[Rule] = &[
         never: &["hyper", "http", "rusqlite", "postgres"],
     },
     Rule { package: "neap-runtimes", may_use: &["neap-base", "neap-sandbox"], never: SQL },
+    Rule { package: "neap-wasm", may_use: &["neap-base", "neap-sandbox", "neap-runtimes"], never: SQL },
     Rule {
         package: "neap-fleet",
         may_use: &["neap-base"],
@@ -54,6 +55,7 @@ const RULES: &[Rule] = &[
             "neap-wire",
             "neap-sandbox",
             "neap-runtimes",
+            "neap-wasm",
             "neap-fleet",
             "neap-functions",
             "neap-identity",

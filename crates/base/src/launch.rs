@@ -102,6 +102,9 @@ pub struct Invocation {
     pub span: Option<InvocationSpan>,
     /// Whether [`Executed`] must bring the end of the log ([`crate::limits::LOG_TAIL_MAX`]).
     pub tail: bool,
+    /// Whether the caller passes pieces of the answer on. Runtimes that choose between the forms of [`Answer`] themselves
+    /// do not ask; WebAssembly functions answer in pieces only then.
+    pub streamed: bool,
     /// Time that the call waited for an environment; set by the fleet.
     pub waited: Micros,
     /// Whether it waited for the start of its environment, of which it is the first; set by the fleet.

@@ -8,8 +8,19 @@ pub trait Packages: Send + Sync {
     /// Unpacks `zip` into the folder named by its hash. Idempotent; after success it is complete on disk, before
     /// that nothing of it is visible. Cancel-safe: what is half-done is removed at the next start.
     fn unpack(&self, zip: Bytes) -> Future<'_, Result<Unpacked, PackageError>>;
+    /// Makes of an unpacked package what its functions are started from, where that takes long enough to be done before:
+    /// compiles WebAssembly. Idempotent. Cancel-safe: what is begun is finished.
+    fn prepare(&self, code: &CodeSha256) -> Future<'_, Result<(), PackageError>> {
+        let _ = code;
+        Box::pin(async { Ok(()) })
+    }
     /// Whether it is unpacked here.
     fn has(&self, code: &CodeSha256) -> bool;
+    /// Whether functions of an unpacked package with this runtime can have layers.
+    fn takes_layers(&self, code: &CodeSha256, runtime: &str) -> bool {
+        let _ = (code, runtime);
+        true
+    }
     /// Removes the unpacked folder; a missing one is fine.
     fn remove(&self, code: &CodeSha256) -> Future<'_, ()>;
     /// Size of the files of a package that is unpacked here.
@@ -52,6 +63,14 @@ pub enum PackageError {
     TooLarge {
         /// The limit.
         max: ByteCount,
+    },
+    /// Its WebAssembly program cannot be run.
+    #[error("{file} cannot be run: {reason}")]
+    BadProgram {
+        /// Its name in the package.
+        file: &'static str,
+        /// Why not, shortened.
+        reason: String,
     },
     /// The node's disk failed.
     #[error("package storage: {0}")]

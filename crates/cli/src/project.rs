@@ -127,7 +127,7 @@ pub(crate) fn prepare(request: &Request, tools: &dyn Tools, progress: &Progress)
         Kind::Executable => {
             source::collect(&folder, &exclusions)?.into_iter().map(source::bootstrap).collect()
         }
-        Kind::Other => source::collect(&folder, &exclusions)?,
+        Kind::Wasm | Kind::Other => source::collect(&folder, &exclusions)?,
     };
     let begun = Instant::now();
     progress.doing("package", "compressing");
@@ -192,6 +192,9 @@ pub(crate) enum Error {
     /// Nothing in the folder tells a runtime.
     #[error("no function found in {folder}")]
     NothingFound { folder: PathBuf },
+    /// `runtime = "wasm"` without a program for it.
+    #[error("{folder} has no bootstrap.wasm, or a native bootstrap beside it")]
+    NoProgram { folder: PathBuf },
     /// More than one language is there.
     #[error("{folder} holds functions in more than one language")]
     Ambiguous { folder: PathBuf },
@@ -247,7 +250,10 @@ impl Error {
             Error::NoName { .. } => "name the function with --name or `name` in neap.toml",
             Error::NothingFound { .. } => {
                 "expected a Python or Ruby file with a handler, package.json or a JavaScript file, Cargo.toml, go.mod, \
-                 or an executable named bootstrap; or name --runtime and --handler"
+                 an executable named bootstrap, or bootstrap.wasm; or name --runtime and --handler"
+            }
+            Error::NoProgram { .. } => {
+                "build a component of wasi:http or a WASI preview 1 module to bootstrap.wasm"
             }
             Error::Ambiguous { .. } => "say which with --runtime or `runtime` in neap.toml",
             Error::NoHandler { .. } => {

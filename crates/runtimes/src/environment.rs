@@ -1,26 +1,25 @@
 //! One execution environment: a process, its log stream, and the invocations that it serves one after the other.
 
 use crate::{
+    conclusion::{Conclusion, charged, credentials_end, status, trace_of},
+    detached::{Detached, pieces_of},
     extensions::{Invoked, Reason},
     failure::Failure,
     frames::Event,
-    journal::{self, Ended, Entry, Journal, Status},
+    journal::{self, Entry, Journal},
     link::Said,
     process::{NotReady, Process, Recipe},
 };
 use base::{
-    After, Answer, Chunk, ChunkStream, Environment, Executed, Exit, FunctionError, Future, Initialization,
-    Invocation, InvocationRecord, InvocationTimes, LaunchError, LogEvent, Micros, Millis, Outcome, Phases,
-    Release, TenantId, Timestamp,
+    After, Answer, Chunk, Environment, Executed, Exit, FunctionError, Future, Initialization, Invocation,
+    LaunchError, LogEvent, Micros, Phases, Release, TenantId, Timestamp,
 };
 use bytes::Bytes;
 use std::{
-    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 use tokio::{
@@ -37,8 +36,6 @@ const MEMORY_AGE: Duration = Duration::from_millis(250);
 const MEMORY_RUN: Duration = Duration::from_millis(5);
 /// Pieces of a streamed answer that wait for its reader; then the function waits.
 const PIECES_MAX: usize = 16;
-/// Credentials must be valid at least this much longer than an invocation takes.
-const CREDENTIALS_MARGIN: Duration = Duration::from_secs(300);
 
 /// Shared by the fleet's handle, the invocation that runs, and the keeper.
 pub(crate) struct Room {
@@ -142,11 +139,11 @@ pub(crate) async fn launch(recipe: Recipe, queued: Micros) -> Result<Arc<dyn Env
 impl Environment for Handle {
     fn invoke(self: Arc<Self>, call: Invocation, release: Release) -> Future<'static, Executed> {
         let room = self.0.clone();
-        Box::pin(Detached(Some(Box::pin(async move {
+        Box::pin(Detached::new(async move {
             let executed = room.invoke(call, release).await;
             drop(self);
             executed
-        }))))
+        }))
     }
 
     fn phases(&self) -> Phases {
@@ -168,33 +165,10 @@ impl Environment for Handle {
 
     fn stop(self: Arc<Self>) -> Future<'static, ()> {
         let room = self.0.clone();
-        Box::pin(Detached(Some(Box::pin(async move {
+        Box::pin(Detached::new(async move {
             room.stop().await;
             drop(self);
-        }))))
-    }
-}
-
-/// Runs on by itself when it is dropped before its end.
-struct Detached<T: Send + 'static>(Option<Pin<Box<dyn std::future::Future<Output = T> + Send>>>);
-
-impl<T: Send + 'static> std::future::Future for Detached<T> {
-    type Output = T;
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let Some(inner) = self.0.as_mut() else { return Poll::Pending };
-        let ready = inner.as_mut().poll(cx);
-        if ready.is_ready() {
-            self.0 = None;
-        }
-        ready
-    }
-}
-
-impl<T: Send + 'static> Drop for Detached<T> {
-    fn drop(&mut self) {
-        if let (Some(rest), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(rest);
-        }
+        }))
     }
 }
 
@@ -325,15 +299,7 @@ impl Room {
     /// How the start went, and what of it the first invocation is charged: nothing where it was begun ahead of it.
     fn first_charge(&self) -> (Phases, Micros) {
         let phases = *self.lock(&self.phases);
-        match self.recipe.how {
-            Initialization::OnDemand => (phases, journal::init_duration(&phases)),
-            Initialization::Provisioned | Initialization::Proactive => (phases, Micros(0)),
-        }
-    }
-
-    /// Whether the first call of the environment had to wait for its start.
-    fn is_cold(&self, call: &Invocation) -> bool {
-        self.recipe.how == Initialization::OnDemand || call.waited > Micros(0)
+        (phases, charged(self.recipe.how, &phases))
     }
 
     /// Hands the event over and waits for the answer.
@@ -451,7 +417,7 @@ impl Room {
             };
             let _ = pieces.send(Chunk::End { error, tail }).await;
         });
-        let chunks: ChunkStream = Box::pin(Pieces(receiver));
+        let chunks = pieces_of(receiver);
         Executed { answer: Answer::Streamed { content_type, chunks }, tail: None }
     }
 
@@ -478,11 +444,12 @@ impl Room {
         outcome: Result<usize, Failure>,
         last: bool,
     ) -> Option<Bytes> {
+        let spec = &self.recipe.spec;
         let mut ends = outcome.as_ref().err().and_then(Failure::ends);
         if last && ends.is_none() {
             ends = Some(Exit::Crashed);
         }
-        if ends.is_none() && self.credentials_end(turn.began) {
+        if ends.is_none() && credentials_end(&self.recipe.settings, spec, self.started, turn.began) {
             ends = Some(Exit::Stopped);
         }
         let mut lines: Vec<LogEvent> = Vec::new();
@@ -522,12 +489,6 @@ impl Room {
         tail
     }
 
-    fn credentials_end(&self, began: Instant) -> bool {
-        let valid = Duration::from_secs(self.recipe.settings.credentials_seconds.into());
-        let longest = self.recipe.spec.timeout.millis().duration() + CREDENTIALS_MARGIN;
-        began.duration_since(self.started) + longest > valid.max(longest * 2)
-    }
-
     /// Tells extensions that the runtime is done; after how long.
     fn runtime_done(&self, turn: &Turn, outcome: Result<usize, &Failure>) -> Micros {
         let run = Micros::of(turn.began.elapsed());
@@ -539,56 +500,18 @@ impl Room {
     /// Writes the end of an invocation and its record; the tail if it is wanted.
     fn conclude(&self, turn: &Turn, memory_bytes: u64, outcome: Result<usize, &Failure>) -> Option<Bytes> {
         let answered = turn.told.unwrap_or_else(|| self.runtime_done(turn, outcome));
-        let spec = &self.recipe.spec;
-        let id = turn.call.request_id;
-        let at = self.now();
-        // A timeout is reported as what was agreed, not as what the timer made of it.
-        let run = match outcome {
-            Err(Failure::TimedOut) => Micros(spec.timeout.millis().0 * 1000),
-            Ok(_) | Err(_) => Micros::of(turn.began.elapsed()),
+        let conclusion = Conclusion {
+            call: &turn.call,
+            how: self.recipe.how,
+            at: turn.at,
+            began: turn.began,
+            started_at: self.started_at,
+            first: turn.first,
+            answered,
+            memory_bytes,
+            outcome,
         };
-        if let Err(failure) = outcome
-            && let Some(text) = failure.log_line(id, spec.timeout)
-        {
-            self.journal.add(Entry::Note { at, text, stamped: matches!(failure, Failure::TimedOut) });
-        }
-        let charged = turn.first.map_or(Micros(0), |(_, charged)| charged);
-        let billed: Millis = (charged + run).ceil_ms();
-        let used = memory_bytes.min(spec.memory.bytes().0);
-        self.journal.add(Entry::End(Box::new(Ended {
-            at,
-            id,
-            run,
-            billed,
-            memory_used_mb: used.div_ceil(1024 * 1024),
-            start: turn.first.map(|(phases, _)| phases),
-            produced: outcome.unwrap_or(0),
-            status: status(outcome),
-        })));
-        self.recipe.ports.meter.record(InvocationRecord {
-            key: spec.key.clone(),
-            invoked_arn: turn.call.invoked_arn.clone(),
-            request_id: id,
-            architecture: spec.architecture.clone(),
-            at,
-            memory: spec.memory,
-            scratch: spec.scratch,
-            memory_used_bytes: used,
-            init: charged,
-            run,
-            billed,
-            provisioned: turn.call.provisioned,
-            cold: turn.first.filter(|_| self.is_cold(&turn.call)).map(|(phases, _)| phases),
-            outcome: outcome.err().map_or(Outcome::Success, Failure::outcome),
-            waited: turn.call.waited,
-            traced: turn.call.span.map(|span| InvocationTimes {
-                span,
-                began: turn.at,
-                started: self.started_at,
-                answered: answered.min(run),
-            }),
-        });
-        turn.call.tail.then(|| self.journal.take_tail())
+        conclusion.write(&self.recipe.spec, &self.journal, &self.recipe.ports)
     }
 
     /// Ends the environment, whatever it does.
@@ -753,16 +676,6 @@ async fn keep(room: Weak<Room>, sandbox: Arc<sandbox::Sandbox>, output: Arc<crat
     }
 }
 
-/// The pieces of a streamed answer.
-struct Pieces(mpsc::Receiver<Chunk>);
-
-impl futures_core::Stream for Pieces {
-    type Item = Chunk;
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Chunk>> {
-        self.0.poll_recv(cx)
-    }
-}
-
 fn sample(process: &Process, known: Memory, run: Duration) -> Memory {
     let fresh = known.taken.is_some_and(|taken| taken.elapsed() < MEMORY_AGE);
     if fresh && run < MEMORY_RUN {
@@ -770,62 +683,4 @@ fn sample(process: &Process, known: Memory, run: Duration) -> Memory {
     }
     let bytes = process.sandbox.memory_peak().map_or(known.bytes, |bytes| bytes.0);
     Memory { bytes, taken: Some(Instant::now()) }
-}
-
-fn status(outcome: Result<usize, &Failure>) -> Status {
-    match outcome {
-        Ok(_) => Status::Success,
-        Err(Failure::TimedOut) => Status::Timeout,
-        Err(failure @ (Failure::Reported(_) | Failure::TooLarge | Failure::StreamTooLarge)) => {
-            Status::Error { kind: failure.kind().to_owned(), shown: failure.kind().starts_with("Runtime.") }
-        }
-        Err(
-            failure @ (Failure::Exited(_)
-            | Failure::Misbehaved(_)
-            | Failure::NoEntrypoint(_)
-            | Failure::Extension { .. }),
-        ) => Status::Error { kind: failure.kind().to_owned(), shown: true },
-    }
-}
-
-/// A trace identifier for a call that brings none: unsampled, derived from its request id.
-fn trace_of(id: &str, now: Timestamp) -> String {
-    let digits: String = id.chars().filter(char::is_ascii_hexdigit).collect();
-    let (root, parent) = digits.split_at_checked(24).unwrap_or(("", ""));
-    let seconds = u32::try_from(now.0 / 1000).unwrap_or(0);
-    format!("Root=1-{seconds:08x}-{root};Parent={parent}{root:.8};Sampled=0")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use base::RequestId;
-
-    #[test]
-    fn made_traces_have_the_documented_form() {
-        let id = RequestId::from_random([0xab; 16]).to_string();
-        let trace = trace_of(&id, Timestamp(1_000_000));
-        let (root, rest) = trace.split_once(";Parent=").unwrap();
-        assert!(root.starts_with("Root=1-000003e8-") && root.len() == 40, "{trace}");
-        assert_eq!(rest.split_once(';').unwrap().0.len(), 16, "{trace}");
-    }
-
-    #[tokio::test]
-    async fn a_dropped_invocation_runs_on() {
-        let (told, heard) = tokio::sync::oneshot::channel();
-        let gate = Arc::new(Notify::new());
-        let waits = gate.clone();
-        let mut future = Detached(Some(Box::pin(async move {
-            waits.notified().await;
-            let _ = told.send(());
-        }) as Pin<Box<dyn std::future::Future<Output = ()> + Send>>));
-        tokio::select! {
-            biased;
-            () = &mut future => panic!("too early"),
-            () = std::future::ready(()) => {}
-        }
-        drop(future);
-        gate.notify_one();
-        heard.await.unwrap();
-    }
 }

@@ -38,6 +38,8 @@ pub(crate) enum Failure {
     StreamTooLarge,
     /// The program could not be executed.
     NoEntrypoint(String),
+    /// WebAssembly code trapped.
+    Trapped(String),
     /// An extension failed: Lambda's error type, and what is known of it.
     Extension { kind: &'static str, reason: String },
 }
@@ -49,7 +51,7 @@ impl Failure {
             Failure::Reported(report) => &report.kind,
             Failure::TimedOut => "Sandbox.Timedout",
             Failure::Exited(Exited { oom: true, .. }) => "Runtime.OutOfMemory",
-            Failure::Exited(_) => "Runtime.ExitError",
+            Failure::Exited(_) | Failure::Trapped(_) => "Runtime.ExitError",
             Failure::Misbehaved(_) => "Runtime.Unknown",
             Failure::TooLarge | Failure::StreamTooLarge => "Function.ResponseSizeTooLarge",
             Failure::NoEntrypoint(_) => "Runtime.InvalidEntrypoint",
@@ -64,6 +66,7 @@ impl Failure {
             // The time in front is the journal's.
             Failure::TimedOut => Some(format!("{id} {}", timed_out(timeout))),
             Failure::Exited(_)
+            | Failure::Trapped(_)
             | Failure::NoEntrypoint(_)
             | Failure::Misbehaved(_)
             | Failure::Extension { .. } => {
@@ -82,6 +85,7 @@ impl Failure {
             Failure::TooLarge | Failure::StreamTooLarge => payload(self.kind(), &self.reason(timeout)),
             Failure::TimedOut
             | Failure::Exited(_)
+            | Failure::Trapped(_)
             | Failure::Misbehaved(_)
             | Failure::NoEntrypoint(_)
             | Failure::Extension { .. } => {
@@ -104,6 +108,7 @@ impl Failure {
                 "Response payload size exceeded maximum allowed payload size ({} bytes).",
                 base::limits::PAYLOAD_STREAM_MAX.0
             ),
+            Failure::Trapped(reason) => format!("Runtime exited with error: {reason}"),
             Failure::NoEntrypoint(reason) | Failure::Extension { reason, .. } => reason.clone(),
         }
     }
@@ -114,7 +119,7 @@ impl Failure {
             Failure::Reported(_) | Failure::TooLarge | Failure::StreamTooLarge => None,
             Failure::TimedOut => Some(base::Exit::TimedOut),
             Failure::Exited(Exited { oom: true, .. }) => Some(base::Exit::OutOfMemory),
-            Failure::Exited(_) | Failure::Extension { .. } => Some(base::Exit::Crashed),
+            Failure::Exited(_) | Failure::Trapped(_) | Failure::Extension { .. } => Some(base::Exit::Crashed),
             Failure::Misbehaved(_) => Some(base::Exit::Misbehaved),
             Failure::NoEntrypoint(_) => Some(base::Exit::InitFailed),
         }

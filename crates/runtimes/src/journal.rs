@@ -491,7 +491,7 @@ fn rounded(span: Micros) -> f64 {
 }
 
 /// `2026-11-21T10:31:00.123Z`.
-pub(crate) fn rfc3339(at: Timestamp) -> String {
+pub fn rfc3339(at: Timestamp) -> String {
     civil(at, "%Y-%m-%dT%H:%M:%S%.3fZ")
 }
 

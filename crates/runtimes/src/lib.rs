@@ -6,12 +6,15 @@
 
 mod api;
 mod bytecode;
+mod conclusion;
+mod detached;
 mod environment;
 mod extensions;
 mod failure;
 mod families;
 mod frames;
 mod host;
+mod hosted;
 mod journal;
 mod jvm;
 mod layers;
@@ -26,7 +29,10 @@ mod share;
 mod telemetry;
 mod variables;
 
+pub use detached::{Detached, pieces_of};
 pub use families::{JAVA_SOURCES, java_versions};
+pub use hosted::{Begun, Ended, Hosted, HostedError, Printer};
+pub use journal::rfc3339;
 pub use packages::{Limits, unpack_into};
 pub use settings::Settings;
 pub use variables::RESERVED as RESERVED_VARIABLES;
@@ -230,6 +236,16 @@ impl Runtimes {
     /// Whether [`Runtimes::prepare_all`] is done: no start waits for a runtime any more.
     pub fn prepared(&self) -> bool {
         self.prepared.load(Ordering::Relaxed)
+    }
+
+    /// The folder of an unpacked package.
+    pub fn package(&self, code: &CodeSha256) -> Option<PathBuf> {
+        self.store.path(code)
+    }
+
+    /// Ports and settings, for environments that others make ([`Hosted`]).
+    pub fn shared(&self) -> (Ports, Arc<Settings>, Sandboxes) {
+        (self.ports.clone(), self.settings.clone(), self.sandboxes.clone())
     }
 
     /// Resolves when the interpreters are found.

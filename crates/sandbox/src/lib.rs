@@ -70,6 +70,7 @@ pub use egress::{Network, Ranges};
 pub use error::Error;
 pub use handle::{Exit, Exited, Sandbox, Timing};
 pub use sandboxes::Sandboxes;
+pub use scratch::ScratchSpace;
 pub use settings::{Scratch, Settings, Weakness};
 pub use spec::{Attachment, CpuQuota, CpuWeight, Spec, Template, TemplateFile, TemplateLink, TemplateSpec};
 pub use users::enter_user_namespace;

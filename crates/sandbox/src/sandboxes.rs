@@ -8,7 +8,7 @@ use crate::{
     Error, Network, Sandbox, Scratch, Settings, Spec, Template, TemplateFile, TemplateSpec, Weakness, cgroup,
     egress::{self, Context},
     network::Kind,
-    scratch::Scratches,
+    scratch::{ScratchSpace, Scratches},
     seccomp,
     slots::Slots,
     spawner::{self, Common, Spawner, builder::Plan, protocol},
@@ -131,6 +131,13 @@ impl Sandboxes {
     /// Needs a tokio runtime with I/O, which must outlive the sandbox. Cancel-safe: a dropped start leaves nothing.
     pub async fn spawn(&self, spec: Spec) -> Result<Sandbox, Error> {
         start::spawn(&self.node, spec).await
+    }
+
+    /// Scratch space without a sandbox, for code that the daemon runs itself. `None` where the host cannot make any on disk.
+    /// Cancel-safe.
+    pub async fn scratch(&self, size: base::MemoryMib) -> Option<ScratchSpace> {
+        let owner = rustix::process::geteuid().as_raw();
+        self.node.scratches.take(size, owner).await.map(ScratchSpace)
     }
 
     /// Ends every sandbox and the spawner and removes the cgroups; resolves when nothing is left.

@@ -16,7 +16,7 @@ use image::{Image, Mounted};
 use std::{
     collections::BTreeMap,
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd},
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -158,6 +158,18 @@ impl Scratch {
             None => return Err(io::ErrorKind::NotFound.into()),
         }
         Ok(self)
+    }
+}
+
+/// A private file system of a limited size, which vanishes with this. It is mounted nowhere.
+#[derive(Debug)]
+pub struct ScratchSpace(pub(crate) Scratch);
+
+impl ScratchSpace {
+    /// Where this process finds it.
+    pub fn path(&self) -> Option<PathBuf> {
+        let tree = self.0.tree()?;
+        Some(PathBuf::from(format!("/proc/self/fd/{}", tree.as_raw_fd())))
     }
 }
 

@@ -49,6 +49,8 @@ pub struct Config {
     pub network: Network,
     /// Managed runtimes.
     pub runtimes: Runtimes,
+    /// WebAssembly functions.
+    pub wasm: Wasm,
     /// Scaling.
     pub fleet: Fleet,
     /// Asynchronous invocations.
@@ -132,6 +134,23 @@ pub struct S3 {
 fn default_region() -> String {
     DEFAULT_REGION.to_owned()
 }
+
+/// `[wasm]`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Wasm {
+    /// WebAssembly instances that exist at once, up to 10,000; an invocation beyond fails. 0: no WebAssembly. Default 1,000.
+    pub instances: u32,
+}
+
+impl Default for Wasm {
+    fn default() -> Self {
+        Wasm { instances: 1_000 }
+    }
+}
+
+/// Each instance reserves 4 GiB of addresses, of which a process has 128 TiB.
+const INSTANCES: std::ops::RangeInclusive<u32> = 0..=10_000;
 
 /// `[sandbox]`
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -449,6 +468,9 @@ pub enum Error {
     /// An export that cannot be carried out.
     #[error("configuration: {0}")]
     Otlp(#[from] OtlpError),
+    /// Out of bounds.
+    #[error("configuration: wasm.instances of {0} exceeds 10000")]
+    Instances(u32),
     /// `neap dev` outside of loopback would let anybody run code.
     #[error(
         "neap dev takes any credentials and therefore listens on loopback only, not on {0}; use neap serve"
@@ -473,6 +495,9 @@ impl Config {
             return Err(Error::DevBeyondLoopback(config.node.listen));
         }
         config.network.parse()?;
+        if !INSTANCES.contains(&config.wasm.instances) {
+            return Err(Error::Instances(config.wasm.instances));
+        }
         config.otlp.collector()?;
         config.fleet.check()?;
         Ok(config)

@@ -135,12 +135,14 @@ impl Prepared {
             },
         )
         .map_err(Error::Runtimes)?;
-        let fleet = Arc::new(Fleet::new(fleet_settings(&config), runtimes.clone(), meter.clone()));
+        let wasm =
+            wasm::Wasm::new(wasm_settings(data, &config), runtimes.clone()).map_err(Error::Runtimes)?;
+        let fleet = Arc::new(Fleet::new(fleet_settings(&config), wasm.clone(), meter.clone()));
         let functions = Functions::new(
             functions_data?,
             blobs.clone(),
             fleet.clone(),
-            runtimes.clone(),
+            wasm,
             runtimes.clone(),
             clock.clone(),
             entropy.clone(),
@@ -345,6 +347,12 @@ fn runtimes_settings(data: &Path, config: &Config) -> runtimes::Settings {
     let folder = config.runtimes.folder.clone().unwrap_or_else(|| data.join("runtimes"));
     let mut settings = runtimes::Settings::new(data.join("code"), folder);
     settings.cpu_quota = config.sandbox.hard_cpu_quota;
+    settings
+}
+
+fn wasm_settings(data: &Path, config: &Config) -> wasm::Settings {
+    let mut settings = wasm::Settings::new(data.join("code").join("wasm"));
+    settings.instances = config.wasm.instances;
     settings
 }
 

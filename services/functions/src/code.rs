@@ -81,6 +81,16 @@ impl Code {
         })
     }
 
+    /// Whether functions of an unpacked package can have layers.
+    pub(crate) fn takes_layers(&self, code: &CodeSha256, runtime: &str) -> bool {
+        self.packages.takes_layers(code, runtime)
+    }
+
+    /// Makes what functions of an unpacked package are started from.
+    pub(crate) async fn prepare(&self, code: CodeSha256) -> Result<(), PackageError> {
+        self.packages.prepare(&code).await
+    }
+
     /// Makes sure that the package is unpacked on this node, from its blob if need be.
     pub(crate) async fn ensure(&self, code: CodeSha256) -> Result<(), Missing> {
         if self.packages.has(&code) {

@@ -243,7 +243,9 @@ pub(crate) fn package_text(error: &PackageError) -> String {
         }
         PackageError::Empty => "Uploaded file must be a non-empty zip".to_owned(),
         PackageError::TooLarge { max } => format!("Unzipped size must be smaller than {} bytes", max.0),
-        PackageError::BadEntry { .. } | PackageError::Storage(_) => error.to_string(),
+        PackageError::BadEntry { .. } | PackageError::BadProgram { .. } | PackageError::Storage(_) => {
+            error.to_string()
+        }
     }
 }
 

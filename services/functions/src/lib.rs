@@ -52,6 +52,8 @@ pub struct Settings {
     /// How long CreateFunction and UpdateFunctionCode wait for unpacking before they answer `Pending` or `InProgress`.
     /// Default 20 s.
     pub unpack_wait: Millis,
+    /// How long they wait in addition for what is made of a package before its functions can start. Default 1 s.
+    pub prepare_wait: Millis,
     /// How long a package that nobody references is kept: longer than any upload and any invocation. Default 20 min.
     pub package_grace: Millis,
     /// Between looks for work that no signal announced: packages to remove, versions still pending, events of nodes
@@ -77,6 +79,7 @@ impl Default for Settings {
         Settings {
             node: "local".to_owned(),
             unpack_wait: Millis(20_000),
+            prepare_wait: Millis(1_000),
             package_grace: Millis(20 * 60_000),
             upkeep_every: Millis(5 * 60_000),
             code_storage_max: limits::CODE_STORAGE_MAX,

@@ -212,6 +212,7 @@ impl ServedUrl {
             tenant: None,
             tail: false,
             attempt: None,
+            streamed: self.url.mode == InvokeMode::ResponseStream,
         }
     }
 }

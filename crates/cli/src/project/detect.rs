@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     },
     /// A folder with an executable `bootstrap`.
     Executable,
+    /// A folder with `bootstrap.wasm`.
+    Wasm,
     /// Any other runtime: the folder as it is.
     Other,
 }
@@ -76,6 +78,10 @@ const NODES: [u32; 4] = [18, 20, 22, 24];
 const RUBIES: [(u32, u32); 5] = [(3, 1), (3, 2), (3, 3), (3, 4), (4, 0)];
 /// Runtime of executables.
 const PROVIDED: &str = "provided.al2023";
+/// Short for that runtime with a WebAssembly program.
+const WASM: &str = "wasm";
+/// The program then.
+const WASM_FILE: &str = "bootstrap.wasm";
 
 /// The function name that a folder's own name gives: characters outside the grammar become hyphens.
 pub(crate) fn name_of(folder: &Path) -> Result<FunctionName, Error> {
@@ -89,6 +95,7 @@ pub(crate) fn name_of(folder: &Path) -> Result<FunctionName, Error> {
 pub(crate) fn detect(folder: &Path, settings: &Manifest, tools: &dyn Tools) -> Result<Detected, Error> {
     let kind = kind(folder, settings)?;
     let runtime = match (&settings.runtime, &kind) {
+        (_, Kind::Wasm) => PROVIDED.to_owned(),
         (Some(runtime), _) => runtime.clone(),
         (None, Kind::Python) => python_runtime(folder, tools),
         (None, Kind::Node) => node_runtime(tools),
@@ -103,7 +110,9 @@ pub(crate) fn detect(folder: &Path, settings: &Manifest, tools: &dyn Tools) -> R
         (None, Kind::Node) => node_handler(folder)?,
         (None, Kind::Java) => java_handler(folder)?,
         (None, Kind::Ruby) => ruby_handler(folder)?,
-        (None, Kind::Cargo { .. } | Kind::Go { .. } | Kind::Executable) => "bootstrap".to_owned(),
+        (None, Kind::Cargo { .. } | Kind::Go { .. } | Kind::Executable | Kind::Wasm) => {
+            "bootstrap".to_owned()
+        }
         (None, Kind::Other) => {
             return Err(Error::NoHandler {
                 folder: folder.to_owned(),
@@ -119,6 +128,8 @@ fn kind(folder: &Path, settings: &Manifest) -> Result<Kind, Error> {
     let cargo = || Kind::Cargo { binary: settings.binary.clone() };
     let go = || Kind::Go { binary: settings.binary.clone() };
     match settings.runtime.as_deref() {
+        Some(WASM) if has(WASM_FILE) && !has("bootstrap") => return Ok(Kind::Wasm),
+        Some(WASM) => return Err(Error::NoProgram { folder: folder.to_owned() }),
         Some(runtime) if runtime.starts_with("python") => return Ok(Kind::Python),
         Some(runtime) if runtime.starts_with("nodejs") => return Ok(Kind::Node),
         Some(runtime) if runtime.starts_with("ruby") => return Ok(Kind::Ruby),
@@ -131,6 +142,9 @@ fn kind(folder: &Path, settings: &Manifest) -> Result<Kind, Error> {
     }
     if has("bootstrap") {
         return Ok(Kind::Executable);
+    }
+    if has(WASM_FILE) {
+        return Ok(Kind::Wasm);
     }
     if has("Cargo.toml") {
         return Ok(cargo());
@@ -384,6 +398,18 @@ mod tests {
             "zoo.handler",
         );
         expect(&[("main.py", "def main(event, context): pass")], "python3.11", "main.main");
+    }
+
+    #[test]
+    fn a_program_of_webassembly_is_found_and_may_be_asked_for() {
+        expect(&[("bootstrap.wasm", "")], "provided.al2023", "bootstrap");
+        let wasm = Manifest { runtime: Some("wasm".into()), ..Manifest::default() };
+        let asked = |files| detect(folder(files).path(), &wasm, &TOOLS);
+        let found = asked(&[("bootstrap.wasm", ""), ("app.py", "def handler(e, c): pass")]).unwrap();
+        assert_eq!((found.kind, found.runtime.as_str()), (Kind::Wasm, "provided.al2023"));
+        for files in [&[("app.py", "")][..], &[("bootstrap.wasm", ""), ("bootstrap", "")]] {
+            assert!(matches!(asked(files), Err(Error::NoProgram { .. })));
+        }
     }
 
     #[test]

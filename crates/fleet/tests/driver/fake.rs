@@ -107,6 +107,7 @@ pub(crate) fn call(payload: &'static [u8]) -> Invocation {
         trace: None,
         span: None,
         tail: false,
+        streamed: false,
         waited: Micros(0),
         cold: false,
         provisioned: false,

@@ -259,6 +259,7 @@ impl Running {
             trace: None,
             span: None,
             tail: true,
+            streamed: false,
             waited: Micros(0),
             cold: false,
             provisioned: false,

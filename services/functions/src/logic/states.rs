@@ -130,6 +130,7 @@ pub fn settle(condition: Condition, outcome: Result<(), &PackageError>) -> Condi
         PackageError::NotZip(_)
         | PackageError::Empty
         | PackageError::BadEntry { .. }
+        | PackageError::BadProgram { .. }
         | PackageError::TooLarge { .. } => {
             (FailureCode::InvalidZipFileException, crate::error::package_text(error))
         }

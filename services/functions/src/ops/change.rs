@@ -50,6 +50,7 @@ impl Functions {
         if let Some(size) = uploaded.unpacked {
             layers::check_size(size, &configured.layers)?;
         }
+        self.refuse_layers(uploaded.code, configured)?;
         let (revision, deployment, now) = (self.fresh_id(), self.fresh_id(), self.now());
         let change = move |latest: &mut VersionRecord| {
             let mut next = latest.deployment.clone();
@@ -116,6 +117,7 @@ impl Functions {
                 self.check_size(before.deployment.code, &layers).await?;
                 configured.layers = layers;
             }
+            self.refuse_layers(before.deployment.code, &configured)?;
             let support =
                 self.catalog.check(&configured.runtime, &configured.architecture, &configured.handler)?;
             if let Some(changed) = self.reconfigure(before, configured, support.warning).await? {

@@ -39,6 +39,7 @@ impl Functions {
         if let Some(size) = uploaded.unpacked {
             layers::check_size(size, &configured.layers)?;
         }
+        self.refuse_layers(uploaded.code, &configured)?;
         let latest = VersionRecord {
             id: id.clone(),
             version: Version::Latest,

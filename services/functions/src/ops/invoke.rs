@@ -45,6 +45,8 @@ pub(crate) struct Call {
     pub(crate) tail: bool,
     /// Which attempt at an event it is.
     pub(crate) attempt: Option<Attempt>,
+    /// Whether pieces of the answer are passed on while it is written.
+    pub(crate) streamed: bool,
 }
 
 impl Call {
@@ -60,7 +62,14 @@ impl Call {
             tenant: wanted.tenant,
             tail: wanted.tail,
             attempt: None,
+            streamed: false,
         }
+    }
+
+    /// The same for a caller that takes pieces.
+    pub(crate) fn streamed(mut self) -> Call {
+        self.streamed = true;
+        self
     }
 
     /// The same as a link of the chain of invocations that it belongs to; refused if that is a loop.
@@ -260,6 +269,7 @@ async fn execute(
         trace: call.trace,
         span,
         tail: call.tail,
+        streamed: call.streamed,
         waited: Micros(0),
         cold: false,
         provisioned: false,

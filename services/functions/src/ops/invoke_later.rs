@@ -71,6 +71,7 @@ impl Functions {
             tenant: None,
             tail: false,
             attempt: None,
+            streamed: false,
         };
         self.accept(target, version, &served, call).await
     }

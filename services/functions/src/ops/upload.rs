@@ -16,13 +16,21 @@ use std::sync::Arc;
 pub(crate) struct Uploaded {
     pub(crate) code: CodeSha256,
     pub(crate) size: u64,
-    /// Whether it is unpacked already; else the upkeep finishes it.
+    /// Whether it is unpacked and prepared already; else the upkeep finishes it.
     pub(crate) ready: bool,
     /// Size of its files, if it is unpacked.
     pub(crate) unpacked: Option<u64>,
 }
 
 impl Functions {
+    /// Refuses layers where a package's functions cannot have any.
+    pub(crate) fn refuse_layers(&self, code: CodeSha256, configuration: &Configuration) -> Result<(), Error> {
+        if configuration.layers.is_empty() || self.code.takes_layers(&code, &configuration.runtime) {
+            return Ok(());
+        }
+        Err(Error::InvalidParameter("a WebAssembly function has no layers".into()))
+    }
+
     /// Stores and unpacks a package. What cannot be unpacked is refused here, as long as that is known within
     /// [`crate::Settings::unpack_wait`].
     /// Cancel-safe: a package that ends up unreferenced is removed by the upkeep.
@@ -53,13 +61,27 @@ impl Functions {
             Some(Err(panicked)) => return Err(PackageError::Storage(std::io::Error::other(panicked)).into()),
         };
         stored?;
-        Ok(Uploaded { code, size, ready: unpacked.is_some(), unpacked })
+        let mut ready = unpacked.is_some();
+        // Layers are not started from.
+        if ready && wait.is_some() {
+            let prepared =
+                tokio::time::timeout(self.settings.prepare_wait.duration(), self.code.prepare(code)).await;
+            ready = prepared.is_ok();
+            if let Ok(refused @ Err(_)) = prepared {
+                refused?;
+            }
+        }
+        Ok(Uploaded { code, size, ready, unpacked })
     }
 }
 
 /// Unpacks a package that versions wait for, if need be, and ends their waiting. An error means that it is still open.
 pub(crate) async fn settle_code(functions: &Functions, code: CodeSha256) -> Result<(), Error> {
-    let outcome = match functions.code.ensure(code).await {
+    let ensured = match functions.code.ensure(code).await {
+        Ok(()) => functions.code.prepare(code).await.map_err(Missing::from),
+        missing => missing,
+    };
+    let outcome = match ensured {
         Ok(()) => Ok(functions.code.size(code).await?),
         Err(Missing::Blob(error)) => return Err(error.into()),
         Err(Missing::Package(error @ PackageError::Storage(_))) => return Err(error.into()),

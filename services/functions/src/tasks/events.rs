@@ -321,6 +321,7 @@ async fn try_once(functions: &Functions, event: Event) -> (Tried, EventPolicy) {
         tenant: event.tenant,
         tail: false,
         attempt: Some(Attempt { number: event.failures + 1, since: event.accepted }),
+        streamed: false,
     };
     let tried = match run_call(functions, &served, call).await {
         Ok(outcome) if outcome.answer.is_ok() => Tried::Ended(Ended::Answered),

@@ -1,6 +1,6 @@
 //! Reconciles packages: idempotent, driven by a signal and a slow timer, safe to run on many nodes.
 
-use crate::{Error, Functions, data, ops::settle_code};
+use crate::{Error, Functions, code::Missing, data, ops::settle_code};
 use base::{CodeSha256, Timestamp};
 use std::{pin::pin, sync::Arc};
 
@@ -52,7 +52,11 @@ async fn unpack_referenced(functions: &Functions) -> Result<(), Error> {
         let Some(last) = codes.last() else { return Ok(()) };
         after = last.to_string();
         for code in codes {
-            if let Err(error) = functions.code.ensure(code).await {
+            let ensured = match functions.code.ensure(code).await {
+                Ok(()) => functions.code.prepare(code).await.map_err(Missing::from),
+                missing => missing,
+            };
+            if let Err(error) = ensured {
                 tracing::error!(%code, %error, "a package cannot be unpacked on this node");
             }
         }

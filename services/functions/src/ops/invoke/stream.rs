@@ -37,7 +37,8 @@ impl Functions {
         if wanted.kind == Kind::DryRun {
             return Ok(executed(version, RawResponse::new(StatusCode::NO_CONTENT, Bytes::new())));
         }
-        let executing = begin(self, &served, Call::of(self, context, wanted).chained(&served)?).await?;
+        let call = Call::of(self, context, wanted).streamed().chained(&served)?;
+        let executing = begin(self, &served, call).await?;
         let pieces = Pieces::of(executing, self.abandoned_streams.clone());
         let events = futures_util::stream::unfold(pieces, |mut pieces| async {
             let event = event(pieces.next().await?);

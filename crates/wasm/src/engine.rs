@@ -1,0 +1,177 @@
+//! The one engine of a node: how code is compiled and what instances are made of.
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+/// Longest time that an instance computes before others have their turn.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+/// How long ticks go on when nothing runs any more: who calls again soon does not wake the thread.
+const LINGER: Duration = Duration::from_secs(1);
+/// Stack of a function's own calls. Deeper recursion traps.
+const STACK: usize = 1024 * 1024;
+/// Stack of an instance with what the host needs on it.
+const STACK_WHOLE: usize = 2 * STACK;
+/// Largest linear memory: all that 32 bits address.
+const MEMORY_MAX: usize = 4 << 30;
+/// Elements of one table; programs of scripting languages have some ten thousand.
+pub(crate) const TABLE_MAX: usize = 100_000;
+/// Parts of one component: modules, memories, tables.
+const PARTS_MAX: u32 = 200;
+const MEMORIES_MAX: u32 = 8;
+const TABLES_MAX: u32 = 32;
+/// Memory of a slot that is kept, zeroed, for the next instance; more is given back to the kernel.
+const KEPT: usize = 128 * 1024;
+/// The priority of threads on which functions compute beneath that of the rest. Source: nice(1).
+const NICE: i32 = 5;
+
+/// Compiler, pool of instances and threads.
+pub(crate) struct Machine {
+    pub(crate) engine: Engine,
+    ticker: Arc<Ticker>,
+    /// Where functions run that take longer than a [`TICK`]. `None` only while it is dropped.
+    heavy: Option<tokio::runtime::Runtime>,
+}
+
+impl Machine {
+    /// `instances`: how many can exist at once. Blocks for some milliseconds.
+    pub(crate) fn start(instances: u32) -> Result<Machine, String> {
+        let engine = Engine::new(&config(instances)).map_err(|error| format!("{error:#}"))?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let heavy = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("neap-wasm")
+            .enable_all()
+            .on_thread_start(|| {
+                // On Linux this is the calling thread's alone; without it functions compete with the daemon.
+                let _ = rustix::process::setpriority_process(None, NICE);
+            })
+            .build()
+            .map_err(|error| error.to_string())?;
+        let ticker = Ticker::start(engine.clone()).map_err(|error| error.to_string())?;
+        Ok(Machine { engine, ticker, heavy: Some(heavy) })
+    }
+
+    /// Ticks go on while it exists.
+    pub(crate) fn running(&self) -> Running {
+        self.ticker.enter()
+    }
+
+    /// Where long work goes on.
+    pub(crate) fn heavy(&self) -> Option<tokio::runtime::Handle> {
+        self.heavy.as_ref().map(|heavy| heavy.handle().clone())
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.ticker.stop.store(true, Ordering::Release);
+        self.ticker.wake.notify_all();
+        // Waiting for its threads would block whoever lets go of the machine.
+        if let Some(heavy) = self.heavy.take() {
+            heavy.shutdown_background();
+        }
+    }
+}
+
+fn config(instances: u32) -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(16))
+        .total_memories(instances)
+        .total_tables(instances.saturating_mul(4))
+        .total_stacks(instances)
+        .max_core_instances_per_component(PARTS_MAX)
+        .max_memories_per_component(MEMORIES_MAX)
+        .max_tables_per_component(TABLES_MAX)
+        .max_memories_per_module(MEMORIES_MAX)
+        .max_tables_per_module(TABLES_MAX)
+        .max_memory_size(MEMORY_MAX)
+        .table_elements(TABLE_MAX)
+        .linear_memory_keep_resident(KEPT)
+        .table_keep_resident(KEPT)
+        .async_stack_keep_resident(KEPT);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .wasm_component_model(true)
+        .memory_init_cow(true)
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK)
+        .async_stack_size(STACK_WHOLE)
+        .wasm_backtrace_max_frames(None)
+        .generate_address_map(false)
+        .cranelift_opt_level(OptLevel::Speed);
+    config
+}
+
+/// Advances the engine's epoch while something runs.
+struct Ticker {
+    running: AtomicUsize,
+    asleep: Mutex<bool>,
+    wake: Condvar,
+    stop: AtomicBool,
+}
+
+/// Something that runs.
+pub(crate) struct Running(Arc<Ticker>);
+
+impl Ticker {
+    fn start(engine: Engine) -> std::io::Result<Arc<Ticker>> {
+        let ticker = Arc::new(Ticker {
+            running: AtomicUsize::new(0),
+            asleep: Mutex::new(false),
+            wake: Condvar::new(),
+            stop: AtomicBool::new(false),
+        });
+        let shared = ticker.clone();
+        std::thread::Builder::new().name("neap-wasm-tick".to_owned()).spawn(move || shared.tick(&engine))?;
+        Ok(ticker)
+    }
+
+    fn enter(self: &Arc<Self>) -> Running {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        let asleep = *self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
+        if asleep {
+            self.wake.notify_all();
+        }
+        Running(self.clone())
+    }
+
+    fn tick(&self, engine: &Engine) {
+        let mut idle_since: Option<Instant> = None;
+        while !self.stop.load(Ordering::Acquire) {
+            std::thread::sleep(TICK);
+            engine.increment_epoch();
+            if self.running.load(Ordering::SeqCst) > 0 {
+                idle_since = None;
+            } else if idle_since.get_or_insert_with(Instant::now).elapsed() > LINGER {
+                self.sleep();
+                idle_since = None;
+            }
+        }
+    }
+
+    /// Until something runs.
+    fn sleep(&self) {
+        let mut asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
+        *asleep = true;
+        while self.running.load(Ordering::SeqCst) == 0 && !self.stop.load(Ordering::Acquire) {
+            // Whoever enters or stops between the question and the wait is noticed by the timeout.
+            let waited = self.wake.wait_timeout(asleep, LINGER);
+            asleep = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *asleep = false;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
