@@ -57,6 +57,8 @@ pub(crate) struct Plan {
     pub(crate) managed: bool,
     /// Who makes bytecode of packages, where that shortens starts.
     pub(crate) bytecode: Option<crate::bytecode::Compiler>,
+    /// How its zygote is started, where it can have one.
+    pub(crate) forking: Option<crate::zygotes::Forking>,
     /// As logs show it, e.g. `python:3.11.7`.
     pub(crate) version: String,
 }

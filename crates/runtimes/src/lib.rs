@@ -23,10 +23,12 @@ mod root;
 mod settings;
 mod telemetry;
 mod variables;
+mod zygotes;
 
 pub use packages::{Limits, unpack_into};
 pub use settings::Settings;
 pub use variables::RESERVED as RESERVED_VARIABLES;
+pub use zygotes::{Why as ZygoteEnd, ZygoteCounts};
 
 use base::{
     ByteCount, Clock, CodeSha256, Entropy, Environment, FunctionSpec, Future, Initialization, Launch,
@@ -92,6 +94,7 @@ pub struct Runtimes {
     roots: Arc<root::Roots>,
     /// By runtime and by where its library is.
     templates: RwLock<HashMap<(String, Option<PathBuf>), Prepared>>,
+    zygotes: Arc<zygotes::Counters>,
     /// Packages whose bytecode was looked after since the start, with the compiler's tag.
     compiled: Mutex<HashSet<(CodeSha256, String)>>,
     /// Held while a template is made, so that it is made once.
@@ -130,6 +133,7 @@ impl Found {
 struct Prepared {
     plan: Arc<Plan>,
     template: Template,
+    zygote: Option<Arc<zygotes::Keeper>>,
 }
 
 impl Runtimes {
@@ -164,6 +168,7 @@ impl Runtimes {
             libraries: Arc::new(libraries),
             roots: Arc::new(root::Roots::open(folder.join("roots"))?),
             templates: RwLock::default(),
+            zygotes: Arc::default(),
             compiled: Mutex::default(),
             prepared: AtomicBool::new(false),
             making: tokio::sync::Mutex::default(),
@@ -229,6 +234,21 @@ impl Runtimes {
         self.prepared.load(Ordering::Relaxed)
     }
 
+    /// Begins to load the zygote of a runtime for which a function is being deployed, if there is none.
+    fn warm(&self, runtime: &str) {
+        let templates = self.templates.read().unwrap_or_else(PoisonError::into_inner);
+        for (_, prepared) in templates.iter().filter(|((name, _), _)| name == runtime) {
+            if let Some(zygote) = &prepared.zygote {
+                zygote.warm();
+            }
+        }
+    }
+
+    /// What became of zygotes.
+    pub fn zygotes(&self) -> ZygoteCounts {
+        self.zygotes.now()
+    }
+
     /// Resolves when the interpreters are found.
     async fn found(&self) {
         if self.families.families.get().is_none() {
@@ -251,7 +271,7 @@ impl Runtimes {
         {
             return;
         }
-        let Prepared { plan, template } = prepared.clone();
+        let Prepared { plan, template, .. } = prepared.clone();
         tokio::spawn(bytecode::compile(self.sandboxes.clone(), template, plan, folder.to_path_buf(), *code));
     }
 
@@ -301,8 +321,18 @@ impl Runtimes {
             .template(plan.template.clone())
             .await
             .map_err(|error| LaunchError::Sandbox(Box::new(error)))?;
-        let prepared = Prepared { plan: Arc::new(plan), template };
-        self.templates.write().unwrap_or_else(PoisonError::into_inner).insert(key, prepared.clone());
+        let zygote = zygotes::Keeper::new(&self.sandboxes, &template, &plan, &self.settings, &self.zygotes);
+        let prepared = Prepared { plan: Arc::new(plan), template, zygote };
+        let mut templates = self.templates.write().unwrap_or_else(PoisonError::into_inner);
+        // That with another release of the library, or without it, starts nothing any more.
+        templates.retain(|(other, _), old| {
+            let stays = other != runtime;
+            if let Some(zygote) = old.zygote.as_ref().filter(|_| !stays) {
+                zygote.retire();
+            }
+            stays
+        });
+        templates.insert(key, prepared.clone());
         Ok(prepared)
     }
 }
@@ -333,6 +363,7 @@ impl Launch for Runtimes {
                 sandboxes: self.sandboxes.clone(),
                 ports: self.ports.clone(),
                 settings: self.settings.clone(),
+                zygote: prepared.zygote,
             };
             environment::launch(recipe, queued).await
         })
@@ -408,6 +439,7 @@ impl RuntimeCatalog for Runtimes {
             return Err(RuntimeRefused::Unknown { runtime: runtime.to_owned(), known: known.join(", ") });
         };
         let mut support = family.check(runtime, architecture)?;
+        self.warm(runtime);
         if let Some(library) = family.library(runtime)
             && let Some(reason) = self.libraries.failure(&library)
         {

@@ -122,6 +122,7 @@ impl Family for Node {
             frames: true,
             bytecode: None,
             managed: true,
+            forking: None,
             version: format!("nodejs:{}", interpreter.version),
         })
     }

@@ -36,6 +36,7 @@ impl Family for Provided {
             frames: false,
             bytecode: None,
             managed: false,
+            forking: None,
             version: runtime.replacen('.', ":", 1),
         })
     }
