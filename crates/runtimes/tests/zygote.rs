@@ -23,9 +23,17 @@ async fn until(node: &Node, what: &str, wanted: impl Fn(&ZygoteCounts) -> bool) 
 
 const NOTHING: &str = "def handler(event, context): return 1";
 
+/// A node without libraries. Other tests install some into the folder that they share, whose arrival replaces a zygote.
+fn apart(change: impl FnOnce(&mut runtimes::Settings)) -> Node {
+    Node::with(|settings| {
+        settings.runtimes = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("runtimes-zygote");
+        change(settings);
+    })
+}
+
 /// A node whose Python zygote is ready.
 async fn warm(change: impl FnOnce(&mut runtimes::Settings)) -> Node {
-    let node = Node::with(change);
+    let node = apart(change);
     let running = node.python(NOTHING).await.launch().await;
     running.environment.clone().stop().await;
     until(&node, "ready", |counts| counts.ready == 1).await;
@@ -123,7 +131,7 @@ fn assert_alike(executed: &Value, forked: &Value) {
 #[tokio::test]
 async fn a_forked_environment_sees_what_an_executed_one_sees() {
     need_root!();
-    let node = Node::with(|settings| settings.zygote_idle = Millis(0));
+    let node = apart(|settings| settings.zygote_idle = Millis(0));
     let executed = node.python(LOOK).await.launch().await.call("1").await.ok();
     assert_eq!(node.runtimes.zygotes(), ZygoteCounts::default(), "switched off");
     node.stop().await;
