@@ -172,6 +172,21 @@ def lam(node):
 
 
 @pytest.fixture(scope="session")
+def forking(node, lam):
+    """Python functions are forked from now on, where this host can."""
+    checks = json.loads(subprocess.run([BINARY, "doctor", "--json"], capture_output=True, text=True).stdout)["checks"]
+    if any(check["name"] == "zygotes" and check["status"] == "ok" for check in checks):
+        code = package({"app.py": "def handler(event, context): return 1"})
+        lam.create_function(
+            FunctionName="forking", Runtime="python3.11", Handler="app.handler", Role=ROLE, Code={"ZipFile": code}
+        )
+        lam.get_waiter("function_active_v2").wait(FunctionName="forking", WaiterConfig={"Delay": 0.1})
+        lam.invoke(FunctionName="forking")
+        eventually(lambda: re.search(r"^neap_zygotes{} [1-9]", get(node, "/_neap/metrics").text, re.M))
+        lam.delete_function(FunctionName="forking")
+
+
+@pytest.fixture(scope="session")
 def logs(node):
     return node.client("logs")
 

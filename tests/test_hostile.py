@@ -9,7 +9,7 @@ from conftest import package, root
 from test_functions import refused
 from conftest import ROLE
 
-pytestmark = root
+pytestmark = [root, pytest.mark.usefixtures("forking")]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from conftest import eventually, root
 from test_hostile import attack, lives_on  # noqa: F401  a fixture
 
-pytestmark = root
+pytestmark = [root, pytest.mark.usefixtures("forking")]
 
 CALL = """
 def call(number, *arguments):

@@ -71,6 +71,8 @@ pub(crate) struct Plan {
     pub(crate) bytecode: Option<crate::bytecode::Compiler>,
     /// How its virtual machine is started, where it is one of Java.
     pub(crate) jvm: Option<crate::jvm::Jvm>,
+    /// How its zygote is started, where it can have one.
+    pub(crate) forking: Option<crate::zygotes::Forking>,
     /// As logs show it, e.g. `python:3.11.7`.
     pub(crate) version: String,
 }

@@ -28,6 +28,7 @@ mod settings;
 mod share;
 mod telemetry;
 mod variables;
+mod zygotes;
 
 pub use detached::{Detached, pieces_of};
 pub use families::{JAVA_SOURCES, java_versions};
@@ -36,6 +37,7 @@ pub use journal::rfc3339;
 pub use packages::{Limits, unpack_into};
 pub use settings::Settings;
 pub use variables::RESERVED as RESERVED_VARIABLES;
+pub use zygotes::{Why as ZygoteEnd, ZygoteCounts};
 
 use base::{
     ByteCount, Clock, CodeSha256, Entropy, Environment, FunctionSpec, Future, Initialization, Launch,
@@ -101,6 +103,7 @@ pub struct Runtimes {
     roots: Arc<root::Roots>,
     /// By runtime and by where its library is.
     templates: RwLock<HashMap<(String, Option<PathBuf>), Prepared>>,
+    zygotes: Arc<zygotes::Counters>,
     /// Packages whose bytecode was looked after since the start, with the compiler's tag.
     compiled: Mutex<HashSet<(CodeSha256, String)>>,
     /// Held while a template is made, so that it is made once.
@@ -139,6 +142,7 @@ impl Found {
 struct Prepared {
     plan: Arc<Plan>,
     template: Template,
+    zygote: Option<Arc<zygotes::Keeper>>,
 }
 
 impl Runtimes {
@@ -173,6 +177,7 @@ impl Runtimes {
             libraries: Arc::new(libraries),
             roots: Arc::new(root::Roots::open(folder.join("roots"))?),
             templates: RwLock::default(),
+            zygotes: Arc::default(),
             compiled: Mutex::default(),
             prepared: AtomicBool::new(false),
             making: tokio::sync::Mutex::default(),
@@ -248,6 +253,21 @@ impl Runtimes {
         (self.ports.clone(), self.settings.clone(), self.sandboxes.clone())
     }
 
+    /// Begins to load the zygote of a runtime for which a function is being deployed, if there is none.
+    fn warm(&self, runtime: &str) {
+        let templates = self.templates.read().unwrap_or_else(PoisonError::into_inner);
+        for (_, prepared) in templates.iter().filter(|((name, _), _)| name == runtime) {
+            if let Some(zygote) = &prepared.zygote {
+                zygote.warm();
+            }
+        }
+    }
+
+    /// What became of zygotes.
+    pub fn zygotes(&self) -> ZygoteCounts {
+        self.zygotes.now()
+    }
+
     /// Resolves when the interpreters are found.
     async fn found(&self) {
         if self.families.families.get().is_none() {
@@ -270,7 +290,7 @@ impl Runtimes {
         {
             return;
         }
-        let Prepared { plan, template } = prepared.clone();
+        let Prepared { plan, template, .. } = prepared.clone();
         tokio::spawn(bytecode::compile(self.sandboxes.clone(), template, plan, folder.to_path_buf(), *code));
     }
 
@@ -325,12 +345,22 @@ impl Runtimes {
             .template(plan.template.clone())
             .await
             .map_err(|error| LaunchError::Sandbox(Box::new(error)))?;
-        let prepared = Prepared { plan: Arc::new(plan), template };
+        let zygote = zygotes::Keeper::new(&self.sandboxes, &template, &plan, &self.settings, &self.zygotes);
+        let prepared = Prepared { plan: Arc::new(plan), template, zygote };
         if prepared.plan.jvm.is_some() {
             let (sandboxes, template) = (self.sandboxes.clone(), prepared.template.clone());
             tokio::spawn(jvm::make_archive(sandboxes, template, prepared.plan.clone()));
         }
-        self.templates.write().unwrap_or_else(PoisonError::into_inner).insert(key, prepared.clone());
+        let mut templates = self.templates.write().unwrap_or_else(PoisonError::into_inner);
+        // That with another release of the library, or without it, starts nothing any more.
+        templates.retain(|(other, _), old| {
+            let stays = other != runtime;
+            if let Some(zygote) = old.zygote.as_ref().filter(|_| !stays) {
+                zygote.retire();
+            }
+            stays
+        });
+        templates.insert(key, prepared.clone());
         Ok(prepared)
     }
 }
@@ -361,6 +391,7 @@ impl Launch for Runtimes {
                 sandboxes: self.sandboxes.clone(),
                 ports: self.ports.clone(),
                 settings: self.settings.clone(),
+                zygote: prepared.zygote,
             };
             environment::launch(recipe, queued).await
         })
@@ -436,6 +467,7 @@ impl RuntimeCatalog for Runtimes {
             return Err(RuntimeRefused::Unknown { runtime: runtime.to_owned(), known: known.join(", ") });
         };
         let mut support = family.check(runtime, architecture)?;
+        self.warm(runtime);
         if let Some(library) = family.library(runtime)
             && let Some(reason) = self.libraries.failure(&library)
         {

@@ -12,6 +12,7 @@ use crate::{
     share::Share,
     telemetry::Hub,
     variables::{self, Start},
+    zygotes,
 };
 use base::{
     Clock, FunctionSpec, Initialization, LaunchError, MemoryMib, Micros, Phases, RequestId, Timestamp,
@@ -61,6 +62,8 @@ pub(crate) struct Recipe {
     pub(crate) sandboxes: Sandboxes,
     pub(crate) ports: Ports,
     pub(crate) settings: Arc<Settings>,
+    /// The runtime's zygote, where it can have one.
+    pub(crate) zygote: Option<Arc<zygotes::Keeper>>,
 }
 
 /// A running program.
@@ -455,11 +458,20 @@ impl Recipe {
             wanted.companions = self.extensions.iter().map(|name| folder.join(name)).collect();
             wanted.companion_env = variables::for_extensions(&wanted.env);
         }
+        // A wrapper is a program of its own, and programs of extensions come before the runtime.
+        let forkable = wrapper.is_none() && self.extensions.is_empty();
+        let keeper = self.zygote.as_ref();
+        wanted.zygote = keeper
+            .filter(|_| forkable)
+            .and_then(|keeper| keeper.get(&self.code, self.layers.as_deref(), &wanted.env));
         let frames = frames.map(|(frames, theirs)| {
             wanted.channel = Some(theirs);
             frames
         });
         let mut sandbox = self.sandboxes.spawn(wanted).await.map_err(|error| self.refused(error))?;
+        if let Some(keeper) = keeper {
+            keeper.count(&sandbox);
+        }
 
         let output = match (sandbox.take_stdout(), sandbox.take_stderr()) {
             (Some(out), Some(err)) => Output::new(out, err).map_err(|error| launch(error.into()))?,

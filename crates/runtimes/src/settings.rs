@@ -25,12 +25,32 @@ pub struct Settings {
     pub cpu_quota: bool,
     /// `AWS_ENDPOINT_URL` inside. Default `http://127.0.0.1:4566`, where [`crate::Platform`] answers.
     pub endpoint: String,
+    /// How long the zygote of a runtime is kept after the last start by it. Default 3,600,000 ms; 0: there are none, and each
+    /// start executes the interpreter.
+    pub zygote_idle: Millis,
+    /// Modules that zygotes load besides the interpreter's own, by their Python names. Each shortens the starts of functions
+    /// that use it by the time of its import and lengthens all others a little. Default: common modules of the standard
+    /// library, see [`Settings::PRELOAD`].
+    pub preload: Vec<String>,
     /// Seconds for which a function's credentials are valid; its environment is replaced before they end. At least 900.
     /// Default 43,200.
     pub credentials_seconds: u32,
 }
 
 impl Settings {
+    /// Default of [`Settings::preload`].
+    pub const PRELOAD: [&'static str; 9] = [
+        "base64",
+        "datetime",
+        "decimal",
+        "hashlib",
+        "logging",
+        "random",
+        "traceback",
+        "urllib.parse",
+        "uuid",
+    ];
+
     /// Defaults, with the two folders.
     pub fn new(code: impl Into<PathBuf>, runtimes: impl Into<PathBuf>) -> Settings {
         Settings {
@@ -42,6 +62,8 @@ impl Settings {
             install_wait: Millis(60_000),
             cpu_quota: false,
             endpoint: format!("http://{}", sandbox::PLATFORM),
+            zygote_idle: Millis(3_600_000),
+            preload: Settings::PRELOAD.map(str::to_owned).to_vec(),
             credentials_seconds: 43_200,
         }
     }

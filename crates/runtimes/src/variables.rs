@@ -35,6 +35,16 @@ pub(crate) const LIBRARY_PATH: &str =
 /// Programs of the runtime, the system and layers.
 pub(crate) const PATH: &str = "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin";
 
+/// Of every process.
+const DEFAULTS: [(&str, &str); 4] =
+    [("LANG", "en_US.UTF-8"), ("PATH", PATH), ("LD_LIBRARY_PATH", LIBRARY_PATH), ("TZ", ":UTC")];
+
+/// The environment of a process that is no function's: nothing but defaults, and those of the runtime.
+pub(crate) fn bare(runtime: &[(&'static str, String)]) -> Vec<(OsString, OsString)> {
+    let runtime = runtime.iter().map(|(name, value)| (*name, value.as_str()));
+    DEFAULTS.into_iter().chain(runtime).map(|(name, value)| (name.into(), value.into())).collect()
+}
+
 /// What differs from start to start.
 pub(crate) struct Start<'a> {
     pub(crate) spec: &'a FunctionSpec,
@@ -51,12 +61,8 @@ pub(crate) struct Start<'a> {
 /// The whole environment of a new process.
 pub(crate) fn assemble(start: &Start<'_>) -> Vec<(OsString, OsString)> {
     let spec = start.spec;
-    let mut all: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut all: BTreeMap<&str, &str> = BTreeMap::from(DEFAULTS);
     all.extend([
-        ("LANG", "en_US.UTF-8"),
-        ("PATH", PATH),
-        ("LD_LIBRARY_PATH", LIBRARY_PATH),
-        ("TZ", ":UTC"),
         ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR"),
         ("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000"),
         ("_AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1"),

@@ -3,7 +3,7 @@
 use crate::{
     Ranges, Settings, Weakness,
     cgroup::{Layout, Role, Version},
-    egress, scratch, seccomp, sys, users,
+    egress, scratch, seccomp, sys, users, zygote,
 };
 
 /// Everything that was looked at.
@@ -68,7 +68,7 @@ pub fn doctor() -> Report {
     ] {
         checks.push(cgroup(&layout, name, role, weakness));
     }
-    checks.extend([swap(&layout), filter(), landlock(), egress(), scratch()]);
+    checks.extend([swap(&layout), filter(), landlock(), egress(), scratch(), zygotes()]);
     Report { checks }
 }
 
@@ -244,5 +244,15 @@ fn scratch() -> Check {
             format!("each function's /tmp is in memory: {lack}"),
             "what a function keeps in /tmp counts against its memory size",
         ),
+    }
+}
+
+fn zygotes() -> Check {
+    let root = rustix::process::geteuid().is_root();
+    match zygote::refused(!root || users::are_missing(&Settings::new("").uids)) {
+        None => ok("zygotes", "Python functions are forked from an interpreter that is started once"),
+        Some(reason) => {
+            degraded("zygotes", reason, "each start of a Python function starts the interpreter, some 20 ms")
+        }
     }
 }

@@ -74,6 +74,12 @@ pub enum Error {
         /// The kernel's answer.
         source: std::io::Error,
     },
+    /// No program can be had of a zygote, now or at all; it can be executed instead.
+    #[error("zygote: {reason}")]
+    Zygote {
+        /// What happened.
+        reason: String,
+    },
     /// The sandbox has ended, and its counters with it.
     #[error("the sandbox has ended")]
     Ended,

@@ -40,6 +40,7 @@ pub struct Sandbox {
     platform: Option<TcpListener>,
     traces: Option<UdpSocket>,
     timing: Timing,
+    forked: bool,
 }
 
 /// What handle and watching task share.
@@ -116,13 +117,27 @@ pub(crate) struct Parts {
     /// The companion that has ended already, and its wait status.
     pub(crate) lost: Option<(u32, i32)>,
     pub(crate) program: PathBuf,
+    /// Whether it was forked from a zygote.
+    pub(crate) forked: bool,
 }
 
 impl Sandbox {
     /// Begins to watch a program that was just started.
     pub(crate) fn watch(parts: Parts) -> Result<Sandbox, Error> {
-        let Parts { node, slot, pid, process, control, streams, beside, timing, status, lost, program } =
-            parts;
+        let Parts {
+            node,
+            slot,
+            pid,
+            process,
+            control,
+            streams,
+            beside,
+            timing,
+            status,
+            lost,
+            program,
+            forked,
+        } = parts;
         let shared = Arc::new(Shared {
             node,
             index: slot.index,
@@ -170,6 +185,7 @@ impl Sandbox {
             platform,
             traces,
             timing,
+            forked,
         })
     }
 
@@ -284,6 +300,11 @@ impl Sandbox {
     /// Socket at [`crate::TRACES`] inside, non-blocking. As [`Sandbox::take_platform`].
     pub fn take_traces(&mut self) -> Option<UdpSocket> {
         self.traces.take()
+    }
+
+    /// Whether the program was forked from [`crate::Spec::zygote`].
+    pub fn is_forked(&self) -> bool {
+        self.forked
     }
 
     /// What the start consisted of.

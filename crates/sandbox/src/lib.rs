@@ -54,6 +54,7 @@ mod spec;
 mod streams;
 mod sys;
 mod users;
+mod zygote;
 
 #[cfg(feature = "fuzzing")]
 pub use egress::fuzzing;
@@ -74,6 +75,7 @@ pub use scratch::ScratchSpace;
 pub use settings::{Scratch, Settings, Weakness};
 pub use spec::{Attachment, CpuQuota, CpuWeight, Spec, Template, TemplateFile, TemplateLink, TemplateSpec};
 pub use users::enter_user_namespace;
+pub use zygote::{Zygote, ZygoteSpec};
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

@@ -2,7 +2,7 @@
 
 mod start;
 
-pub(crate) use start::next_report;
+pub(crate) use start::{control, failed, next_report};
 
 use crate::{
     Error, Network, Sandbox, Scratch, Settings, Spec, Template, TemplateFile, TemplateSpec, Weakness, cgroup,
@@ -42,6 +42,8 @@ pub(crate) struct Node {
     /// Where sandboxes reach the internet.
     pub(crate) egress: Option<Arc<Context>>,
     uids: std::ops::Range<u32>,
+    /// Whether all sandboxes have the daemon's uid.
+    pub(crate) shared_uid: bool,
     live_max: usize,
 }
 
@@ -85,8 +87,8 @@ impl Sandboxes {
                     .map_err(Error::step(format!("preparing {}", folder.display())))?
             }
         };
-        let node =
-            Node { slots, scratches, spawner, run, egress, uids: settings.uids, live_max: settings.live_max };
+        let (uids, live_max) = (settings.uids, settings.live_max);
+        let node = Node { slots, scratches, spawner, run, egress, uids, shared_uid, live_max };
         Ok(Sandboxes { node: Arc::new(node) })
     }
 

@@ -7,8 +7,10 @@
 //! only cgroups do if the keeper itself is killed, until the next start sweeps them.
 
 pub(crate) mod builder;
+pub(crate) mod calls;
 pub(crate) mod init;
 pub(crate) mod protocol;
+pub(crate) mod zygote;
 
 use crate::{cgroup, sys};
 use protocol::{Report, Step};
@@ -192,6 +194,7 @@ fn worker(socket: &OwnedFd, common: &Common) -> ! {
         let done = match reader.kind() {
             Some(protocol::SPAWN) => spawn(&control, reader, descriptors, common, received_ns),
             Some(protocol::TEMPLATE) => build(&control, reader),
+            Some(protocol::ZYGOTE) => zygote::start(&control, reader, descriptors, common, received_ns),
             _ => Err((Step::Request, io::ErrorKind::InvalidData.into())),
         };
         if let Err((step, error)) = done {

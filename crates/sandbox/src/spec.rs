@@ -145,6 +145,9 @@ pub struct Spec {
     pub cwd: PathBuf,
     /// Becomes descriptor 3.
     pub channel: Option<OwnedFd>,
+    /// Forks the program, which is then what its image makes of `argv` and `env`, instead of executing it; not with
+    /// `companions`. When it cannot, the program is executed. Default none.
+    pub zygote: Option<std::sync::Arc<crate::Zygote>>,
 }
 
 impl Spec {
@@ -167,6 +170,7 @@ impl Spec {
             companion_env: Vec::new(),
             cwd: PathBuf::from("/"),
             channel: None,
+            zygote: None,
         }
     }
 }

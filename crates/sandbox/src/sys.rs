@@ -23,6 +23,13 @@ pub(crate) fn monotonic_ns() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
 
+/// A system call of a list of ours, see [`crate::spawner::calls`].
+pub(crate) fn call(number: libc::c_long, [a, b, c, d, e]: [u64; 5]) -> io::Result<()> {
+    // SAFETY: only lists of that module are carried out: their calls write to no memory of this process, and what they read
+    // is in the memory that comes with the list, which outlives its calls.
+    checked(unsafe { libc::syscall(number, a, b, c, d, e) }).map(drop)
+}
+
 /// In which process a [`fork`] or [`clone_process`] returned.
 pub(crate) enum Forked<T> {
     /// In the new one.
@@ -251,24 +258,11 @@ pub(crate) fn last_capability() -> u32 {
         .unwrap_or(63)
 }
 
-/// Removes capabilities `0..=last` from the bounding set for good. Needs CAP_SETPCAP.
-pub(crate) fn drop_bounding_set(last: u32) -> io::Result<()> {
-    for capability in (0..=last).map(libc::c_ulong::from) {
-        // SAFETY: this prctl takes one number.
-        let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
-        checked(dropped.into())?;
-    }
-    Ok(())
-}
-
-/// Installs a seccomp filter on this thread; needs no_new_privs.
-pub(crate) fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
-    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
-    let mode: libc::c_ulong = 1; // SECCOMP_SET_MODE_FILTER
-    let flags: libc::c_ulong = 0;
-    // SAFETY: the kernel copies `len` instructions from a live slice and does not write to it.
-    checked(unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, ptr::from_ref(&program)) }).map(drop)
+/// Removes this capability from the bounding set for good. Needs CAP_SETPCAP.
+pub(crate) fn drop_capability(capability: u32) -> io::Result<()> {
+    // SAFETY: this prctl takes one number.
+    let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) };
+    checked(dropped.into()).map(drop)
 }
 
 /// Whether this kernel has seccomp filters with this action.
@@ -329,11 +323,17 @@ pub(crate) fn vfork_exec(image: &Image<'_>) -> io::Result<i32> {
     }
 }
 
-/// The child's way to its image. Allocates nothing and only makes system calls.
+/// The child's way to its image.
 extern "C" fn exec_child(argument: *mut libc::c_void) -> libc::c_int {
     // SAFETY: `vfork_exec` passes a pointer to a `Launch` that outlives this function.
     let launch = unsafe { &*argument.cast_const().cast::<Launch<'_>>() };
-    let image = launch.image;
+    launch.errno.store(exec(launch.image), Ordering::Relaxed);
+    exit_now(127)
+}
+
+/// Turns this process, which has no other thread, into `image`, with descriptors as [`vfork_exec`] says; returns the error
+/// number if it cannot be. Allocates nothing and only makes system calls.
+pub(crate) fn exec(image: &Image<'_>) -> i32 {
     // SAFETY: has no preconditions.
     unsafe { libc::setsid() };
     block_signals(false);
@@ -348,11 +348,9 @@ extern "C" fn exec_child(argument: *mut libc::c_void) -> libc::c_int {
         first_closed = 4;
     }
     close_range(first_closed, u32::MAX);
-    // SAFETY: path and both lists are C strings and null-ended lists of such, checked by `vfork_exec`'s caller and itself.
+    // SAFETY: path and both lists are C strings and null-ended lists of such: `Image`'s makers keep to that.
     unsafe { libc::execve(image.path.as_ptr(), image.argv.as_ptr(), image.envp.as_ptr()) };
-    let errno = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL);
-    launch.errno.store(errno, Ordering::Relaxed);
-    exit_now(127)
+    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL)
 }
 
 /// Makes `sources` the descriptors 0, 1, 2, … and closes every other; returns the last of them, closed on exec.
@@ -395,6 +393,14 @@ pub(crate) fn has_mount_calls() -> bool {
         .map_err(io::Error::from)
         .and_then(|tree| mount_setattr(std::os::fd::AsFd::as_fd(&tree), read_only.bits().into(), false))
         .is_ok()
+}
+
+/// Whether this kernel lets a process say where its arguments and environment are, for `/proc`.
+pub(crate) fn has_memory_map_call() -> bool {
+    let mut size: libc::c_uint = 0;
+    let option = libc::c_ulong::from(libc::PR_SET_MM_MAP_SIZE.cast_unsigned());
+    // SAFETY: with this option the kernel writes one number to a live local.
+    unsafe { libc::prctl(libc::PR_SET_MM, option, ptr::from_mut(&mut size), 0_u64, 0_u64) == 0 }
 }
 
 /// Replaces the session keyring of this process by a new, empty one; does nothing on kernels without keyrings.

@@ -221,11 +221,15 @@ pub struct Runtimes {
     pub folder: Option<PathBuf>,
     /// Whether boto3 and the AWS SDK for JavaScript are installed into that folder where missing. Default true.
     pub install_sdks: bool,
+    /// How long the zygote of a Python runtime is kept after the last start by it. Default 3,600 s; 0: there are none.
+    pub zygote_idle_s: u32,
+    /// Modules that zygotes load. Default: common modules of the standard library.
+    pub preload: Option<Vec<String>>,
 }
 
 impl Default for Runtimes {
     fn default() -> Self {
-        Runtimes { folder: None, install_sdks: true }
+        Runtimes { folder: None, install_sdks: true, zygote_idle_s: 3_600, preload: None }
     }
 }
 

@@ -162,6 +162,21 @@ fn environments(fleet: &Fleet) -> Vec<Metric> {
     metrics
 }
 
+/// What became of zygotes, and of the starts that could have been theirs.
+pub(crate) fn zygotes(runtimes: &Runtimes) -> Vec<Metric> {
+    let counts = runtimes.zygotes();
+    let mut metrics = vec![gauge("neap_zygotes", "Zygotes that take starts", counts.ready)];
+    for (how, count) in [("forked", counts.forked), ("executed", counts.executed)] {
+        let starts = counter("neap_zygote_starts", "Starts of runtimes that have zygotes, by how", count);
+        metrics.push(Metric { labels: vec![("how", how.to_owned())], ..starts });
+    }
+    for (why, count) in counts.ended {
+        let ended = counter("neap_zygotes_ended", "Ends of zygotes, by reason", count);
+        metrics.push(Metric { labels: vec![("reason", why.as_str().to_owned())], ..ended });
+    }
+    metrics
+}
+
 /// What became of asynchronous invocations.
 fn events(functions: &Functions) -> Vec<Metric> {
     let counts = functions.event_counts();

@@ -157,9 +157,10 @@ impl Prepared {
 
         let metrics: endpoints::Metrics = {
             let (fleet, functions, telemetry) = (fleet.clone(), functions.clone(), telemetry.clone());
-            let exporter = exporter.clone();
+            let (exporter, runtimes) = (exporter.clone(), runtimes.clone());
             Arc::new(move || {
                 let mut shown = endpoints::shown(&fleet, &functions, &telemetry);
+                shown.extend(endpoints::zygotes(&runtimes));
                 shown.extend(exporter.iter().flat_map(|exporter| exporter.counts()));
                 telemetry.prometheus(&shown)
             })
@@ -347,6 +348,10 @@ fn runtimes_settings(data: &Path, config: &Config) -> runtimes::Settings {
     let folder = config.runtimes.folder.clone().unwrap_or_else(|| data.join("runtimes"));
     let mut settings = runtimes::Settings::new(data.join("code"), folder);
     settings.cpu_quota = config.sandbox.hard_cpu_quota;
+    settings.zygote_idle = base::Millis(u64::from(config.runtimes.zygote_idle_s) * 1000);
+    if let Some(modules) = &config.runtimes.preload {
+        settings.preload.clone_from(modules);
+    }
     settings
 }
 

@@ -125,6 +125,46 @@ impl App {
     }
 }
 
+impl App {
+    /// A bare process that forks for each event, if Neap forks this app.
+    pub(super) fn bare_fork(self, folder: &Path) -> Outcome<Option<Vec<PathBuf>>> {
+        let Some(mut program) = self.bare_loop(folder)?.filter(|_| matches!(self, App::Python)) else {
+            return Ok(None);
+        };
+        let path = folder.join("fork.py");
+        std::fs::write(&path, PYTHON_FORK).map_err(|error| error.to_string())?;
+        if let Some(script) = program.get_mut(2) {
+            *script = path;
+        }
+        Ok(Some(program))
+    }
+}
+
+/// Loads what zygotes load by default; each event is answered by a child that loads the handler.
+const PYTHON_FORK: &str = r#"
+import base64, datetime, decimal, gc, hashlib, json, logging, os, random, sys, traceback, urllib.parse, uuid
+def read(count):
+    data = b""
+    while len(data) < count:
+        more = os.read(0, count - len(data))
+        if not more:
+            os._exit(0)
+        data += more
+    return data
+sys.path.insert(0, sys.argv[1])
+gc.collect()
+gc.freeze()
+while True:
+    length = read(4)
+    if os.fork() == 0:
+        event = read(int.from_bytes(length, "little"))
+        from app import handler
+        answer = json.dumps(handler(json.loads(event), None)).encode()
+        os.write(0, len(answer).to_bytes(4, "little") + answer)
+        os._exit(0)
+    os.wait()
+"#;
+
 /// The executable behind a name on the path, which may be a script of a version manager.
 fn interpreter(name: &str, asks_itself: &[&str]) -> Outcome<PathBuf> {
     let output = Command::new(name).args(asks_itself).output().map_err(|error| format!("{name}: {error}"))?;

@@ -50,16 +50,27 @@ pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
     for app in apps(options) {
         create(&client, app, "cold", options)?;
         let (mut spans, mut floor, mut phases) = (Vec::new(), Vec::new(), Vec::new());
+        let mut fork = floors::ForkFloor::start(app)?;
         for number in 0..options.colds {
             if number % 20 == 0 {
                 progress(&format!("cold start {number} of {}", app.name()));
             }
             renew(&client, "cold", number)?;
+            if number == 0 {
+                // What is started once for all is no part of a cold start.
+                one(&client, "cold", number)?;
+                await_zygote(&node, app)?;
+                renew(&client, "cold", options.colds)?;
+            }
             let before = phase_sums(&node)?;
             let (span, _) = one(&client, "cold", number)?;
             spans.push(span);
             phases.push(phases_since(&node, &before)?);
-            floor.extend(floors::process_start(app)?.map(|took| took.as_secs_f64() * 1e6));
+            let took = match &mut fork {
+                Some(fork) => Some(fork.fork()?),
+                None => floors::process_start(app)?,
+            };
+            floor.extend(took.map(|took| took.as_secs_f64() * 1e6));
         }
         delete(&client, "cold")?;
         spans.sort_unstable();
@@ -73,7 +84,12 @@ pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
             }
             format!("{} / {}", ms(percentile(&values, 0.5)), ms(percentile(&values, 0.99)))
         };
-        let floor = if floor.is_empty() { sandbox_us } else { Some(median(floor)) };
+        let floor = match (floor.is_empty(), fork) {
+            (true, _) => sandbox_us,
+            (false, None) => Some(median(floor)),
+            // A fork alone is in no sandbox.
+            (false, Some(_)) => sandbox_us.map(|sandbox| sandbox + median(floor)),
+        };
         table.row(&[
             &app.name(),
             &ms(p50),
@@ -89,11 +105,12 @@ pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
     }
     table.print("Cold starts, one after the other");
     println!(
-        "\nOf the client's whole request; phases p50 / p99 in ms. Floor: for Python and Node.js a plain process that"
+        "\nOf the client's whole request; phases p50 / p99 in ms. Floor: for Python the bare sandbox and the bare fork of a"
     );
     println!(
-        "starts the interpreter, loads the handler and answers one event; for executables the bare sandbox."
+        "process with the same modules, which loads the handler and answers one event; for Node.js a plain process that"
     );
+    println!("starts the interpreter and does so; for executables the bare sandbox.");
     if let Some(bare) = bare {
         println!("\n```text\n{}\n```", bare.trim_end());
     }
@@ -110,6 +127,7 @@ pub(super) fn bursts(options: &Options, neap: &Path) -> Outcome<()> {
         let client = node.client();
         progress(&format!("burst of {BURST} on one function, {}", app.name()));
         create(&client, app, "one", options)?;
+        await_zygote(&node, app)?;
         let requests: Result<Vec<_>, _> =
             (0..BURST).map(|number| client.invocation("one", apps::event(number).as_bytes())).collect();
         burst_row(&node, &format!("{BURST} on one function, {}", app.name()), requests, &mut table)?;
@@ -152,6 +170,17 @@ fn burst_row(
         &super::table::mib(memory),
         &format!("{:.1}", process::load_average()),
     ]);
+    Ok(())
+}
+
+/// Waits until starts of the app are forked, if they ever are.
+fn await_zygote(node: &Node, app: apps::App) -> Outcome<()> {
+    for _ in 0..if matches!(app, apps::App::Python) { 1_000 } else { 0 } {
+        if counter(node, "neap_zygotes")? > 0.0 {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
     Ok(())
 }
 

@@ -220,6 +220,41 @@ pub(super) fn process_start(app: App) -> Outcome<Option<Duration>> {
     work().map(Some).map_err(|error| format!("bare process of {}: {error}", app.name()))
 }
 
+/// A bare Python process that has loaded what a zygote loads and forks for each event, without any isolation.
+pub(super) struct ForkFloor {
+    child: Child,
+    stream: UnixStream,
+    _folder: TempDir,
+}
+
+impl ForkFloor {
+    /// `None` for apps that Neap does not fork.
+    pub(super) fn start(app: App) -> Outcome<Option<ForkFloor>> {
+        let folder = folder()?;
+        let Some(program) = app.bare_fork(folder.path())? else { return Ok(None) };
+        let (child, stream) = spawn(&program).map_err(|error| error.to_string())?;
+        let mut floor = ForkFloor { child, stream, _folder: folder };
+        // The first waits until it has loaded everything.
+        floor.fork()?;
+        Ok(Some(floor))
+    }
+
+    /// From the request to the first answer of a new child, which loads the handler.
+    pub(super) fn fork(&mut self) -> Outcome<Duration> {
+        let began = Instant::now();
+        call(&mut self.stream, super::apps::event(0).as_bytes())
+            .map_err(|error| format!("bare fork: {error}"))?;
+        Ok(began.elapsed())
+    }
+}
+
+impl Drop for ForkFloor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn folder() -> Outcome<TempDir> {
     TempDir::with_prefix("neap-bench-").map_err(|error| error.to_string())
 }

@@ -438,7 +438,11 @@ def _prepare():
 
     builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D (i.e. EOF)")
     builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D (i.e. EOF)")
-    sys.meta_path.insert(0, _LoggingHook)
+    if "logging" in sys.modules:
+        # Forked from a zygote which has loaded it.
+        _set_up_logging(sys.modules["logging"])
+    else:
+        sys.meta_path.insert(0, _LoggingHook)
 
 
 def main():

@@ -123,6 +123,7 @@ impl Family for Node {
             bytecode: None,
             jvm: None,
             managed: true,
+            forking: None,
             version: format!("nodejs:{}", interpreter.version),
         })
     }

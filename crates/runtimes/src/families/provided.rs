@@ -37,6 +37,7 @@ impl Family for Provided {
             bytecode: None,
             jvm: None,
             managed: false,
+            forking: None,
             version: runtime.replacen('.', ":", 1),
         })
     }

@@ -4,6 +4,7 @@ use super::{Family, Files, Plan, newer_serves, unavailable};
 use crate::{
     host::{Interpreter, Prober, newest_of_each, run},
     libraries::Library,
+    zygotes::Forking,
 };
 use base::{RuntimeRefused, RuntimeSupport};
 use sandbox::{Attachment, TemplateLink};
@@ -15,6 +16,9 @@ use std::{
 };
 
 const BOOT: &str = include_str!("../../boot/python/bootstrap.py");
+const ZYGOTE: &str = include_str!("../../boot/python/zygote.py");
+/// Where [`ZYGOTE`] is inside.
+const ZYGOTE_INSIDE: &str = "/var/runtime/zygote.py";
 /// Prints version, installation prefix, standard library, folder of compiled modules.
 const PROBE: &str = "import sys, sysconfig
 print('%d.%d.%d' % sys.version_info[:3])
@@ -116,6 +120,15 @@ impl Family for Python {
         Ok(Plan {
             template,
             bytecode: Some(crate::bytecode::compiler(&program, interpreter.version)),
+            forking: Some(Forking {
+                argv: vec![program.clone().into(), "-S".into(), ZYGOTE_INSIDE.into()],
+                watched: vec![interpreter.executable.clone(), standard.join("os.py")],
+                layer_folders: vec![
+                    "python".into(),
+                    format!("python/lib/python3.{minor}/site-packages").into(),
+                ],
+                prefix: "PYTHON",
+            }),
             argv: vec![program.into(), "-S".into(), main.into()],
             memory_argument: None,
             jvm: None,
@@ -172,8 +185,9 @@ impl Family for Python {
 impl Python {
     /// The boot program's folder, and its path inside. It is compiled ahead: it would cost milliseconds at every start.
     fn boot(&self, interpreter: &Interpreter, files: &Files) -> io::Result<(PathBuf, String)> {
-        let name = format!("python-{}-{}", interpreter.version, digest(BOOT.as_bytes()));
+        let name = format!("python-{}-{}", interpreter.version, digest([BOOT, ZYGOTE].concat().as_bytes()));
         let folder = files.write_boot(&name, "bootstrap.py", BOOT.as_bytes(), "site-packages")?;
+        files.write_boot(&name, "zygote.py", ZYGOTE.as_bytes(), "site-packages")?;
         let compiled = folder.join("bootstrap.pyc");
         if !compiled.is_file() {
             let compile = "import py_compile, sys\npy_compile.compile(sys.argv[1], sys.argv[2], '/var/runtime/bootstrap.py', \

@@ -2,7 +2,7 @@
 
 use super::{Node, absolute};
 use crate::{
-    Attachment, Error, Sandbox, Spec, TASK, Timing,
+    Attachment, Error, Sandbox, Spec, TASK, Timing, Zygote,
     handle::Parts,
     slots::Slot,
     spawner::{
@@ -27,9 +27,11 @@ use tokio::io::unix::AsyncFd;
 
 /// Smallest memory limit with which a process can start, in bytes.
 const MEMORY_MIN: u64 = 8 << 20;
+/// How long a start by a zygote may take before the program is executed instead.
+const FORK_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A control socket: our end, for the current tokio runtime, and theirs.
-pub(super) fn control() -> io::Result<(AsyncFd<OwnedFd>, OwnedFd)> {
+pub(crate) fn control() -> io::Result<(AsyncFd<OwnedFd>, OwnedFd)> {
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
@@ -50,7 +52,7 @@ pub(crate) async fn next_report(
 }
 
 /// The error for a step that the spawner or the init reported.
-pub(super) fn failed(step: Step, errno: i32, about: Option<&Path>) -> Error {
+pub(crate) fn failed(step: Step, errno: i32, about: Option<&Path>) -> Error {
     let step = match about {
         Some(path) => format!("{} {}", step.name(), path.display()),
         None => step.name().to_owned(),
@@ -58,13 +60,25 @@ pub(super) fn failed(step: Step, errno: i32, about: Option<&Path>) -> Error {
     Error::Step { step, source: io::Error::from_raw_os_error(errno) }
 }
 
-pub(super) async fn spawn(node: &Arc<Node>, spec: Spec) -> Result<Sandbox, Error> {
+pub(super) async fn spawn(node: &Arc<Node>, mut spec: Spec) -> Result<Sandbox, Error> {
     let called_ns = sys::monotonic_ns();
     let attachments = check(&spec)?;
     // Dropped with this future, it goes back to the others.
     let slot = Held { node: Arc::clone(node), slot: Some(node.slots.take().await?) };
     // A task of its own: when the caller gives up, the start still ends in order.
-    let task = tokio::spawn(async move { start(slot, spec, attachments, called_ns).await });
+    let task = tokio::spawn(async move {
+        let zygote = spec.zygote.take();
+        if let Some(zygote) = zygote {
+            let node = Arc::clone(&slot.node);
+            match start(slot, &spec, &attachments, called_ns, Some(&zygote)).await {
+                Err(error @ Error::Zygote { .. }) => zygote.fail(&error),
+                other => return other,
+            }
+            let slot = Held { slot: Some(node.slots.take().await?), node };
+            return start(slot, &spec, &attachments, called_ns, None).await;
+        }
+        start(slot, &spec, &attachments, called_ns, None).await
+    });
     task.await.unwrap_or(Err(Error::SpawnerGone))
 }
 
@@ -90,6 +104,10 @@ fn check(spec: &Spec) -> Result<Vec<Attachment>, Error> {
     absolute("path inside", attachments.iter().map(|attached| attached.inside.as_path()))?;
     absolute("program", spec.argv.iter().take(1).map(Path::new))?;
     absolute("accompanying program", spec.companions.iter().map(PathBuf::as_path))?;
+    if spec.zygote.is_some() && !spec.companions.is_empty() {
+        let reason = "has companions, which are executed before it".into();
+        return Err(Error::Setting { name: "zygote", reason });
+    }
     if spec.argv.is_empty() {
         return Err(Error::Setting { name: "argv", reason: "is empty".into() });
     }
@@ -104,13 +122,14 @@ fn check(spec: &Spec) -> Result<Vec<Attachment>, Error> {
 
 async fn start(
     mut held: Held,
-    spec: Spec,
-    attachments: Vec<Attachment>,
+    spec: &Spec,
+    attachments: &[Attachment],
     called_ns: u64,
+    zygote: Option<&Zygote>,
 ) -> Result<Sandbox, Error> {
     let node = Arc::clone(&held.node);
     let slot = held.slot.as_mut().ok_or(Error::SpawnerGone)?;
-    limit(slot, &spec)?;
+    limit(slot, spec)?;
     let streams = match slot.streams.take() {
         Some(streams) => streams,
         None => Streams::make(slot.owner).map_err(Error::step("making pipes"))?,
@@ -121,7 +140,7 @@ async fn start(
     };
     slot.scratch = node.scratches.take(spec.scratch, slot.owner).await;
     let (control, theirs) = control().map_err(Error::step("making a socket"))?;
-    let request = encode(slot, &spec, &attachments)?;
+    let request = encode(slot, spec, attachments, zygote.is_some())?;
     let slot_ns = sys::monotonic_ns();
     {
         let mut descriptors: Vec<BorrowedFd<'_>> = vec![
@@ -137,6 +156,7 @@ async fn start(
         descriptors.extend(slot.scratch.as_ref().and_then(|scratch| scratch.tree()));
         descriptors.extend(spec.channel.as_ref().map(AsFd::as_fd));
         descriptors.extend(slot.group.birthplace().map(AsFd::as_fd));
+        descriptors.extend(zygote.map(Zygote::requests));
         descriptors.extend(slot.group.doors_to_join().map(AsFd::as_fd));
         node.request(&request, &descriptors).await?;
     }
@@ -144,15 +164,36 @@ async fn start(
     let slot = held.slot.take().ok_or(Error::SpawnerGone)?;
     let (stdout, stderr) = streams.outside();
     let beside = beside.map(Streams::outside);
-    let begun = follow(&control).await;
+    let mut begun = Begun::default();
+    let followed = follow(&control, &mut begun);
+    let late = match zygote {
+        None => {
+            followed.await;
+            false
+        }
+        // It runs another program's image, which may hang.
+        Some(_) => tokio::time::timeout(FORK_MAX, followed).await.is_err(),
+    };
     let Begun { process, failure, phases, status, lost } = begun;
     match (failure, process, phases) {
         (None, Some((pid, process)), Some(phases)) => {
             let timing = phases.timing(called_ns, slot_ns);
-            let program = spec.argv.into_iter().next().unwrap_or_default().into();
-            let streams = (stdout, stderr);
-            let parts =
-                Parts { node, slot, pid, process, control, streams, beside, timing, status, lost, program };
+            let program = spec.argv.first().cloned().unwrap_or_default().into();
+            let (streams, forked) = ((stdout, stderr), zygote.is_some());
+            let parts = Parts {
+                node,
+                slot,
+                pid,
+                process,
+                control,
+                streams,
+                beside,
+                timing,
+                status,
+                lost,
+                program,
+                forked,
+            };
             Sandbox::watch(parts)
         }
         (failure, process, _) => {
@@ -165,15 +206,27 @@ async fn start(
                 Some((step @ Step::ExecCompanion, errno, index)) => {
                     failed(step, errno, spec.companions.get(index as usize).map(PathBuf::as_path))
                 }
+                Some((Step::Fork, errno, step)) => Error::Zygote { reason: refused(step, errno) },
                 Some((Step::Exec, errno, _)) => failed(Step::Exec, errno, spec.argv.first().map(Path::new)),
                 Some((step, errno, index)) => {
                     let about = attachments.get(index as usize).map(|attached| attached.host.as_path());
                     let has_paths = matches!(step, Step::OpenAttachment | Step::Attach);
                     failed(step, errno, about.filter(|_| has_paths))
                 }
+                None if late => Error::Zygote { reason: "no program came in time".into() },
                 None => Error::SpawnerGone,
             })
         }
+    }
+}
+
+/// How a start by a zygote failed: at a step of its child, or before there was one.
+fn refused(step: u32, errno: i32) -> String {
+    let error = io::Error::from_raw_os_error(errno);
+    match Step::of(step).filter(|step| *step != Step::Request) {
+        Some(step) => format!("its child failed at {}: {error}", step.name()),
+        None if errno == 0 => "it ended".to_owned(),
+        None => error.to_string(),
     }
 }
 
@@ -184,7 +237,7 @@ fn limit(slot: &mut Slot, spec: &Spec) -> Result<(), Error> {
     group.set_cpu(spec.cpu_weight, spec.cpu_quota).map_err(Error::step("setting CPU shares"))
 }
 
-fn encode(slot: &Slot, spec: &Spec, attachments: &[Attachment]) -> Result<Vec<u8>, Error> {
+fn encode(slot: &Slot, spec: &Spec, attachments: &[Attachment], has_zygote: bool) -> Result<Vec<u8>, Error> {
     let order = Order {
         uid: slot.uid,
         scratch_bytes: spec.scratch.bytes().0,
@@ -193,6 +246,7 @@ fn encode(slot: &Slot, spec: &Spec, attachments: &[Attachment]) -> Result<Vec<u8
         descriptors: spec.descriptors,
         has_channel: spec.channel.is_some(),
         has_birth_cgroup: slot.group.birthplace().is_some(),
+        has_zygote,
         attachments: attachments
             .iter()
             .map(|attached| (attached.host.as_os_str().as_bytes(), attached.inside.as_os_str().as_bytes()))
@@ -238,8 +292,7 @@ struct Phases {
 
 /// Follows a start until the program runs, or until nobody is left who could report. Worker and init report
 /// independently, in any order.
-async fn follow(control: &AsyncFd<OwnedFd>) -> Begun {
-    let mut begun = Begun::default();
+async fn follow(control: &AsyncFd<OwnedFd>, begun: &mut Begun) {
     let mut received = 0;
     while let Ok(Some((report, descriptor))) = next_report(control).await {
         match report {
@@ -260,7 +313,6 @@ async fn follow(control: &AsyncFd<OwnedFd>) -> Begun {
             break;
         }
     }
-    begun
 }
 
 impl Phases {

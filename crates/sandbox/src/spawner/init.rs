@@ -5,11 +5,14 @@
 
 use super::{
     Common, builder,
+    calls::{Calls, Limits, Refused},
     protocol::{self, Reader, Report, Step, Writer},
     raw,
+    zygote::Talk,
 };
 use crate::{
-    landlock, sys,
+    landlock::{self, Reach},
+    sys,
     users::{self, Ids},
 };
 use rustix::{
@@ -19,8 +22,7 @@ use rustix::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
         fsconfig_set_string, fsmount, fsopen, mount_bind, move_mount, open_tree,
     },
-    process::{DumpableBehavior, Resource, Rlimit, Signal},
-    thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets, Gid, LinkNameSpaceType, Uid},
+    thread::LinkNameSpaceType,
 };
 use std::{
     ffi::{CStr, CString},
@@ -38,6 +40,8 @@ pub(crate) struct Order<'a> {
     pub(crate) descriptors: u32,
     pub(crate) has_channel: bool,
     pub(crate) has_birth_cgroup: bool,
+    /// Whether the program is forked from a zygote, to which a socket comes along.
+    pub(crate) has_zygote: bool,
     /// Host path, path inside.
     pub(crate) attachments: Vec<(&'a [u8], &'a [u8])>,
     pub(crate) cwd: &'a [u8],
@@ -52,7 +56,7 @@ pub(crate) struct Order<'a> {
 
 impl Order<'_> {
     /// As [`Request::decode`] reads it; `None` when a text contains a zero. The descriptors that go along, in order:
-    /// control, mount namespace, network namespace, stdout, stderr, both of the companions if there are any, scratch, channel, birth cgroup, cgroups to join.
+    /// control, mount namespace, network namespace, stdout, stderr, both of the companions if there are any, scratch, channel, birth cgroup, zygote, cgroups to join.
     pub(crate) fn encode(&self) -> Option<Vec<u8>> {
         let mut writer = Writer::new(protocol::SPAWN);
         writer.number(self.uid.into());
@@ -62,6 +66,7 @@ impl Order<'_> {
         writer.number(self.has_scratch.into());
         writer.number(self.has_channel.into());
         writer.number(self.has_birth_cgroup.into());
+        writer.number(self.has_zygote.into());
         let mut whole = writer.text(&[self.cwd]);
         writer.number(self.attachments.len() as u64 * 2);
         for (host, inside) in &self.attachments {
@@ -92,8 +97,10 @@ pub(crate) struct Request<'a> {
     scratch_bytes: CString,
     processes: u32,
     descriptors: u32,
-    cwd: &'a CStr,
+    pub(super) cwd: &'a CStr,
     attachments: Vec<&'a CStr>,
+    pub(super) arguments: Vec<&'a CStr>,
+    pub(super) environment: Vec<&'a CStr>,
     path: &'a CStr,
     argv: Vec<*const libc::c_char>,
     envp: Vec<*const libc::c_char>,
@@ -101,14 +108,15 @@ pub(crate) struct Request<'a> {
     companion_envp: Vec<*const libc::c_char>,
     root: OwnedFd,
     network: OwnedFd,
-    stdout: OwnedFd,
-    stderr: OwnedFd,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
     /// Standard output and error of the companions.
     companion_streams: Option<(OwnedFd, OwnedFd)>,
     scratch: Option<OwnedFd>,
-    channel: Option<OwnedFd>,
+    pub(super) channel: Option<OwnedFd>,
     pub(crate) birth_cgroup: Option<OwnedFd>,
-    join: Vec<OwnedFd>,
+    zygote: Option<OwnedFd>,
+    pub(super) join: Vec<OwnedFd>,
 }
 
 impl<'a> Request<'a> {
@@ -124,6 +132,7 @@ impl<'a> Request<'a> {
         let (processes, nofile) = (reader.small()?, reader.small()?);
         let has_scratch = reader.number()? != 0;
         let (has_channel, has_birth_cgroup) = (reader.number()? != 0, reader.number()? != 0);
+        let has_zygote = reader.number()? != 0;
         let cwd = reader.text()?;
         let attachments = reader.texts()?;
         let argv = reader.texts()?;
@@ -141,6 +150,8 @@ impl<'a> Request<'a> {
             argv: list(&argv),
             envp: list(&env),
             companion_envp: list(&companion_env),
+            arguments: argv,
+            environment: env,
             root: descriptors.next()?,
             network: descriptors.next()?,
             stdout: descriptors.next()?,
@@ -153,8 +164,13 @@ impl<'a> Request<'a> {
             scratch: if has_scratch { Some(descriptors.next()?) } else { None },
             channel: if has_channel { Some(descriptors.next()?) } else { None },
             birth_cgroup: if has_birth_cgroup { Some(descriptors.next()?) } else { None },
+            zygote: if has_zygote { Some(descriptors.next()?) } else { None },
             join: descriptors.collect(),
         })
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits { uid: self.uid, processes: self.processes, descriptors: self.descriptors }
     }
 }
 
@@ -175,6 +191,12 @@ fn at_nth<E: Into<io::Error>>(step: Step, index: usize) -> impl FnOnce(E) -> Fai
         step,
         errno: error.into().raw_os_error().unwrap_or(libc::EINVAL),
         index: u32::try_from(index).unwrap_or(u32::MAX),
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(Refused { step, index, error }: Refused) -> Failure {
+        Failure { step, errno: error.raw_os_error().unwrap_or(libc::EINVAL), index }
     }
 }
 
@@ -206,7 +228,10 @@ fn start(control: &OwnedFd, request: &Request<'_>, common: &Common) -> Result<(P
     let born_ns = sys::monotonic_ns();
     sys::block_signals(true);
     sys::reset_signals();
-    // First: processes with a real-time policy cannot join cgroups without a real-time budget.
+    // Asked for first: the zygote works while the sandbox is assembled.
+    let ask = |zygote| Talk::begin(zygote, request.birth_cgroup.as_ref());
+    let talk = request.zygote.as_ref().map(ask).transpose().map_err(at(Step::Fork))?;
+    // Before cgroups: processes with a real-time policy cannot join those without a real-time budget.
     sys::schedule_ordinarily().map_err(at(Step::Limits))?;
     join_cgroups(request)?;
     let own = if common.shared_uid { Some(users::this_process().map_err(at(Step::Identity))?) } else { None };
@@ -215,15 +240,18 @@ fn start(control: &OwnedFd, request: &Request<'_>, common: &Common) -> Result<(P
     if let Some(own) = own {
         become_other(own.as_fd(), request.uid).map_err(at(Step::Identity))?;
     }
-    limit(request)?;
-    drop_privileges(request, common)?;
+    if let Some(talk) = &talk {
+        talk.order(request, common).map_err(at(Step::Fork))?;
+    }
+    lock(request, common)?;
     let locked_ns = sys::monotonic_ns();
-    let programs = match &request.companion_streams {
-        None => Programs {
+    let programs = match (&request.companion_streams, talk) {
+        (None, None) => Programs {
             program: Some(begin(control, request).map_err(at(Step::Exec))?),
             companions: Vec::new(),
         },
-        Some(streams) => Programs { program: None, companions: accompany(request, streams)? },
+        (None, Some(talk)) => Programs { program: Some(forked(control, talk)?), companions: Vec::new() },
+        (Some(streams), _) => Programs { program: None, companions: accompany(request, streams)? },
     };
     Ok((programs, Report::Executed { born_ns, mounted_ns, locked_ns, executed_ns: sys::monotonic_ns() }))
 }
@@ -239,11 +267,22 @@ fn begin(control: &OwnedFd, request: &Request<'_>) -> io::Result<i32> {
         channel: request.channel.as_ref().map(raw),
     };
     let program = sys::vfork_exec(&image)?;
-    // From here on the init holds nothing but the control socket.
+    keep_only(control);
+    Ok(program)
+}
+
+/// Waits for the program that a zygote's child starts.
+fn forked(control: &OwnedFd, talk: Talk) -> Result<i32, Failure> {
+    let program = talk.program().map_err(|(index, errno)| Failure { step: Step::Fork, errno, index })?;
+    keep_only(control);
+    Ok(program)
+}
+
+/// From here on the init holds nothing but the control socket.
+fn keep_only(control: &OwnedFd) {
     let keep = raw(control).cast_unsigned();
     sys::close_range(0, keep.saturating_sub(1));
     sys::close_range(keep + 1, u32::MAX);
-    Ok(program)
 }
 
 /// Starts what accompanies the program.
@@ -269,13 +308,11 @@ fn become_other(own: BorrowedFd<'_>, uid: u32) -> io::Result<()> {
     users::map(own, Ids { uid, gid: uid }, Ids { uid: 0, gid: 0 })
 }
 
-/// On cgroup v1 a process is moved by itself, by writing 0 to `tasks`: this takes microseconds, where any write to
-/// `cgroup.procs` waits some milliseconds for a grace period of the whole machine.
 fn join_cgroups(request: &Request<'_>) -> Result<(), Failure> {
-    for (index, tasks) in request.join.iter().enumerate() {
-        rustix::io::write(tasks, b"0").map_err(at_nth(Step::JoinCgroup, index))?;
-    }
-    Ok(())
+    let doors: Vec<i32> = request.join.iter().map(raw).collect();
+    let mut calls = Calls::default();
+    calls.join_cgroups(0, doors.len());
+    Ok(calls.run(&doors)?)
 }
 
 /// Enters the namespaces and attaches what is this sandbox's own.
@@ -366,57 +403,14 @@ fn mount_scratch(request: &Request<'_>, common: &Common) -> io::Result<()> {
     put(tree.as_fd(), c"/tmp")
 }
 
-fn limit(request: &Request<'_>) -> Result<(), Failure> {
-    let limits = [
-        (Resource::Nofile, u64::from(request.descriptors)),
-        // Also where there is no pids cgroup: the uid is this sandbox's alone.
-        (Resource::Nproc, u64::from(request.processes)),
-        // 1, not 0: where the host pipes core dumps to a program, 0 does not prevent that and 1 does.
-        (Resource::Core, 1),
-        (Resource::Memlock, 8 << 20),
-        (Resource::Nice, 0),
-        (Resource::Rtprio, 0),
-        (Resource::Sigpending, 4096),
-        (Resource::Msgqueue, 819_200),
-    ];
-    for (resource, value) in limits {
-        // Without root it cannot be raised.
-        let value = rustix::process::getrlimit(resource).maximum.map_or(value, |most| most.min(value));
-        let limit = Rlimit { current: Some(value), maximum: Some(value) };
-        rustix::process::setrlimit(resource, limit).map_err(at(Step::Limits))?;
-    }
-    Ok(())
-}
-
-fn drop_privileges(request: &Request<'_>, common: &Common) -> Result<(), Failure> {
-    let secure = CapabilitiesSecureBits::NO_ROOT
-        | CapabilitiesSecureBits::NO_ROOT_LOCKED
-        | CapabilitiesSecureBits::NO_SETUID_FIXUP_LOCKED
-        | CapabilitiesSecureBits::KEEP_CAPS_LOCKED
-        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
-        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
-    sys::drop_bounding_set(common.last_capability).map_err(at(Step::Capabilities))?;
-    rustix::thread::set_capabilities_secure_bits(secure).map_err(at(Step::Capabilities))?;
-    if !common.shared_uid {
-        rustix::thread::set_thread_groups(&[]).map_err(at(Step::Identity))?;
-    }
-    let (uid, gid) = (Uid::from_raw(request.uid), Gid::from_raw(request.uid));
-    rustix::thread::set_thread_res_gid(gid, gid, gid).map_err(at(Step::Identity))?;
-    rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(at(Step::Identity))?;
-    let none = CapabilitySet::empty();
-    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
-    rustix::thread::set_capabilities(None, none).map_err(at(Step::Capabilities))?;
-    // After the change of user, which clears both.
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(at(Step::Identity))?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(at(Step::Identity))?;
-    rustix::thread::set_no_new_privs(true).map_err(at(Step::Capabilities))?;
-    if common.landlock {
-        landlock::restrict().map_err(at(Step::Landlock))?;
-    }
-    if let Some(filter) = &common.filter {
-        sys::install_filter(filter).map_err(at(Step::Seccomp))?;
-    }
-    Ok(())
+/// Gives up every right that the program is not to have.
+fn lock(request: &Request<'_>, common: &Common) -> Result<(), Failure> {
+    let reach = if request.zygote.is_some() { Reach::Signals } else { Reach::Inside };
+    let ruleset =
+        common.landlock.then(|| landlock::ruleset(reach)).transpose().map_err(at(Step::Landlock))?;
+    let mut calls = Calls::default();
+    calls.lock(&request.limits(), common, ruleset.as_ref().map(|_| 0));
+    Ok(calls.run(ruleset.as_ref().map(raw).as_slice())?)
 }
 
 /// Reaps whatever ends, relays SIGTERM to the program, starts it on SIGUSR1 where others accompany it, and ends with the

@@ -20,6 +20,8 @@ pub(crate) const DESCRIPTORS_MAX: usize = 16;
 pub(crate) const SPAWN: u8 = 1;
 /// First byte of a request: build a template.
 pub(crate) const TEMPLATE: u8 = 2;
+/// First byte of a request: start a zygote.
+pub(crate) const ZYGOTE: u8 = 3;
 
 /// Builds a request.
 pub(crate) struct Writer(Vec<u8>);
@@ -126,10 +128,11 @@ pub(crate) enum Step {
     BuildLink,
     BuildFolder,
     ExecCompanion,
+    Fork,
 }
 
 impl Step {
-    const ALL: [Step; 24] = [
+    const ALL: [Step; 25] = [
         Step::Request,
         Step::Clone,
         Step::JoinCgroup,
@@ -154,7 +157,13 @@ impl Step {
         Step::BuildLink,
         Step::BuildFolder,
         Step::ExecCompanion,
+        Step::Fork,
     ];
+
+    /// The step of this number, if there is one.
+    pub(crate) fn of(number: u32) -> Option<Step> {
+        Step::ALL.get(usize::try_from(number).ok()?).copied()
+    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -182,6 +191,7 @@ impl Step {
             Step::BuildLink => "making a link of the root",
             Step::BuildFolder => "making a folder of the root",
             Step::ExecCompanion => "executing the accompanying program",
+            Step::Fork => "forking from the zygote",
         }
     }
 }
@@ -241,7 +251,7 @@ impl Report {
             1 => Report::Cloned { pid: u32::try_from(a).ok()?, received_ns: b },
             2 => Report::Executed { born_ns: a, mounted_ns: b, locked_ns: c, executed_ns: d },
             3 => Report::Failed {
-                step: *Step::ALL.get(usize::try_from(a).ok()?)?,
+                step: Step::of(u32::try_from(a).ok()?)?,
                 errno: signed(b)?,
                 index: u32::try_from(c).ok()?,
             },
