@@ -1,5 +1,7 @@
 //! One running sandbox.
 
+mod attach;
+
 use crate::{
     CpuQuota, CpuWeight, Error,
     egress::Relay,
@@ -54,6 +56,8 @@ struct Shared {
     process: OwnedFd,
     frozen: AtomicBool,
     last: Mutex<Last>,
+    /// Its mount namespace, if paths may be attached. It keeps the scratch space: dropped before the slot is put back.
+    mounts: Mutex<Option<Arc<OwnedFd>>>,
 }
 
 /// Counters as they were when the program had ended.
@@ -84,7 +88,12 @@ impl News {
                 self.lost = self.lost.or(Some((index, Exit::of(status))));
                 self.ended |= 1 << index.min(63);
             }
-            Report::Cloned { .. } | Report::Executed { .. } | Report::Exited { .. } | Report::Built => {}
+            Report::Cloned { .. }
+            | Report::Executed { .. }
+            | Report::Exited { .. }
+            | Report::Built
+            | Report::Mounted
+            | Report::Attached => {}
         }
     }
 }
@@ -116,13 +125,27 @@ pub(crate) struct Parts {
     /// The companion that has ended already, and its wait status.
     pub(crate) lost: Option<(u32, i32)>,
     pub(crate) program: PathBuf,
+    /// Its mount namespace, where that was asked for.
+    pub(crate) mounts: Option<OwnedFd>,
 }
 
 impl Sandbox {
     /// Begins to watch a program that was just started.
     pub(crate) fn watch(parts: Parts) -> Result<Sandbox, Error> {
-        let Parts { node, slot, pid, process, control, streams, beside, timing, status, lost, program } =
-            parts;
+        let Parts {
+            node,
+            slot,
+            pid,
+            process,
+            control,
+            streams,
+            beside,
+            timing,
+            status,
+            lost,
+            program,
+            mounts,
+        } = parts;
         let shared = Arc::new(Shared {
             node,
             index: slot.index,
@@ -131,6 +154,7 @@ impl Sandbox {
             process,
             frozen: AtomicBool::new(false),
             last: Mutex::default(),
+            mounts: Mutex::new(mounts.map(Arc::new)),
             slot: Mutex::new(Some(slot)),
         });
         // From here on `Shared`'s drop cleans up.
@@ -431,6 +455,7 @@ impl Drop for Shared {
     /// With the slot still here, the watching task was dropped before the end.
     fn drop(&mut self) {
         self.kill_now();
+        self.forget_mounts();
         if let Some(slot) = self.slot().take() {
             self.node.slots.put_back(slot, self.process.try_clone().ok());
         }
@@ -477,6 +502,7 @@ impl Watched {
         if let Some(relay) = relay {
             relay.end().await;
         }
+        shared.forget_mounts();
         if let Some(slot) = shared.slot().take() {
             shared.node.slots.put_back(slot, None);
         }

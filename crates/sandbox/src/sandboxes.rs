@@ -2,7 +2,7 @@
 
 mod start;
 
-pub(crate) use start::next_report;
+pub(crate) use start::{control, failed, next_report};
 
 use crate::{
     Error, Network, Sandbox, Scratch, Settings, Spec, Template, TemplateFile, TemplateSpec, Weakness, cgroup,

@@ -145,6 +145,8 @@ pub struct Spec {
     pub cwd: PathBuf,
     /// Becomes descriptor 3.
     pub channel: Option<OwnedFd>,
+    /// Whether [`crate::Sandbox::attach`] is wanted. Default no: it costs a descriptor.
+    pub attachable: bool,
 }
 
 impl Spec {
@@ -167,6 +169,7 @@ impl Spec {
             companion_env: Vec::new(),
             cwd: PathBuf::from("/"),
             channel: None,
+            attachable: false,
         }
     }
 }

@@ -29,7 +29,7 @@ use tokio::io::unix::AsyncFd;
 const MEMORY_MIN: u64 = 8 << 20;
 
 /// A control socket: our end, for the current tokio runtime, and theirs.
-pub(super) fn control() -> io::Result<(AsyncFd<OwnedFd>, OwnedFd)> {
+pub(crate) fn control() -> io::Result<(AsyncFd<OwnedFd>, OwnedFd)> {
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     rustix::io::ioctl_fionbio(&ours, true)?;
@@ -50,7 +50,7 @@ pub(crate) async fn next_report(
 }
 
 /// The error for a step that the spawner or the init reported.
-pub(super) fn failed(step: Step, errno: i32, about: Option<&Path>) -> Error {
+pub(crate) fn failed(step: Step, errno: i32, about: Option<&Path>) -> Error {
     let step = match about {
         Some(path) => format!("{} {}", step.name(), path.display()),
         None => step.name().to_owned(),
@@ -145,14 +145,26 @@ async fn start(
     let (stdout, stderr) = streams.outside();
     let beside = beside.map(Streams::outside);
     let begun = follow(&control).await;
-    let Begun { process, failure, phases, status, lost } = begun;
+    let Begun { process, failure, phases, status, lost, mounts } = begun;
     match (failure, process, phases) {
         (None, Some((pid, process)), Some(phases)) => {
             let timing = phases.timing(called_ns, slot_ns);
             let program = spec.argv.into_iter().next().unwrap_or_default().into();
             let streams = (stdout, stderr);
-            let parts =
-                Parts { node, slot, pid, process, control, streams, beside, timing, status, lost, program };
+            let parts = Parts {
+                node,
+                slot,
+                pid,
+                process,
+                control,
+                streams,
+                beside,
+                timing,
+                status,
+                lost,
+                program,
+                mounts,
+            };
             Sandbox::watch(parts)
         }
         (failure, process, _) => {
@@ -193,6 +205,7 @@ fn encode(slot: &Slot, spec: &Spec, attachments: &[Attachment]) -> Result<Vec<u8
         descriptors: spec.descriptors,
         has_channel: spec.channel.is_some(),
         has_birth_cgroup: slot.group.birthplace().is_some(),
+        attachable: spec.attachable,
         attachments: attachments
             .iter()
             .map(|attached| (attached.host.as_os_str().as_bytes(), attached.inside.as_os_str().as_bytes()))
@@ -227,6 +240,8 @@ struct Begun {
     status: Option<i32>,
     /// A companion that did, and its wait status.
     lost: Option<(u32, i32)>,
+    /// Its mount namespace, where that was asked for.
+    mounts: Option<OwnedFd>,
 }
 
 struct Phases {
@@ -253,7 +268,8 @@ async fn follow(control: &AsyncFd<OwnedFd>) -> Begun {
             Report::Failed { step, errno, index } => begun.failure = Some((step, errno, index)),
             Report::Exited { status } => begun.status = Some(status),
             Report::CompanionExited { index, status } => begun.lost = begun.lost.or(Some((index, status))),
-            Report::Built | Report::Begun => {}
+            Report::Mounted => begun.mounts = descriptor,
+            Report::Built | Report::Begun | Report::Attached => {}
         }
         if let (Some(_), Some(phases)) = (&begun.process, &mut begun.phases) {
             phases.received_ns = received;
