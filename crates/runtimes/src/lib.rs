@@ -6,6 +6,7 @@
 
 mod api;
 mod bytecode;
+mod cells;
 mod environment;
 mod extensions;
 mod failure;
@@ -24,6 +25,7 @@ mod settings;
 mod telemetry;
 mod variables;
 
+pub use cells::{KindSnapshot, Settings as CellSettings, Snapshot as CellSnapshot};
 pub use packages::{Limits, unpack_into};
 pub use settings::Settings;
 pub use variables::RESERVED as RESERVED_VARIABLES;
@@ -89,6 +91,7 @@ pub struct Runtimes {
     layers: Arc<layers::Layers>,
     families: Arc<Found>,
     libraries: Arc<Libraries>,
+    cells: Arc<cells::Cells>,
     roots: Arc<root::Roots>,
     /// By runtime and by where its library is.
     templates: RwLock<HashMap<(String, Option<PathBuf>), Prepared>>,
@@ -154,7 +157,9 @@ impl Runtimes {
         let _ = std::thread::Builder::new().name("interpreters".to_owned()).spawn(move || {
             looking.get();
         });
+        let cells = cells::Cells::new(settings.stem_cells, sandboxes.clone(), settings.endpoint.clone());
         Ok(Arc::new(Runtimes {
+            cells: Arc::new(cells),
             settings: Arc::new(settings),
             sandboxes,
             ports,
@@ -227,6 +232,16 @@ impl Runtimes {
     /// Whether [`Runtimes::prepare_all`] is done: no start waits for a runtime any more.
     pub fn prepared(&self) -> bool {
         self.prepared.load(Ordering::Relaxed)
+    }
+
+    /// Keeps stem cells ready ([`Settings::stem_cells`]) until `stop`, then ends them; without it there are none. Once.
+    pub async fn run_cells(&self, stop: impl std::future::Future<Output = ()>) {
+        self.cells.run(stop).await;
+    }
+
+    /// The stem cells of now. Blocks for microseconds for each.
+    pub fn cells(&self) -> CellSnapshot {
+        self.cells.snapshot()
     }
 
     /// Resolves when the interpreters are found.
@@ -333,6 +348,7 @@ impl Launch for Runtimes {
                 sandboxes: self.sandboxes.clone(),
                 ports: self.ports.clone(),
                 settings: self.settings.clone(),
+                cells: self.cells.clone(),
             };
             environment::launch(recipe, queued).await
         })

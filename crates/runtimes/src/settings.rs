@@ -28,6 +28,8 @@ pub struct Settings {
     /// Seconds for which a function's credentials are valid; its environment is replaced before they end. At least 900.
     /// Default 43,200.
     pub credentials_seconds: u32,
+    /// Booted interpreters that wait for functions. Default: see there.
+    pub stem_cells: crate::CellSettings,
 }
 
 impl Settings {
@@ -43,6 +45,7 @@ impl Settings {
             cpu_quota: false,
             endpoint: format!("http://{}", sandbox::PLATFORM),
             credentials_seconds: 43_200,
+            stem_cells: crate::CellSettings::default(),
         }
     }
 

@@ -202,11 +202,16 @@ pub struct Runtimes {
     pub folder: Option<PathBuf>,
     /// Whether boto3 and the AWS SDK for JavaScript are installed into that folder where missing. Default true.
     pub install_sdks: bool,
+    /// Most stem cells, booted interpreters that wait for functions, at once; 0 turns them off. Default: eight per CPU, but
+    /// no more than fit into a sixteenth of the machine's memory at 64 MiB each.
+    pub stem_cells_max: Option<u32>,
+    /// How long stem cells of a kind are kept after the last start of that kind. Default 600 s.
+    pub stem_cells_idle_s: u32,
 }
 
 impl Default for Runtimes {
     fn default() -> Self {
-        Runtimes { folder: None, install_sdks: true }
+        Runtimes { folder: None, install_sdks: true, stem_cells_max: None, stem_cells_idle_s: 600 }
     }
 }
 

@@ -155,9 +155,10 @@ impl Prepared {
 
         let metrics: endpoints::Metrics = {
             let (fleet, functions, telemetry) = (fleet.clone(), functions.clone(), telemetry.clone());
-            let exporter = exporter.clone();
+            let (exporter, runtimes) = (exporter.clone(), runtimes.clone());
             Arc::new(move || {
                 let mut shown = endpoints::shown(&fleet, &functions, &telemetry);
+                shown.extend(endpoints::stem_cells(&runtimes.cells()));
                 shown.extend(exporter.iter().flat_map(|exporter| exporter.counts()));
                 telemetry.prometheus(&shown)
             })
@@ -173,7 +174,7 @@ impl Prepared {
             .service(telemetry.monitoring())
             .service(telemetry.tracing())
             .service(telemetry.usage())
-            .service(Arc::new(Environments(fleet.clone())));
+            .service(Arc::new(Environments { fleet: fleet.clone(), runtimes: runtimes.clone() }));
         let gateway =
             endpoints::mount(gateway, options.mode, &functions, &telemetry, &metrics, &runtimes, verifier);
         let gateway = Arc::new(gateway);
@@ -203,6 +204,8 @@ impl Prepared {
         });
         front.spawn("asynchronous events", |stop| functions.clone().run_events(stop.asked()));
         front.spawn("functions upkeep", |stop| functions.clone().run_upkeep(stop.asked()));
+        let cells = runtimes.clone();
+        front.spawn("stem cells", |stop| async move { cells.run_cells(stop.asked()).await });
         let install = config.runtimes.install_sdks;
         front.spawn("runtimes preparation", |stop| async move {
             let work = async {
@@ -340,6 +343,10 @@ fn runtimes_settings(data: &Path, config: &Config) -> runtimes::Settings {
     let folder = config.runtimes.folder.clone().unwrap_or_else(|| data.join("runtimes"));
     let mut settings = runtimes::Settings::new(data.join("code"), folder);
     settings.cpu_quota = config.sandbox.hard_cpu_quota;
+    if let Some(most) = config.runtimes.stem_cells_max {
+        settings.stem_cells.max = most;
+    }
+    settings.stem_cells.idle = base::Millis(u64::from(config.runtimes.stem_cells_idle_s) * 1000);
     settings
 }
 

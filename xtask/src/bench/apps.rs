@@ -54,6 +54,33 @@ const main = async () => {
 main();
 "#;
 
+/// An interpreter that has booted before it knows the handler: its first frame is the folder, the rest as above.
+const NODE_STEM: &str = r#"
+const fs = require('fs');
+const buffer = Buffer.alloc(1 << 20);
+const receive = () => {
+  let filled = 0;
+  do {
+    const read = fs.readSync(0, buffer, filled, buffer.length - filled, null);
+    if (read === 0) process.exit();
+    filled += read;
+  } while (filled < 4 || filled < 4 + buffer.readUInt32LE(0));
+  return buffer.toString('utf8', 4, filled);
+};
+const send = (text) => {
+  const answer = Buffer.from('0000' + text);
+  answer.writeUInt32LE(answer.length - 4, 0);
+  fs.writeSync(0, answer);
+};
+const main = async () => {
+  send('booted');
+  const { handler } = require(receive() + '/index.js');
+  send('loaded');
+  for (;;) send(JSON.stringify(await handler(JSON.parse(receive()))));
+};
+main();
+"#;
+
 /// A runtime that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum App {
@@ -122,6 +149,20 @@ impl App {
             }
             App::Rust => return Ok(None),
         }))
+    }
+}
+
+impl App {
+    /// Program and arguments of its bare stem cell, which is written to `folder` with the handler; `None` where there is
+    /// none.
+    pub(super) fn bare_stem(self, folder: &Path) -> Outcome<Option<Vec<PathBuf>>> {
+        let App::Node = self else { return Ok(None) };
+        let write = |name: &str, text: &str| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).map(|()| path).map_err(|error| error.to_string())
+        };
+        write("index.js", NODE)?;
+        Ok(Some(vec![interpreter("node", &["-p", "process.execPath"])?, write("stem.js", NODE_STEM)?]))
     }
 }
 

@@ -118,6 +118,7 @@ impl Family for Python {
             bytecode: Some(crate::bytecode::compiler(&program, interpreter.version)),
             argv: vec![program.into(), "-S".into(), main.into()],
             memory_argument: None,
+            waiting: None,
             variables: vec![("PYTHONPATH", "/var/runtime/site-packages:/var/runtime".to_owned())],
             frames: true,
             managed: true,

@@ -61,6 +61,15 @@ impl Sandbox {
         }
     }
 
+    /// [`Sandbox::exited`], for whoever does not hold the sandbox; resolves too when it is dropped.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut life = self.life.clone();
+        async move {
+            // An error means that the watching task is gone, and the sandbox with it.
+            let _ = life.wait_for(|life| *life != Life::Running).await;
+        }
+    }
+
     /// Whether the program has ended, as far as is known: then [`Sandbox::exited`] does not wait.
     pub fn has_ended(&self) -> bool {
         *self.life.borrow() != Life::Running
