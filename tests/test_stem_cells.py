@@ -11,7 +11,6 @@ import subprocess
 
 import pytest
 from conftest import ROLE, Function, eventually, get, package, root, running
-from test_clean import only_of, traces
 
 RUNTIME = "nodejs20.x"
 PLAIN = {"app.js": "exports.handler = async (event) => event;"}
@@ -369,20 +368,34 @@ def test_a_burst_takes_the_cells_and_the_normal_way():
         eventually(lambda: ready(node) == 2)
 
 
+def left(data, processes):
+    """What there is of a node: those processes, mounts of its folder, its cgroups."""
+    found = [f"process {pid}" for pid in processes if os.path.exists(f"/proc/{pid}")]
+    found += [line for line in open("/proc/self/mountinfo") if str(data) in line]
+    status = os.stat(data)
+    instance = f"{status.st_dev:x}x{status.st_ino:x}"
+    for folder, folders, _ in os.walk("/sys/fs/cgroup"):
+        found += [f"cgroup {folder}/{name}" for name in folders if instance in name]
+    return found
+
+
 @root
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_waiting_cells_leave_nothing(tmp_path, end):
-    before = traces(tmp_path)
-    with running(data=tmp_path / "data", config=configuration()) as node:
+    data = tmp_path / "data"
+    with running(data=data, config=configuration()) as node:
         deploy(node, PLAIN, "f")()
         eventually(lambda: ready(node) >= 1)
+        processes = children(node.process.pid)
+        assert left(data, processes), "the probe sees a running node"
         if end == "kill":
             node.kill()
-            eventually(lambda: not [t for t in only_of(tmp_path, before) if t.startswith("process")], timeout=10)
+            eventually(lambda: not [one for one in left(data, processes) if one.startswith("process")], timeout=10)
     if end == "kill":
-        with running(data=tmp_path / "data", config=configuration()) as node:
+        with running(data=data, config=configuration()) as node:
             assert Function(node.client("lambda"), "f", {})({"x": 1}) == {"x": 1}
-    assert only_of(tmp_path, before) == []
+            eventually(lambda: ready(node) >= 1)
+    assert left(data, processes) == []
 
 
 @root
