@@ -48,7 +48,8 @@ impl Default for Settings {
     }
 }
 
-/// What a cell takes, for [`Settings::max`]; a waiting Node.js measures 40 to 50 MB.
+/// What a cell takes at most, for [`Settings::max`]. A waiting Node.js measures 8 MB of its own; its program and libraries,
+/// which all share, another 40.
 const CELL_BYTES: u64 = 64 << 20;
 /// No cell is made while less than this share of the machine's memory is available.
 const AVAILABLE_SHARE: u64 = 8;
@@ -82,6 +83,12 @@ pub(crate) struct Wanted<'a> {
     pub(crate) attachments: &'a [Attachment],
     pub(crate) folder: &'a Path,
     pub(crate) env: &'a [(OsString, OsString)],
+}
+
+impl Wanted<'_> {
+    fn kind(&self) -> Kind {
+        Kind { plan: Arc::as_ptr(self.plan) as usize, memory: self.memory }
+    }
 }
 
 /// A cell that has become a function's process.
@@ -244,6 +251,7 @@ impl Cells {
     /// Turns a cell into the process of a function. `None` where none is ready; one that does not answer is ended, and
     /// counts as none.
     pub(crate) async fn begin(&self, wanted: &Wanted<'_>) -> Option<Begun> {
+        self.demand(wanted);
         while let Some(cell) = self.take(wanted) {
             match choose(cell, wanted).await {
                 Ok(begun) => {
@@ -259,14 +267,13 @@ impl Cells {
         None
     }
 
-    /// A cell that is ready; the demand is remembered either way.
-    fn take(&self, wanted: &Wanted<'_>) -> Option<Cell> {
+    /// Remembers that something is started.
+    fn demand(&self, wanted: &Wanted<'_>) {
         let mut state = self.lock();
         if !state.open {
-            return None;
+            return;
         }
-        let kind = Kind { plan: Arc::as_ptr(wanted.plan) as usize, memory: wanted.memory };
-        let pool = state.pools.entry(kind).or_insert_with(|| Pool {
+        let pool = state.pools.entry(wanted.kind()).or_insert_with(|| Pool {
             runtime: wanted.runtime.to_owned(),
             plan: wanted.plan.clone(),
             template: wanted.template.clone(),
@@ -276,8 +283,13 @@ impl Cells {
             not_before: None,
         });
         pool.demand.started(Instant::now(), self.settings.max);
-        let cell = pool.ready.pop();
-        state.counts.missed += u64::from(cell.is_none());
+    }
+
+    /// A cell that is ready.
+    fn take(&self, wanted: &Wanted<'_>) -> Option<Cell> {
+        let mut state = self.lock();
+        let cell = state.pools.get_mut(&wanted.kind()).and_then(|pool| pool.ready.pop());
+        state.counts.missed += u64::from(state.open && cell.is_none());
         cell
     }
 

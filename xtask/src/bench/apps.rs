@@ -124,10 +124,7 @@ impl App {
 
     /// Program and first arguments of its bare loop, which is written to `folder`; `None` where there is none.
     pub(super) fn bare_loop(self, folder: &Path) -> Outcome<Option<Vec<PathBuf>>> {
-        let write = |name: &str, text: &str| {
-            let path = folder.join(name);
-            std::fs::write(&path, text).map(|()| path).map_err(|error| error.to_string())
-        };
+        let write = |name, text| write(folder, name, text);
         Ok(Some(match self {
             App::Python => {
                 write("app.py", PYTHON)?;
@@ -157,13 +154,15 @@ impl App {
     /// none.
     pub(super) fn bare_stem(self, folder: &Path) -> Outcome<Option<Vec<PathBuf>>> {
         let App::Node = self else { return Ok(None) };
-        let write = |name: &str, text: &str| {
-            let path = folder.join(name);
-            std::fs::write(&path, text).map(|()| path).map_err(|error| error.to_string())
-        };
+        let write = |name, text| write(folder, name, text);
         write("index.js", NODE)?;
         Ok(Some(vec![interpreter("node", &["-p", "process.execPath"])?, write("stem.js", NODE_STEM)?]))
     }
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Outcome<PathBuf> {
+    let path = folder.join(name);
+    std::fs::write(&path, text).map(|()| path).map_err(|error| error.to_string())
 }
 
 /// The executable behind a name on the path, which may be a script of a version manager.
