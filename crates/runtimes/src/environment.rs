@@ -347,7 +347,8 @@ impl Room {
             Ok(Said::Error { report, last: true }) => Reply::FailedLast(Failure::Reported(report)),
             Ok(Said::StreamStart { content_type }) => Reply::Stream(content_type),
             Ok(
-                Said::Booted
+                Said::Waiting
+                | Said::Booted
                 | Said::Ready
                 | Said::InitError(_)
                 | Said::StreamData(_)
@@ -397,7 +398,8 @@ impl Room {
                     Ok(Said::StreamError(report)) => break (Err(Failure::Reported(report)), false),
                     Ok(Said::TooLarge) => break (Err(Failure::StreamTooLarge), true),
                     Ok(
-                        Said::Booted
+                        Said::Waiting
+                        | Said::Booted
                         | Said::Ready
                         | Said::InitError(_)
                         | Said::Response(_)

@@ -61,6 +61,8 @@ pub(crate) struct Plan {
     pub(crate) argv: Vec<OsString>,
     /// An argument after the program that depends on the function's memory.
     pub(crate) memory_argument: Option<fn(MemoryMib) -> OsString>,
+    /// How it waits booted for its function, where it can: see `cells.rs`.
+    pub(crate) waiting: Option<Waiting>,
     /// Defaults of environment variables.
     pub(crate) variables: Vec<(&'static str, String)>,
     /// Whether our own boot program is started, which speaks frames; else the program uses the HTTP Runtime API.
@@ -75,6 +77,24 @@ pub(crate) struct Plan {
     pub(crate) forking: Option<crate::zygotes::Forking>,
     /// As logs show it, e.g. `python:3.11.7`.
     pub(crate) version: String,
+}
+
+/// A runtime whose boot program waits when it is started with [`crate::variables::neutral`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    /// Whether a variable acts when the program starts, by its name: a function that sets it is started normally.
+    pub(crate) acts_at_start: fn(&str) -> bool,
+}
+
+impl Plan {
+    /// Program and arguments for a function of that size.
+    pub(crate) fn command(&self, memory: MemoryMib) -> Vec<OsString> {
+        let mut argv = self.argv.clone();
+        if let Some(argument) = self.memory_argument {
+            argv.insert(1, argument(memory));
+        }
+        argv
+    }
 }
 
 /// What families make plans from.

@@ -5,6 +5,7 @@
 //! daemon → runtime
 //!   1 event        deadline: i64 (ms since 1970), request id: 36 bytes, lengths of arn: u16, trace id: u16,
 //!                  client context: u32, then arn, trace id, client context, payload (the rest)
+//!   2 begin        to one that waits: working directory, then each variable as NAME=VALUE; a zero after each of them
 //! runtime → daemon
 //!   1 booted       user code is about to be loaded
 //!   2 ready        initialised; events may come
@@ -16,6 +17,7 @@
 //!   8 stream end
 //!   9 stream error report
 //!  10 final error  report; the runtime exits afterwards
+//!  11 waiting      started without the environment of a function, it waits for it; then all begins as usual
 //! report  = length of type: u16, type, JSON (the rest)
 //! ```
 //! One event at a time; it is answered by one of 4, 5, 10, or by 6, any number of 7, and one of 8, 9. Anything else ends
@@ -23,7 +25,12 @@
 
 use crate::link::{Report, Said, Signal};
 use bytes::{Buf, Bytes, BytesMut};
-use std::{io, os::fd::OwnedFd};
+use std::{
+    ffi::OsString,
+    io,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    path::Path,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -71,6 +78,22 @@ fn encode_head(event: &Event<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(event.client_context.as_bytes());
 }
 
+/// Writes a begin frame into `out`.
+fn encode_begin(folder: &Path, env: &[(OsString, OsString)], out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(&[0, 0, 0, 0, 2]);
+    out.extend_from_slice(folder.as_os_str().as_bytes());
+    out.push(0);
+    for (name, value) in env {
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'=');
+        out.extend_from_slice(value.as_bytes());
+        out.push(0);
+    }
+    let length = u32::try_from(out.len() - 4).unwrap_or(u32::MAX).to_le_bytes();
+    out.splice(..4, length);
+}
+
 /// The daemon's end of the channel.
 pub(crate) struct Frames {
     stream: UnixStream,
@@ -104,6 +127,15 @@ impl Frames {
         while both.has_remaining() {
             self.stream.write_buf(&mut both).await?;
         }
+        Ok(())
+    }
+
+    /// Tells a runtime that waits what it is for. Texts contain no zero: they are those of an environment.
+    pub(crate) async fn begin(&mut self, folder: &Path, env: &[(OsString, OsString)]) -> io::Result<()> {
+        encode_begin(folder, env, &mut self.outbox);
+        self.stream.write_all(&self.outbox).await?;
+        // It holds credentials.
+        self.outbox.fill(0);
         Ok(())
     }
 
@@ -197,6 +229,7 @@ fn interpret(kind: u8, body: Bytes) -> Option<Said> {
         8 => Said::StreamEnd,
         9 => Said::StreamError(report(body)?),
         10 => Said::Error { report: report(body)?, last: true },
+        11 => Said::Waiting,
         _ => return None,
     })
 }
@@ -241,6 +274,15 @@ mod tests {
         assert_eq!(&out[13..49], event.request_id.as_bytes());
         assert_eq!(&out[49..57], &[3, 0, 1, 0, 2, 0, 0, 0]);
         assert_eq!(&out[57..], b"arnt{}");
+    }
+
+    #[test]
+    fn a_beginning_is_laid_out_as_documented() {
+        let mut out = vec![7];
+        let env = [("A".into(), "1=2".into()), ("B".into(), "".into())];
+        encode_begin(Path::new("/var/task"), &env, &mut out);
+        assert_eq!(&out[..5], &[(out.len() - 4) as u8, 0, 0, 0, 2]);
+        assert_eq!(&out[5..], b"/var/task\0A=1=2\0B=\0");
     }
 
     #[tokio::test]

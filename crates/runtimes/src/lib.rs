@@ -6,6 +6,7 @@
 
 mod api;
 mod bytecode;
+mod cells;
 mod conclusion;
 mod detached;
 mod environment;
@@ -30,6 +31,7 @@ mod telemetry;
 mod variables;
 mod zygotes;
 
+pub use cells::{KindSnapshot, Settings as CellSettings, Snapshot as CellSnapshot};
 pub use detached::{Detached, pieces_of};
 pub use families::{JAVA_SOURCES, java_versions};
 pub use hosted::{Begun, Ended, Hosted, HostedError, Printer};
@@ -100,6 +102,7 @@ pub struct Runtimes {
     layers: Arc<layers::Layers>,
     families: Arc<Found>,
     libraries: Arc<Libraries>,
+    cells: Arc<cells::Cells>,
     roots: Arc<root::Roots>,
     /// By runtime and by where its library is.
     templates: RwLock<HashMap<(String, Option<PathBuf>), Prepared>>,
@@ -167,7 +170,9 @@ impl Runtimes {
         let _ = std::thread::Builder::new().name("interpreters".to_owned()).spawn(move || {
             looking.get();
         });
+        let cells = cells::Cells::new(settings.stem_cells, sandboxes.clone(), settings.endpoint.clone());
         Ok(Arc::new(Runtimes {
+            cells: Arc::new(cells),
             settings: Arc::new(settings),
             sandboxes,
             ports,
@@ -266,6 +271,16 @@ impl Runtimes {
     /// What became of zygotes.
     pub fn zygotes(&self) -> ZygoteCounts {
         self.zygotes.now()
+    }
+
+    /// Keeps stem cells ready ([`Settings::stem_cells`]) until `stop`, then ends them; without it there are none. Once.
+    pub async fn run_cells(&self, stop: impl std::future::Future<Output = ()>) {
+        self.cells.run(stop).await;
+    }
+
+    /// The stem cells of now. Blocks for microseconds for each.
+    pub fn cells(&self) -> CellSnapshot {
+        self.cells.snapshot()
     }
 
     /// Resolves when the interpreters are found.
@@ -392,6 +407,7 @@ impl Launch for Runtimes {
                 ports: self.ports.clone(),
                 settings: self.settings.clone(),
                 zygote: prepared.zygote,
+                cells: self.cells.clone(),
             };
             environment::launch(recipe, queued).await
         })

@@ -19,6 +19,8 @@ pub(crate) struct Report {
 /// What a runtime says.
 #[derive(Debug)]
 pub(crate) enum Said {
+    /// It has booted and waits to be told what for.
+    Waiting,
     /// User code is about to be loaded.
     Booted,
     /// It takes events.

@@ -2,6 +2,7 @@
 
 use crate::{
     Ports, Settings, api,
+    cells::{Begun, Cells, Wanted},
     extensions::{self, Extensions, Reason},
     failure::{self, Failure, RESPONSE_MAX},
     families::Plan,
@@ -64,6 +65,7 @@ pub(crate) struct Recipe {
     pub(crate) settings: Arc<Settings>,
     /// The runtime's zygote, where it can have one.
     pub(crate) zygote: Option<Arc<zygotes::Keeper>>,
+    pub(crate) cells: Arc<Cells>,
 }
 
 /// A running program.
@@ -89,6 +91,14 @@ impl Drop for Process {
         }
         self.journal.watch(None);
     }
+}
+
+/// When a process came as far.
+struct Moments {
+    /// Its sandbox was there, with all files.
+    spawned: Instant,
+    /// It was about to load user code, where that is known already.
+    booted: Option<Instant>,
 }
 
 /// Why a process did not become ready.
@@ -260,8 +270,9 @@ impl Recipe {
     ) -> Result<(Process, Phases), NotReady> {
         let began = Instant::now();
         let at = self.ports.clock.now();
-        let mut process = match self.spawn(journal, at).await {
-            Ok(process) => process,
+        let _starting = self.cells.starting();
+        let (mut process, Moments { spawned, booted }) = match self.spawn(journal, at).await {
+            Ok(spawned) => spawned,
             Err(not_ready) => {
                 if let NotReady::Failed(failure) = &not_ready {
                     self.report(journal, phase, began, Some(failure));
@@ -269,10 +280,9 @@ impl Recipe {
                 return Err(not_ready);
             }
         };
-        let spawned = Instant::now();
         let mut outcome = self.begin(&mut process, deadline).await;
         if outcome.is_ok() {
-            outcome = self.await_ready(&mut process, journal, phase, deadline).await;
+            outcome = self.await_ready(&mut process, booted, journal, phase, deadline).await;
         }
         for extension in process.extensions.described() {
             journal.add(Entry::Extension { at: self.ports.clock.now(), extension });
@@ -345,11 +355,11 @@ impl Recipe {
     async fn await_ready(
         &self,
         process: &mut Process,
+        mut booted: Option<Instant>,
         journal: &Journal,
         phase: &str,
         deadline: Instant,
     ) -> Result<Option<Instant>, Failure> {
-        let mut booted = None;
         let output = process.output.clone();
         let clock = &self.ports.clock;
         loop {
@@ -382,7 +392,8 @@ impl Recipe {
                     // It exits by itself, which is of no interest any more.
                     return Err(Failure::Reported(report));
                 }
-                Said::Response(_)
+                Said::Waiting
+                | Said::Response(_)
                 | Said::TooLarge
                 | Said::Error { .. }
                 | Said::StreamStart { .. }
@@ -393,7 +404,7 @@ impl Recipe {
         }
     }
 
-    async fn spawn(&self, journal: &Arc<Journal>, at: Timestamp) -> Result<Process, NotReady> {
+    async fn spawn(&self, journal: &Arc<Journal>, at: Timestamp) -> Result<(Process, Moments), NotReady> {
         if self.extensions.len() > EXTENSIONS_MAX {
             let reason = format!("{} extensions, and {EXTENSIONS_MAX} are allowed", self.extensions.len());
             return Err(NotReady::Failed(Failure::Extension { kind: "Extension.TooManyExtensions", reason }));
@@ -411,22 +422,13 @@ impl Recipe {
             .variables
             .get("AWS_LAMBDA_EXEC_WRAPPER")
             .filter(|path| self.plan.managed && !path.is_empty());
-        let frames = self
-            .plan
-            .frames
-            .then(|| Frames::pair(RESPONSE_MAX))
-            .transpose()
-            .map_err(|error| launch(error.into()))?;
-        let api = (frames.is_none() || wrapper.is_some()).then(|| api::ApiLink::new(RESPONSE_MAX));
+        let api = (!self.plan.frames || wrapper.is_some()).then(|| api::ApiLink::new(RESPONSE_MAX));
 
-        let mut argv = self.plan.argv.clone();
+        let mut argv = self.plan.command(spec.memory);
         if !self.plan.managed
             && let Some(program) = self.bootstrap_of_layers()
         {
             argv = vec![program];
-        }
-        if let Some(argument) = self.plan.memory_argument {
-            argv.insert(1, argument(spec.memory));
         }
         if let Some(jvm) = &self.plan.jvm {
             argv.splice(1..1, jvm.arguments(spec));
@@ -459,19 +461,33 @@ impl Recipe {
             wanted.companion_env = variables::for_extensions(&wanted.env);
         }
         // A wrapper is a program of its own, and programs of extensions come before the runtime.
-        let forkable = wrapper.is_none() && self.extensions.is_empty();
-        let keeper = self.zygote.as_ref();
-        wanted.zygote = keeper
-            .filter(|_| forkable)
-            .and_then(|keeper| keeper.get(&self.code, self.layers.as_deref(), &wanted.env));
-        let frames = frames.map(|(frames, theirs)| {
-            wanted.channel = Some(theirs);
-            frames
-        });
-        let mut sandbox = self.sandboxes.spawn(wanted).await.map_err(|error| self.refused(error))?;
-        if let Some(keeper) = keeper {
-            keeper.count(&sandbox);
-        }
+        let plain = wrapper.is_none() && self.extensions.is_empty();
+        let begun = match plain && self.can_wait() {
+            true => self.begin_cell(&wanted).await,
+            false => None,
+        };
+        let (mut sandbox, frames, moments) = match begun {
+            Some(Begun { sandbox, frames, attached, booted }) => {
+                let moments = Moments { spawned: attached.into(), booted: Some(booted.into()) };
+                (sandbox, Some(frames), moments)
+            }
+            None => {
+                let mut frames = None;
+                if self.plan.frames {
+                    let (ours, theirs) = Frames::pair(RESPONSE_MAX).map_err(|error| launch(error.into()))?;
+                    (frames, wanted.channel) = (Some(ours), Some(theirs));
+                }
+                let keeper = self.zygote.as_ref();
+                wanted.zygote = keeper
+                    .filter(|_| plain)
+                    .and_then(|keeper| keeper.get(&self.code, self.layers.as_deref(), &wanted.env));
+                let sandbox = self.sandboxes.spawn(wanted).await.map_err(|error| self.refused(error))?;
+                if let Some(keeper) = keeper {
+                    keeper.count(&sandbox);
+                }
+                (sandbox, frames, Moments { spawned: Instant::now(), booted: None })
+            }
+        };
 
         let output = match (sandbox.take_stdout(), sandbox.take_stderr()) {
             (Some(out), Some(err)) => Output::new(out, err).map_err(|error| launch(error.into()))?,
@@ -540,7 +556,38 @@ impl Recipe {
             let task = take_traces(socket, self.ports.clone(), self.spec.clone());
             process.attach(tokio::spawn(task).abort_handle());
         }
-        Ok(process)
+        Ok((process, moments))
+    }
+
+    /// Whether a process that has booted before it knew of the function does for it. Not where something acts while it
+    /// boots: variables, programs beside it, libraries whose folders the dynamic linker has looked for in vain.
+    fn can_wait(&self) -> bool {
+        const LIBRARIES_OF_CODE: [&str; 2] = ["glibc-hwcaps", "lib/glibc-hwcaps"];
+        let Some(waiting) = self.plan.waiting else { return false };
+        let variables = &self.spec.variables;
+        self.extensions.is_empty()
+            && self.spec.scratch == *base::limits::SCRATCH.start()
+            && !variables
+                .keys()
+                .any(|name| (waiting.acts_at_start)(name) && !variables::RESERVED.contains(&name.as_str()))
+            && !self.layers.as_ref().is_some_and(|layers| layers.join("lib").exists())
+            && !LIBRARIES_OF_CODE.iter().any(|folder| self.code.join(folder).exists())
+    }
+
+    /// The start that `wanted` describes by a cell, if one is ready.
+    async fn begin_cell(&self, wanted: &Spec) -> Option<Begun> {
+        let task = wanted.task.iter().map(|task| Attachment::new(task, sandbox::TASK));
+        let attachments: Vec<Attachment> = task.chain(wanted.attachments.iter().cloned()).collect();
+        let order = Wanted {
+            runtime: &self.spec.runtime,
+            plan: &self.plan,
+            template: &self.template,
+            memory: self.spec.memory,
+            attachments: &attachments,
+            folder: &wanted.cwd,
+            env: &wanted.env,
+        };
+        self.cells.begin(&order).await
     }
 
     /// Makes who hears of what happens in a sandbox.

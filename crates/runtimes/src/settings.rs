@@ -35,6 +35,8 @@ pub struct Settings {
     /// Seconds for which a function's credentials are valid; its environment is replaced before they end. At least 900.
     /// Default 43,200.
     pub credentials_seconds: u32,
+    /// Booted interpreters that wait for functions. Default: see there.
+    pub stem_cells: crate::CellSettings,
 }
 
 impl Settings {
@@ -65,6 +67,7 @@ impl Settings {
             zygote_idle: Millis(3_600_000),
             preload: Settings::PRELOAD.map(str::to_owned).to_vec(),
             credentials_seconds: 43_200,
+            stem_cells: crate::CellSettings::default(),
         }
     }
 

@@ -58,18 +58,36 @@ pub(crate) struct Start<'a> {
     pub(crate) managed: bool,
 }
 
-/// The whole environment of a new process.
-pub(crate) fn assemble(start: &Start<'_>) -> Vec<(OsString, OsString)> {
-    let spec = start.spec;
+/// What is the same for every function that does not change it.
+fn common<'a>(endpoint: &'a str, runtime: &'a [(&'static str, String)]) -> BTreeMap<&'a str, &'a str> {
     let mut all: BTreeMap<&str, &str> = BTreeMap::from(DEFAULTS);
     all.extend([
         ("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR"),
         ("AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1:2000"),
         ("_AWS_XRAY_DAEMON_ADDRESS", "127.0.0.1"),
         ("_AWS_XRAY_DAEMON_PORT", "2000"),
-        ("AWS_ENDPOINT_URL", start.endpoint),
+        ("AWS_ENDPOINT_URL", endpoint),
     ]);
-    all.extend(start.runtime.iter().map(|(name, value)| (*name, value.as_str())));
+    all.extend(runtime.iter().map(|(name, value)| (*name, value.as_str())));
+    all
+}
+
+fn owned(all: BTreeMap<&str, &str>) -> Vec<(OsString, OsString)> {
+    all.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// The environment of a process that waits for its function: nothing of any function is in it.
+pub(crate) fn neutral(endpoint: &str, runtime: &[(&'static str, String)]) -> Vec<(OsString, OsString)> {
+    let mut all = common(endpoint, runtime);
+    // For our boot programs, which take it away; no variable of a user begins like this.
+    all.insert("_NEAP_STEM_CELL", "1");
+    owned(all)
+}
+
+/// The whole environment of a new process.
+pub(crate) fn assemble(start: &Start<'_>) -> Vec<(OsString, OsString)> {
+    let spec = start.spec;
+    let mut all = common(start.endpoint, start.runtime);
     all.extend(
         spec.variables
             .iter()
@@ -117,7 +135,7 @@ pub(crate) fn assemble(start: &Start<'_>) -> Vec<(OsString, OsString)> {
             all.insert("AWS_LAMBDA_LOG_LEVEL", level_name(application));
         }
     }
-    all.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+    owned(all)
 }
 
 /// Variables that programs of extensions do not get. Source: Lambda's guide, environment variables of extensions.

@@ -301,3 +301,61 @@ async fn large_events_and_answers_pass() {
     assert_eq!(running.call("1").await.ok(), "x");
     node.stop().await;
 }
+
+#[tokio::test]
+async fn a_waiting_interpreter_becomes_the_function() {
+    need_root!();
+    let node = Node::start();
+    let runtimes = node.runtimes.clone();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let cells = tokio::spawn(async move {
+        runtimes.run_cells(async { drop(stopped.await) }).await;
+    });
+    let source = |answer: &str| {
+        format!(
+            "const first = [process.env.WHO, process.cwd(), '{answer}']; exports.handler = async () => first;"
+        )
+    };
+    let function = async |who: &str| {
+        let source = source(who);
+        let shape = |spec: &mut base::FunctionSpec| {
+            spec.variables.insert("WHO".into(), who.into());
+        };
+        node.function("nodejs20.x", &[("app.js", source.as_bytes())], shape).await
+    };
+    assert_eq!(node.runtimes.cells().kinds.len(), 0);
+    let running = function("one").await.launch().await;
+    assert_eq!(running.call("1").await.ok(), json!(["one", "/var/task", "one"]));
+    let first = async || {
+        for _ in 0..2_000 {
+            if node.runtimes.cells().kinds.iter().any(|kind| kind.ready > 0) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("no cell became ready: {:?}", node.runtimes.cells());
+    };
+    first().await;
+    assert_eq!((node.runtimes.cells().used, node.runtimes.cells().missed), (0, 1));
+    let running = function("two").await.launch().await;
+    let done = running.call("1").await;
+    assert_eq!(done.ok(), json!(["two", "/var/task", "two"]));
+    assert!(done.tail().contains("Init Duration: "), "{}", done.tail());
+    assert_eq!((node.runtimes.cells().used, node.runtimes.cells().missed), (1, 1));
+    // Another size has another command line, and so other cells.
+    let other = node
+        .function("nodejs20.x", &[("app.js", source("large").as_bytes())], |spec| {
+            spec.memory = MemoryMib(256)
+        })
+        .await;
+    assert_eq!(other.launch().await.call("1").await.ok(), json!([null, "/var/task", "large"]));
+    assert_eq!((node.runtimes.cells().used, node.runtimes.cells().missed), (1, 2));
+    stop.send(()).unwrap();
+    cells.await.unwrap();
+    assert!(node.runtimes.cells().kinds.is_empty());
+    assert_eq!(
+        function("three").await.launch().await.call("1").await.ok(),
+        json!(["three", "/var/task", "three"])
+    );
+    node.stop().await;
+}

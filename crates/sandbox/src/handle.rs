@@ -1,5 +1,7 @@
 //! One running sandbox.
 
+mod attach;
+
 use crate::{
     CpuQuota, CpuWeight, Error,
     egress::Relay,
@@ -55,6 +57,8 @@ struct Shared {
     process: OwnedFd,
     frozen: AtomicBool,
     last: Mutex<Last>,
+    /// Its mount namespace, if paths may be attached. It keeps the scratch space: dropped before the slot is put back.
+    mounts: Mutex<Option<Arc<OwnedFd>>>,
 }
 
 /// Counters as they were when the program had ended.
@@ -85,7 +89,12 @@ impl News {
                 self.lost = self.lost.or(Some((index, Exit::of(status))));
                 self.ended |= 1 << index.min(63);
             }
-            Report::Cloned { .. } | Report::Executed { .. } | Report::Exited { .. } | Report::Built => {}
+            Report::Cloned { .. }
+            | Report::Executed { .. }
+            | Report::Exited { .. }
+            | Report::Built
+            | Report::Mounted
+            | Report::Attached => {}
         }
     }
 }
@@ -119,6 +128,8 @@ pub(crate) struct Parts {
     pub(crate) program: PathBuf,
     /// Whether it was forked from a zygote.
     pub(crate) forked: bool,
+    /// Its mount namespace, where that was asked for.
+    pub(crate) mounts: Option<OwnedFd>,
 }
 
 impl Sandbox {
@@ -137,6 +148,7 @@ impl Sandbox {
             lost,
             program,
             forked,
+            mounts,
         } = parts;
         let shared = Arc::new(Shared {
             node,
@@ -146,6 +158,7 @@ impl Sandbox {
             process,
             frozen: AtomicBool::new(false),
             last: Mutex::default(),
+            mounts: Mutex::new(mounts.map(Arc::new)),
             slot: Mutex::new(Some(slot)),
         });
         // From here on `Shared`'s drop cleans up.
@@ -452,6 +465,7 @@ impl Drop for Shared {
     /// With the slot still here, the watching task was dropped before the end.
     fn drop(&mut self) {
         self.kill_now();
+        self.forget_mounts();
         if let Some(slot) = self.slot().take() {
             self.node.slots.put_back(slot, self.process.try_clone().ok());
         }
@@ -498,6 +512,7 @@ impl Watched {
         if let Some(relay) = relay {
             relay.end().await;
         }
+        shared.forget_mounts();
         if let Some(slot) = shared.slot().take() {
             shared.node.slots.put_back(slot, None);
         }

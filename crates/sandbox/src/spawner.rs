@@ -6,6 +6,7 @@
 //! init asks the kernel to be killed when the worker ends. So nothing survives the daemon, the worker or the keeper;
 //! only cgroups do if the keeper itself is killed, until the next start sweeps them.
 
+pub(crate) mod attach;
 pub(crate) mod builder;
 pub(crate) mod calls;
 pub(crate) mod init;
@@ -195,6 +196,7 @@ fn worker(socket: &OwnedFd, common: &Common) -> ! {
             Some(protocol::SPAWN) => spawn(&control, reader, descriptors, common, received_ns),
             Some(protocol::TEMPLATE) => build(&control, reader),
             Some(protocol::ZYGOTE) => zygote::start(&control, reader, descriptors, common, received_ns),
+            Some(protocol::ATTACH) => attach(&control, reader, descriptors.next()),
             _ => Err((Step::Request, io::ErrorKind::InvalidData.into())),
         };
         if let Err((step, error)) = done {
@@ -241,6 +243,20 @@ fn build(control: &OwnedFd, reader: protocol::Reader<'_>) -> Result<(), Failed> 
                 Ok(namespace) => protocol::report(control, Report::Built, Some(namespace.as_fd())),
                 Err(failed) => protocol::report(control, failed, None),
             };
+            sys::exit_now(i32::from(outcome.is_err()))
+        }
+    }
+}
+
+fn attach(control: &OwnedFd, reader: protocol::Reader<'_>, namespace: Option<OwnedFd>) -> Result<(), Failed> {
+    let order = attach::Order::decode(reader).zip(namespace);
+    let (order, namespace) = order.ok_or_else(|| (Step::Request, io::ErrorKind::InvalidData.into()))?;
+    match sys::fork().map_err(|error| (Step::Clone, error))? {
+        sys::Forked::Parent(_) => Ok(()),
+        sys::Forked::Child => {
+            let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+            let said = order.carry_out(&namespace).err().unwrap_or(Report::Attached);
+            let outcome = protocol::report(control, said, None);
             sys::exit_now(i32::from(outcome.is_err()))
         }
     }

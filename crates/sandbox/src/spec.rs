@@ -148,6 +148,8 @@ pub struct Spec {
     /// Forks the program, which is then what its image makes of `argv` and `env`, instead of executing it; not with
     /// `companions`. When it cannot, the program is executed. Default none.
     pub zygote: Option<std::sync::Arc<crate::Zygote>>,
+    /// Whether [`crate::Sandbox::attach`] is wanted. Default no: it costs a descriptor.
+    pub attachable: bool,
 }
 
 impl Spec {
@@ -171,6 +173,7 @@ impl Spec {
             cwd: PathBuf::from("/"),
             channel: None,
             zygote: None,
+            attachable: false,
         }
     }
 }

@@ -225,11 +225,37 @@ pub struct Runtimes {
     pub zygote_idle_s: u32,
     /// Modules that zygotes load. Default: common modules of the standard library.
     pub preload: Option<Vec<String>>,
+    /// Most stem cells, booted interpreters that wait for functions, at once; at most 250, a quarter of the environments that
+    /// a node has at once; 0 turns them off. Default: eight per CPU, but
+    /// no more than fit into a sixteenth of the machine's memory at 64 MiB each.
+    pub stem_cells_max: Option<u32>,
+    /// How long stem cells of a kind are kept after the last start of that kind; at least 1. Default 600 s.
+    pub stem_cells_idle_s: u32,
 }
 
 impl Default for Runtimes {
     fn default() -> Self {
-        Runtimes { folder: None, install_sdks: true, zygote_idle_s: 3_600, preload: None }
+        Runtimes {
+            folder: None,
+            install_sdks: true,
+            zygote_idle_s: 3_600,
+            preload: None,
+            stem_cells_max: None,
+            stem_cells_idle_s: 600,
+        }
+    }
+}
+
+/// Of [`Runtimes::stem_cells_max`].
+const STEM_CELLS_MAX: u32 = 250;
+
+impl Runtimes {
+    fn check(&self) -> Result<(), Error> {
+        match (self.stem_cells_max, self.stem_cells_idle_s) {
+            (Some(most), _) if most > STEM_CELLS_MAX => Err(Error::StemCellsMax(most)),
+            (_, 0) => Err(Error::StemCellsIdle),
+            (_, _) => Ok(()),
+        }
     }
 }
 
@@ -469,6 +495,14 @@ pub enum Error {
     /// A pause where nothing is learned.
     #[error("configuration: fleet.pause_min_ms needs fleet.keep_alive = \"learned\"")]
     PauseOfFixed,
+    /// More than a node can spare.
+    #[error("configuration: runtimes.stem_cells_max of {0} exceeds {STEM_CELLS_MAX}")]
+    StemCellsMax(u32),
+    /// None would ever wait.
+    #[error(
+        "configuration: runtimes.stem_cells_idle_s of 0 is below 1; stem_cells_max = 0 turns stem cells off"
+    )]
+    StemCellsIdle,
     /// An export that cannot be carried out.
     #[error("configuration: {0}")]
     Otlp(#[from] OtlpError),
@@ -504,6 +538,7 @@ impl Config {
         }
         config.otlp.collector()?;
         config.fleet.check()?;
+        config.runtimes.check()?;
         Ok(config)
     }
 
@@ -569,6 +604,19 @@ mod tests {
             assert!(parse(&format!("[network]\negress = \"{egress}\"")).unwrap().is_ok());
         }
         assert!(parse("[network]\negress = \"everything\"").unwrap_err().to_string().contains("egress"));
+    }
+
+    #[test]
+    fn stem_cells_are_kept_within_bounds_or_refused() {
+        let check = |text: &str| {
+            let config: Config = toml::from_str(&format!("[runtimes]\n{text}")).unwrap();
+            config.runtimes.check().map_err(|error| error.to_string())
+        };
+        for good in ["", "stem_cells_max = 0", "stem_cells_max = 250", "stem_cells_idle_s = 1"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        assert!(check("stem_cells_max = 251").unwrap_err().contains("of 251 exceeds 250"));
+        assert!(check("stem_cells_idle_s = 0").unwrap_err().contains("below 1"));
     }
 
     #[test]

@@ -177,6 +177,37 @@ pub(crate) fn zygotes(runtimes: &Runtimes) -> Vec<Metric> {
     metrics
 }
 
+/// Interpreters that wait for functions, and what became of those before.
+pub(crate) fn stem_cells(cells: &runtimes::CellSnapshot) -> Vec<Metric> {
+    let mut metrics = vec![
+        counter("neap_stem_cells_made", "Stem cells that were made ready", cells.made),
+        counter("neap_stem_cells_used", "Stem cells that became the process of a function", cells.used),
+        counter(
+            "neap_stem_cells_missed",
+            "Starts that could have used a stem cell and found none",
+            cells.missed,
+        ),
+        counter(
+            "neap_stem_cells_lost",
+            "Stem cells that ended while they waited or did not answer",
+            cells.lost,
+        ),
+    ];
+    for kind in &cells.kinds {
+        let labels = [("runtime", kind.runtime.clone()), ("memory_mb", kind.memory.0.to_string())];
+        for (state, count) in [("ready", kind.ready), ("starting", kind.starting)] {
+            let mut labels = labels.to_vec();
+            labels.push(("state", state.to_owned()));
+            metrics.push(Metric { labels, ..gauge("neap_stem_cells", "Stem cells by state", count.into()) });
+        }
+        metrics.push(Metric {
+            labels: labels.to_vec(),
+            ..gauge("neap_stem_cells_resident_bytes", "Memory in use by waiting stem cells", kind.resident.0)
+        });
+    }
+    metrics
+}
+
 /// What became of asynchronous invocations.
 fn events(functions: &Functions) -> Vec<Metric> {
     let counts = functions.event_counts();

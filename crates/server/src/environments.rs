@@ -4,12 +4,16 @@
 
 use base::{Fault, ServiceError};
 use fleet::{EnvironmentStatus, Fleet, Kept, PoolSnapshot, Prestart, keepalive::Why};
+use runtimes::Runtimes;
 use serde::Serialize;
 use std::sync::Arc;
 use wire::Context;
 
 /// The node's environments.
-pub(crate) struct Environments(pub(crate) Arc<Fleet>);
+pub(crate) struct Environments {
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) runtimes: Arc<Runtimes>,
+}
 
 /// Nothing of this service fails.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +60,19 @@ pub(crate) struct ListEnvironmentsResponse {
     starting: u32,
     /// Calls that wait for an environment.
     waiting: u32,
+    /// Interpreters of the node that wait for functions of any account.
+    stem_cells: Vec<StemCellsView>,
+}
+
+/// Stem cells that can stand in for each other.
+#[derive(Debug, Serialize)]
+pub(crate) struct StemCellsView {
+    runtime: String,
+    /// Memory size of the functions that they can become.
+    memory_mb: u32,
+    ready: u32,
+    starting: u32,
+    resident_bytes: u64,
 }
 
 /// One environment.
@@ -104,8 +121,9 @@ impl Environments {
         context: &Context,
         _: NoInput,
     ) -> Result<ListEnvironmentsResponse, Error> {
-        let mut answer = ListEnvironmentsResponse::default();
-        let snapshot = self.0.snapshot();
+        let mut answer =
+            ListEnvironmentsResponse { stem_cells: self.stem_cells(), ..ListEnvironmentsResponse::default() };
+        let snapshot = self.fleet.snapshot();
         for pool in snapshot.pools.iter().filter(|pool| pool.key.account == context.account) {
             answer.starting += pool.starting;
             answer.waiting += pool.queued;
@@ -121,6 +139,19 @@ impl Environments {
             place(one).cmp(&place(other))
         });
         Ok(answer)
+    }
+
+    fn stem_cells(&self) -> Vec<StemCellsView> {
+        let kinds = self.runtimes.cells().kinds.into_iter();
+        kinds
+            .map(|kind| StemCellsView {
+                runtime: kind.runtime,
+                memory_mb: kind.memory.0,
+                ready: kind.ready,
+                starting: kind.starting,
+                resident_bytes: kind.resident.0,
+            })
+            .collect()
     }
 }
 

@@ -161,6 +161,7 @@ impl Prepared {
             Arc::new(move || {
                 let mut shown = endpoints::shown(&fleet, &functions, &telemetry);
                 shown.extend(endpoints::zygotes(&runtimes));
+                shown.extend(endpoints::stem_cells(&runtimes.cells()));
                 shown.extend(exporter.iter().flat_map(|exporter| exporter.counts()));
                 telemetry.prometheus(&shown)
             })
@@ -176,7 +177,7 @@ impl Prepared {
             .service(telemetry.monitoring())
             .service(telemetry.tracing())
             .service(telemetry.usage())
-            .service(Arc::new(Environments(fleet.clone())));
+            .service(Arc::new(Environments { fleet: fleet.clone(), runtimes: runtimes.clone() }));
         let gateway =
             endpoints::mount(gateway, options.mode, &functions, &telemetry, &metrics, &runtimes, verifier);
         let gateway = Arc::new(gateway);
@@ -207,6 +208,8 @@ impl Prepared {
         front.spawn("asynchronous events", |stop| functions.clone().run_events(stop.asked()));
         front.spawn("functions upkeep", |stop| functions.clone().run_upkeep(stop.asked()));
         front.spawn("changes of functions", |stop| functions.clone().run_changes(stop.asked()));
+        let cells = runtimes.clone();
+        front.spawn("stem cells", |stop| async move { cells.run_cells(stop.asked()).await });
         let install = config.runtimes.install_sdks;
         front.spawn("runtimes preparation", |stop| async move {
             let work = async {
@@ -352,6 +355,10 @@ fn runtimes_settings(data: &Path, config: &Config) -> runtimes::Settings {
     if let Some(modules) = &config.runtimes.preload {
         settings.preload.clone_from(modules);
     }
+    if let Some(most) = config.runtimes.stem_cells_max {
+        settings.stem_cells.max = most;
+    }
+    settings.stem_cells.idle = base::Millis(u64::from(config.runtimes.stem_cells_idle_s) * 1000);
     settings
 }
 

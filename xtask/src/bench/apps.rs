@@ -54,6 +54,33 @@ const main = async () => {
 main();
 "#;
 
+/// An interpreter that has booted before it knows the handler: its first frame is the folder, the rest as above.
+const NODE_STEM: &str = r#"
+const fs = require('fs');
+const buffer = Buffer.alloc(1 << 20);
+const receive = () => {
+  let filled = 0;
+  do {
+    const read = fs.readSync(0, buffer, filled, buffer.length - filled, null);
+    if (read === 0) process.exit();
+    filled += read;
+  } while (filled < 4 || filled < 4 + buffer.readUInt32LE(0));
+  return buffer.toString('utf8', 4, filled);
+};
+const send = (text) => {
+  const answer = Buffer.from('0000' + text);
+  answer.writeUInt32LE(answer.length - 4, 0);
+  fs.writeSync(0, answer);
+};
+const main = async () => {
+  send('booted');
+  const { handler } = require(receive() + '/index.js');
+  send('loaded');
+  for (;;) send(JSON.stringify(await handler(JSON.parse(receive()))));
+};
+main();
+"#;
+
 /// A runtime that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum App {
@@ -97,10 +124,7 @@ impl App {
 
     /// Program and first arguments of its bare loop, which is written to `folder`; `None` where there is none.
     pub(super) fn bare_loop(self, folder: &Path) -> Outcome<Option<Vec<PathBuf>>> {
-        let write = |name: &str, text: &str| {
-            let path = folder.join(name);
-            std::fs::write(&path, text).map(|()| path).map_err(|error| error.to_string())
-        };
+        let write = |name, text| write(folder, name, text);
         Ok(Some(match self {
             App::Python => {
                 write("app.py", PYTHON)?;
@@ -138,6 +162,15 @@ impl App {
         }
         Ok(Some(program))
     }
+
+    /// Program and arguments of its bare stem cell, which is written to `folder` with the handler; `None` where there is
+    /// none.
+    pub(super) fn bare_stem(self, folder: &Path) -> Outcome<Option<Vec<PathBuf>>> {
+        let App::Node = self else { return Ok(None) };
+        let write = |name, text| write(folder, name, text);
+        write("index.js", NODE)?;
+        Ok(Some(vec![interpreter("node", &["-p", "process.execPath"])?, write("stem.js", NODE_STEM)?]))
+    }
 }
 
 /// Loads what zygotes load by default; each event is answered by a child that loads the handler.
@@ -164,6 +197,11 @@ while True:
         os._exit(0)
     os.wait()
 "#;
+
+fn write(folder: &Path, name: &str, text: &str) -> Outcome<PathBuf> {
+    let path = folder.join(name);
+    std::fs::write(&path, text).map(|()| path).map_err(|error| error.to_string())
+}
 
 /// The executable behind a name on the path, which may be a script of a version manager.
 fn interpreter(name: &str, asks_itself: &[&str]) -> Outcome<PathBuf> {

@@ -1,7 +1,9 @@
 //! Cold starts: one after the other with their phases, and bursts.
 
 use super::{
-    Outcome, apps, cargo_output, floors,
+    Outcome,
+    apps::{self, App},
+    cargo_output, floors,
     invoke::{active, apps, create, leave, progress, start},
     options::Options,
     table::{Table, ms},
@@ -24,6 +26,53 @@ use testkit::{
 const PHASES: [&str; 4] = ["queue", "sandbox", "boot", "init"];
 const BURST: usize = 100;
 
+/// A node whose environments all begin with the boot of their interpreter.
+const NO_CELLS: &str = "[runtimes]\ninstall_sdks = false\nstem_cells_max = 0\n";
+
+/// How cold starts of an app begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// There is but one.
+    Only,
+    /// An interpreter waits.
+    Cell,
+    /// None does.
+    NoCell,
+}
+
+impl Way {
+    fn name(self) -> &'static str {
+        match self {
+            Way::Only => "",
+            Way::Cell => ", cell ready",
+            Way::NoCell => ", no cell",
+        }
+    }
+}
+
+fn ways(app: App) -> Vec<(App, Way)> {
+    match app {
+        App::Node => vec![(app, Way::Cell), (app, Way::NoCell)],
+        App::Python | App::Rust => vec![(app, Way::Only)],
+    }
+}
+
+/// Waits until an interpreter waits for a function.
+fn cell_ready(node: &Node) -> Outcome<()> {
+    for _ in 0..10_000 {
+        let ready = metrics(node)?.lines().any(|line| {
+            line.starts_with("neap_stem_cells{") && line.contains("state=\"ready\"") && !line.ends_with(" 0")
+        });
+        if ready {
+            // Its boot has left traces in the processor's queues and caches, as have the questions.
+            std::thread::sleep(Duration::from_millis(20));
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Err("no stem cell became ready".to_owned())
+}
+
 /// Microseconds of each phase of one cold start, in the order of [`PHASES`].
 type Phases = [f64; 4];
 
@@ -42,37 +91,48 @@ pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
     .inspect_err(|error| progress(error))
     .ok();
     let sandbox_us = bare.as_deref().and_then(sandbox_median_us);
-    let node = start(neap)?;
-    let client = node.client();
     let heads =
         ["cold start", "p50 ms", "p99 ms", "queue", "sandbox", "boot", "init", "floor ms", "ratio", "load"];
     let mut table = Table::new(&heads);
-    for app in apps(options) {
+    for (app, way) in apps(options).into_iter().flat_map(ways) {
+        let node = match way {
+            Way::NoCell => Node::start(neap, NO_CELLS).map_err(|error| error.to_string())?,
+            Way::Only | Way::Cell => start(neap)?,
+        };
+        let client = node.client();
+        let name = format!("{}{}", app.name(), way.name());
         create(&client, app, "cold", options)?;
+        if way == Way::Cell {
+            one(&client, "cold", 0)?;
+        }
         let (mut spans, mut floor, mut phases) = (Vec::new(), Vec::new(), Vec::new());
         let mut fork = floors::ForkFloor::start(app)?;
         for number in 0..options.colds {
             if number % 20 == 0 {
-                progress(&format!("cold start {number} of {}", app.name()));
+                progress(&format!("cold start {number} of {name}"));
             }
             renew(&client, "cold", number)?;
-            if number == 0 {
+            if number == 0 && way != Way::NoCell {
                 // What is started once for all is no part of a cold start.
                 one(&client, "cold", number)?;
                 await_zygote(&node, app)?;
                 renew(&client, "cold", options.colds)?;
             }
+            if way == Way::Cell {
+                cell_ready(&node)?;
+            }
             let before = phase_sums(&node)?;
             let (span, _) = one(&client, "cold", number)?;
             spans.push(span);
             phases.push(phases_since(&node, &before)?);
-            let took = match &mut fork {
-                Some(fork) => Some(fork.fork()?),
-                None => floors::process_start(app)?,
+            let took = match (&mut fork, way) {
+                (Some(fork), _) => Some(fork.fork()?),
+                (None, Way::Cell) => floors::stem_start(app)?,
+                (None, Way::Only | Way::NoCell) => floors::process_start(app)?,
             };
             floor.extend(took.map(|took| took.as_secs_f64() * 1e6));
         }
-        delete(&client, "cold")?;
+        leave(node)?;
         spans.sort_unstable();
         let micros = |span: Duration| span.as_secs_f64() * 1e6;
         let (p50, p99) = (micros(percentile(&spans, 0.5)), micros(percentile(&spans, 0.99)));
@@ -91,7 +151,7 @@ pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
             (false, Some(_)) => sandbox_us.map(|sandbox| sandbox + median(floor)),
         };
         table.row(&[
-            &app.name(),
+            &name,
             &ms(p50),
             &ms(p99),
             &phase(0),
@@ -111,10 +171,11 @@ pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
         "process with the same modules, which loads the handler and answers one event; for Node.js a plain process that"
     );
     println!("starts the interpreter and does so; for executables the bare sandbox.");
+    println!("With a cell ready: a plain process that has booted before, and then does the rest.");
     if let Some(bare) = bare {
         println!("\n```text\n{}\n```", bare.trim_end());
     }
-    leave(node)
+    Ok(())
 }
 
 /// All at once on one cold function, and one each on many cold functions.
@@ -190,12 +251,6 @@ fn renew(client: &Client, function: &str, number: usize) -> Outcome<()> {
     let change = json!({ "Environment": { "Variables": { "ROUND": number.to_string() } } });
     client.lambda(&Method::PUT, &path, &change).map_err(|error| error.to_string())?;
     active(client, function)
-}
-
-fn delete(client: &Client, function: &str) -> Outcome<()> {
-    let path = format!("/2015-03-31/functions/{function}");
-    let deleted = client.lambda(&Method::DELETE, &path, &serde_json::Value::Null);
-    deleted.map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// One invocation over a new connection: how long, and the answer.

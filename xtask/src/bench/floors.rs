@@ -171,6 +171,10 @@ fn spawn<S: AsRef<std::ffi::OsStr>>(program: &[S]) -> std::io::Result<(Child, Un
 /// One call of one instance, blocking.
 fn call(stream: &mut UnixStream, event: &[u8]) -> std::io::Result<()> {
     stream.write_all(&framed(event))?;
+    answer_of(stream)
+}
+
+fn answer_of(stream: &mut UnixStream) -> std::io::Result<()> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let mut answer = vec![0; u32::from_le_bytes(length) as usize];
@@ -253,6 +257,24 @@ impl Drop for ForkFloor {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The first answer of a bare stem cell that waits: what loading the handler and one event cost.
+pub(super) fn stem_start(app: App) -> Outcome<Option<Duration>> {
+    let folder = folder()?;
+    let Some(program) = app.bare_stem(folder.path())? else { return Ok(None) };
+    let work = || -> std::io::Result<Duration> {
+        let (mut child, mut stream) = spawn(&program)?;
+        answer_of(&mut stream)?;
+        let began = Instant::now();
+        call(&mut stream, folder.path().as_os_str().as_encoded_bytes())?;
+        call(&mut stream, super::apps::event(0).as_bytes())?;
+        let took = began.elapsed();
+        drop(stream);
+        child.wait()?;
+        Ok(took)
+    };
+    work().map(Some).map_err(|error| format!("bare stem cell of {}: {error}", app.name()))
 }
 
 fn folder() -> Outcome<TempDir> {

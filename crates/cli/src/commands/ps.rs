@@ -18,6 +18,17 @@ struct Environments {
     planned: Vec<Planned>,
     starting: u32,
     waiting: u32,
+    stem_cells: Vec<StemCells>,
+}
+
+/// Interpreters that wait for functions of one kind.
+#[derive(Debug, Serialize, Deserialize)]
+struct StemCells {
+    runtime: String,
+    memory_mb: u32,
+    ready: u32,
+    starting: u32,
+    resident_bytes: u64,
 }
 
 /// One environment.
@@ -82,6 +93,16 @@ pub(crate) async fn run(arguments: args::List, output: Output) -> Result<Ending,
     }
     if found.starting + found.waiting > 0 {
         output.note(&format!("{} starting, {} calls waiting", found.starting, found.waiting));
+    }
+    for kind in &found.stem_cells {
+        output.note(&format!(
+            "{} of {} MB: {} interpreters wait for functions, {} in all; {} more boot",
+            kind.runtime,
+            kind.memory_mb,
+            kind.ready,
+            size(kind.resident_bytes),
+            kind.starting
+        ));
     }
     Ok(Ending::Success)
 }

@@ -1,6 +1,9 @@
 // Runs a Lambda function written for Node.js: loads the handler, then answers events that come over descriptor 3.
 //
 // The protocol is described in `frames.rs`, the behaviour follows Lambda's managed runtimes. Works from Node.js 18 on.
+//
+// Started as a stem cell (`cells.rs`) it waits for the environment of its function: nothing here may look at that, the
+// function's folders or the clock before `run`.
 "use strict";
 
 const fs = require("node:fs");
@@ -21,6 +24,9 @@ const STREAM_ERROR = 9;
 /** Most data in one STREAM_DATA frame. */
 const PIECE_MAX = 64 * 1024;
 const FINAL_ERROR = 10;
+const WAITING = 11;
+/** Of the daemon's frames, besides events. */
+const BEGIN = 2;
 const EVENT_HEADER = 57;
 const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming");
 const HIGH_WATER_MARK = Symbol.for("aws.lambda.runtime.handler.streaming.highWaterMark");
@@ -67,7 +73,7 @@ function report(error) {
 
 // ----------------------------------------------------------------------------------------------------------- logging
 
-const jsonLogs = env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === "JSON";
+let jsonLogs;
 const LEVELS = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
 
 /** Writes all of `data`, also when the pipe is full and does not block. */
@@ -234,6 +240,10 @@ function receive(length, buffer) {
     held = [];
   }
   heldLength = 0;
+  if (data[4] === BEGIN) {
+    become(data.utf8Slice(5, 4 + data.readUInt32LE(0)));
+    return true;
+  }
   const deadline = Number(data.readBigInt64LE(5));
   const arn = EVENT_HEADER + data.readUInt16LE(49);
   const trace = arn + data.readUInt16LE(51);
@@ -257,13 +267,25 @@ function connect() {
 
 // ------------------------------------------------------------------------------------------------------------ context
 
-const functionName = env.AWS_LAMBDA_FUNCTION_NAME;
-const functionVersion = env.AWS_LAMBDA_FUNCTION_VERSION;
-const memoryLimitInMB = env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE;
-const logGroupName = env.AWS_LAMBDA_LOG_GROUP_NAME;
-const logStreamName = env.AWS_LAMBDA_LOG_STREAM_NAME;
-const tenantId = env._NEAP_TENANT_ID;
-delete env._NEAP_TENANT_ID;
+let functionName;
+let functionVersion;
+let memoryLimitInMB;
+let logGroupName;
+let logStreamName;
+let tenantId;
+
+/** Takes what is needed of the environment, and away what is nobody else's business. */
+function readEnvironment() {
+  jsonLogs = env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === "JSON";
+  functionName = env.AWS_LAMBDA_FUNCTION_NAME;
+  functionVersion = env.AWS_LAMBDA_FUNCTION_VERSION;
+  memoryLimitInMB = env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE;
+  logGroupName = env.AWS_LAMBDA_LOG_GROUP_NAME;
+  logStreamName = env.AWS_LAMBDA_LOG_STREAM_NAME;
+  tenantId = env._NEAP_TENANT_ID;
+  delete env._NEAP_TENANT_ID;
+  delete env._LAMBDA_TELEMETRY_LOG_FD;
+}
 
 function parseClientContext(text) {
   if (!text) return undefined;
@@ -551,11 +573,56 @@ async function loadHandler(root, full) {
 
 // ------------------------------------------------------------------------------------------------------------- running
 
-async function main() {
-  delete env._LAMBDA_TELEMETRY_LOG_FD;
+/** Waits for a function, with what every function needs done already. */
+async function wait() {
+  // The loaders of modules, the threads that read files and much else are made when they are first used.
+  await import("/var/runtime/empty.mjs");
+  await loadModule("/var/runtime", "", "empty");
+  await new Promise((done) => process.nextTick(done));
+  util.format("%s", "");
+  // `require.cache` and the like have only what a function has loaded.
+  const { _pathCache } = require("node:module");
+  for (const known of [require.cache, _pathCache]) {
+    for (const key of Object.keys(known)) if (key.startsWith("/var/runtime/empty")) delete known[key];
+  }
+  module.children.pop();
+  send(WAITING, "");
+}
+
+/** Takes the environment and working directory of the function that this process is now for: `text` and a zero, each. */
+function become(text) {
+  const [folder, ...variables] = text.split("\0");
+  variables.pop();
+  const before = [env.NODE_PATH, env.HOME];
+  const unknown = new Set(Object.keys(env));
+  for (const variable of variables) {
+    const end = variable.indexOf("=");
+    const name = variable.substring(0, end);
+    const value = variable.substring(end + 1);
+    unknown.delete(name);
+    // Some have effects when they are set.
+    if (env[name] !== value) env[name] = value;
+  }
+  for (const name of unknown) delete env[name];
+  process.chdir(folder);
+  if (env.NODE_PATH !== before[0] || env.HOME !== before[1]) require("node:module")._initPaths();
+  const uptime = process.uptime;
+  const waited = uptime();
+  process.uptime = () => uptime() - waited;
+  // Not from within the channel's callback, which would be in the stack of what the function throws.
+  process.nextTick(run);
+}
+
+function main() {
+  connect();
+  if (env._NEAP_STEM_CELL) wait();
+  else run();
+}
+
+async function run() {
+  readEnvironment();
   patchConsole();
   defineAwsLambda();
-  connect();
   process.on("uncaughtException", (error) => {
     logError("Uncaught Exception", error);
     fatal(error, 129);

@@ -126,6 +126,7 @@ impl Family for Java {
             managed: true,
             bytecode: None,
             jvm: Some(jvm),
+            waiting: None,
             forking: None,
             version: format!("java:{}", jdk.version),
         })

@@ -1,6 +1,6 @@
 //! `nodejs*.x`: interpreters of the host with our boot program.
 
-use super::{Family, Files, Plan, newer_serves, unavailable};
+use super::{Family, Files, Plan, Waiting, newer_serves, unavailable};
 use crate::{
     host::{Interpreter, Prober, newest_of_each},
     libraries::Library,
@@ -96,6 +96,10 @@ impl Family for Node {
             files.system(&format!("nodejs{major}"), std::slice::from_ref(&interpreter.executable))?;
         template.binds.push(Attachment::new(&interpreter.executable, PROGRAM));
         let boot = files.write_boot(&boot_name(), "bootstrap.cjs", BOOT.as_bytes(), "node_modules")?;
+        for empty in ["empty.js", "empty.mjs"] {
+            // For what waits to load.
+            files.write_boot(&boot_name(), empty, b"", "node_modules")?;
+        }
         template.binds.push(Attachment::new(boot, "/var/runtime"));
         if let Some(library) = &files.library {
             template.binds.push(Attachment::new(library, "/var/runtime/node_modules"));
@@ -105,6 +109,8 @@ impl Family for Node {
             inside: "/node_modules".into(),
             target: "/var/runtime/node_modules".into(),
         });
+        // The dynamic linker looks once whether a folder exists, and a cell before it has code.
+        template.folders.push("/var/task/lib".into());
         Ok(Plan {
             template,
             argv: vec![
@@ -113,6 +119,7 @@ impl Family for Node {
                 "/var/runtime/bootstrap.cjs".into(),
             ],
             memory_argument: Some(heap),
+            waiting: Some(Waiting { acts_at_start }),
             variables: vec![(
                 "NODE_PATH",
                 format!(
@@ -170,6 +177,35 @@ fn heap(memory: MemoryMib) -> OsString {
     format!("--max-old-space-size={}", (u64::from(memory.0) * 9 / 10).max(64)).into()
 }
 
+/// Variables that Node.js, its libraries or the C library read when a process starts, so that one that waits has them too
+/// late. Source: node(1), OpenSSL's and glibc's manuals.
+fn acts_at_start(name: &str) -> bool {
+    // Read when they are first needed, or, as the path of modules, taken over by the boot program.
+    const LATER: [&str; 2] = ["NODE_ENV", "NODE_PATH"];
+    const PREFIXES: [&str; 8] = [
+        "NODE_",     // options, certificates, debugging, warnings, compile cache …
+        "UV_",       // threads, and the event loop's use of io_uring
+        "LD_",       // the dynamic linker
+        "LC_",       // the locale of Intl
+        "MALLOC_",   // the allocator
+        "OPENSSL_",  // configuration, modules, processor features
+        "SSL_CERT_", // certificates
+        "ICU_",      // time zones and other data
+    ];
+    const NAMES: [&str; 8] = [
+        "GLIBC_TUNABLES",
+        "GCONV_PATH",
+        "HOSTALIASES",
+        "LANG",
+        "LANGUAGE",
+        "LOCALDOMAIN",
+        "LOCPATH",
+        "RES_OPTIONS",
+    ];
+    !LATER.contains(&name)
+        && (PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || NAMES.contains(&name))
+}
+
 /// npm beside the interpreter, run by it; else whichever `npm` is found.
 fn installer(node: &Path) -> Vec<OsString> {
     match node.parent().map(|folder| folder.join("npm")).filter(|npm| npm.exists()) {
@@ -183,4 +219,21 @@ fn boot_name() -> String {
     let digest: String =
         Sha256::digest(BOOT.as_bytes()).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
     format!("node-{digest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_that_cannot_wait_are_known() {
+        for name in
+            ["NODE_OPTIONS", "NODE_EXTRA_CA_CERTS", "LD_PRELOAD", "LC_ALL", "UV_THREADPOOL_SIZE", "LANG"]
+        {
+            assert!(acts_at_start(name), "{name}");
+        }
+        for name in ["NODE_ENV", "NODE_PATH", "TZ", "PATH", "HOME", "LANGUAGES", "AWS_REGION"] {
+            assert!(!acts_at_start(name), "{name}");
+        }
+    }
 }

@@ -32,6 +32,7 @@ impl Family for Provided {
             template,
             argv: vec!["/var/task/bootstrap".into()],
             memory_argument: None,
+            waiting: None,
             variables: Vec::new(),
             frames: false,
             bytecode: None,

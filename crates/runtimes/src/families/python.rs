@@ -132,6 +132,7 @@ impl Family for Python {
             argv: vec![program.into(), "-S".into(), main.into()],
             memory_argument: None,
             jvm: None,
+            waiting: None,
             variables: vec![("PYTHONPATH", "/var/runtime/site-packages:/var/runtime".to_owned())],
             frames: true,
             managed: true,

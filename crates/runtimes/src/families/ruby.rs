@@ -123,6 +123,7 @@ impl Family for Ruby {
             frames: true,
             bytecode: None,
             jvm: None,
+            waiting: None,
             forking: None,
             managed: true,
             version: format!("ruby:{}", interpreter.version),

@@ -174,7 +174,7 @@ async fn start(
         // It runs another program's image, which may hang.
         Some(_) => tokio::time::timeout(FORK_MAX, followed).await.is_err(),
     };
-    let Begun { process, failure, phases, status, lost } = begun;
+    let Begun { process, failure, phases, status, lost, mounts } = begun;
     match (failure, process, phases) {
         (None, Some((pid, process)), Some(phases)) => {
             let timing = phases.timing(called_ns, slot_ns);
@@ -193,6 +193,7 @@ async fn start(
                 lost,
                 program,
                 forked,
+                mounts,
             };
             Sandbox::watch(parts)
         }
@@ -247,6 +248,7 @@ fn encode(slot: &Slot, spec: &Spec, attachments: &[Attachment], has_zygote: bool
         has_channel: spec.channel.is_some(),
         has_birth_cgroup: slot.group.birthplace().is_some(),
         has_zygote,
+        attachable: spec.attachable,
         attachments: attachments
             .iter()
             .map(|attached| (attached.host.as_os_str().as_bytes(), attached.inside.as_os_str().as_bytes()))
@@ -281,6 +283,8 @@ struct Begun {
     status: Option<i32>,
     /// A companion that did, and its wait status.
     lost: Option<(u32, i32)>,
+    /// Its mount namespace, where that was asked for.
+    mounts: Option<OwnedFd>,
 }
 
 struct Phases {
@@ -306,7 +310,8 @@ async fn follow(control: &AsyncFd<OwnedFd>, begun: &mut Begun) {
             Report::Failed { step, errno, index } => begun.failure = Some((step, errno, index)),
             Report::Exited { status } => begun.status = Some(status),
             Report::CompanionExited { index, status } => begun.lost = begun.lost.or(Some((index, status))),
-            Report::Built | Report::Begun => {}
+            Report::Mounted => begun.mounts = descriptor,
+            Report::Built | Report::Begun | Report::Attached => {}
         }
         if let (Some(_), Some(phases)) = (&begun.process, &mut begun.phases) {
             phases.received_ns = received;

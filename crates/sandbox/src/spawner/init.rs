@@ -4,7 +4,7 @@
 //! started last, as process 2, by an init that has no more rights than the program itself and cannot be traced by it.
 
 use super::{
-    Common, builder,
+    Common, attach, builder,
     calls::{Calls, Limits, Refused},
     protocol::{self, Reader, Report, Step, Writer},
     raw,
@@ -42,6 +42,7 @@ pub(crate) struct Order<'a> {
     pub(crate) has_birth_cgroup: bool,
     /// Whether the program is forked from a zygote, to which a socket comes along.
     pub(crate) has_zygote: bool,
+    pub(crate) attachable: bool,
     /// Host path, path inside.
     pub(crate) attachments: Vec<(&'a [u8], &'a [u8])>,
     pub(crate) cwd: &'a [u8],
@@ -67,6 +68,7 @@ impl Order<'_> {
         writer.number(self.has_channel.into());
         writer.number(self.has_birth_cgroup.into());
         writer.number(self.has_zygote.into());
+        writer.number(self.attachable.into());
         let mut whole = writer.text(&[self.cwd]);
         writer.number(self.attachments.len() as u64 * 2);
         for (host, inside) in &self.attachments {
@@ -97,6 +99,7 @@ pub(crate) struct Request<'a> {
     scratch_bytes: CString,
     processes: u32,
     descriptors: u32,
+    attachable: bool,
     pub(super) cwd: &'a CStr,
     attachments: Vec<&'a CStr>,
     pub(super) arguments: Vec<&'a CStr>,
@@ -133,6 +136,7 @@ impl<'a> Request<'a> {
         let has_scratch = reader.number()? != 0;
         let (has_channel, has_birth_cgroup) = (reader.number()? != 0, reader.number()? != 0);
         let has_zygote = reader.number()? != 0;
+        let attachable = reader.number()? != 0;
         let cwd = reader.text()?;
         let attachments = reader.texts()?;
         let argv = reader.texts()?;
@@ -144,6 +148,7 @@ impl<'a> Request<'a> {
             scratch_bytes,
             processes,
             descriptors: nofile,
+            attachable,
             cwd,
             attachments,
             path: argv.first()?,
@@ -236,6 +241,9 @@ fn start(control: &OwnedFd, request: &Request<'_>, common: &Common) -> Result<(P
     join_cgroups(request)?;
     let own = if common.shared_uid { Some(users::this_process().map_err(at(Step::Identity))?) } else { None };
     assemble(request, common)?;
+    if request.attachable {
+        attach::offer(control).map_err(at(Step::EnterRoot))?;
+    }
     let mounted_ns = sys::monotonic_ns();
     if let Some(own) = own {
         become_other(own.as_fd(), request.uid).map_err(at(Step::Identity))?;

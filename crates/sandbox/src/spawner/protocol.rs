@@ -22,6 +22,8 @@ pub(crate) const SPAWN: u8 = 1;
 pub(crate) const TEMPLATE: u8 = 2;
 /// First byte of a request: start a zygote.
 pub(crate) const ZYGOTE: u8 = 3;
+/// First byte of a request: attach paths to a running sandbox.
+pub(crate) const ATTACH: u8 = 4;
 
 /// Builds a request.
 pub(crate) struct Writer(Vec<u8>);
@@ -213,6 +215,10 @@ pub(crate) enum Report {
     Begun,
     /// The n-th companion ended with this wait status.
     CompanionExited { index: u32, status: i32 },
+    /// The sandbox's mounts are in place; its mount namespace comes along. Where that was asked for.
+    Mounted,
+    /// Paths were attached to a running sandbox.
+    Attached,
 }
 
 const REPORT_BYTES: usize = 40;
@@ -233,6 +239,8 @@ impl Report {
             Report::CompanionExited { index, status } => {
                 [7, index.into(), u64::from(status.cast_unsigned()), 0, 0]
             }
+            Report::Mounted => [8, 0, 0, 0, 0],
+            Report::Attached => [9, 0, 0, 0, 0],
         };
         let mut bytes = [0; REPORT_BYTES];
         for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
@@ -259,6 +267,8 @@ impl Report {
             5 => Report::Built,
             6 => Report::Begun,
             7 => Report::CompanionExited { index: u32::try_from(a).ok()?, status: signed(b)? },
+            8 => Report::Mounted,
+            9 => Report::Attached,
             _ => return None,
         })
     }
@@ -336,6 +346,8 @@ mod tests {
             Report::Built,
             Report::Begun,
             Report::CompanionExited { index: 9, status: 9 },
+            Report::Mounted,
+            Report::Attached,
         ];
         for report in reports {
             assert_eq!(Report::decode(&report.encode()), Some(report));
