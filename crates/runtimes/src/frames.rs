@@ -100,6 +100,8 @@ pub(crate) struct Frames {
     inbox: BytesMut,
     outbox: Vec<u8>,
     response_max: usize,
+    /// Bytes that are still to come of a response that is too long.
+    unwanted: usize,
 }
 
 impl Frames {
@@ -112,6 +114,7 @@ impl Frames {
             inbox: BytesMut::with_capacity(16 * 1024),
             outbox: Vec::with_capacity(1024),
             response_max,
+            unwanted: 0,
         };
         Ok((frames, theirs.into()))
     }
@@ -142,29 +145,23 @@ impl Frames {
     /// The next thing that the runtime says. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Signal {
         loop {
-            match parse(&mut self.inbox, self.response_max) {
-                Parsed::Said(said) => return Signal::Said(said),
-                Parsed::Broken(reason) => return Signal::Broken(reason),
-                Parsed::Incomplete { wants } => self.inbox.reserve(wants),
-                Parsed::Discard { length } => return self.discard(length).await,
-            }
-            match self.stream.read_buf(&mut self.inbox).await {
-                Ok(0) | Err(_) => return Signal::Closed,
-                Ok(_) => {}
-            }
-        }
-    }
-
-    /// Throws away a response that is too long. The channel is unusable if this is cancelled; only the environment's
-    /// end does that.
-    async fn discard(&mut self, length: usize) -> Signal {
-        let mut left = length;
-        loop {
-            let got = left.min(self.inbox.len());
-            self.inbox.advance(got);
-            left -= got;
-            if left == 0 {
-                return Signal::Said(Said::TooLarge);
+            if self.unwanted > 0 {
+                let got = self.unwanted.min(self.inbox.len());
+                self.inbox.advance(got);
+                self.unwanted -= got;
+                if self.unwanted == 0 {
+                    return Signal::Said(Said::TooLarge);
+                }
+            } else {
+                match parse(&mut self.inbox, self.response_max) {
+                    Parsed::Said(said) => return Signal::Said(said),
+                    Parsed::Broken(reason) => return Signal::Broken(reason),
+                    Parsed::Incomplete { wants } => self.inbox.reserve(wants),
+                    Parsed::Discard { length } => {
+                        self.unwanted = length;
+                        continue;
+                    }
+                }
             }
             match self.stream.read_buf(&mut self.inbox).await {
                 Ok(0) | Err(_) => return Signal::Closed,
@@ -283,6 +280,23 @@ mod tests {
         encode_begin(Path::new("/var/task"), &env, &mut out);
         assert_eq!(&out[..5], &[(out.len() - 4) as u8, 0, 0, 0, 2]);
         assert_eq!(&out[5..], b"/var/task\0A=1=2\0B=\0");
+    }
+
+    #[tokio::test]
+    async fn a_response_that_is_too_long_is_thrown_away_however_often_the_wait_for_it_is_given_up() {
+        let (mut ours, theirs) = Frames::pair(100).unwrap();
+        let mut theirs = std::os::unix::net::UnixStream::from(theirs);
+        let mut long = 1_001_u32.to_le_bytes().to_vec();
+        long.push(4);
+        long.extend([b'x'; 1_000]);
+        for piece in long.chunks(300) {
+            let given_up = tokio::time::timeout(std::time::Duration::ZERO, ours.next()).await;
+            assert!(given_up.is_err(), "{given_up:?}");
+            std::io::Write::write_all(&mut theirs, piece).unwrap();
+        }
+        assert!(matches!(ours.next().await, Signal::Said(Said::TooLarge)));
+        std::io::Write::write_all(&mut theirs, &[1, 0, 0, 0, 2]).unwrap();
+        assert!(matches!(ours.next().await, Signal::Said(Said::Ready)));
     }
 
     #[tokio::test]
