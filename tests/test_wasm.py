@@ -14,7 +14,7 @@ import wasmtime
 from conftest import ROLE, eventually, get, messages, package, running
 from test_lambda_metrics import total
 from test_metrics import cloudwatch  # noqa: F401 (a fixture)
-from test_urls import OPEN, Url
+from test_urls import Url, let_everyone
 
 SOURCES = pathlib.Path(__file__).parent / "wasm"
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -63,7 +63,7 @@ def opened(node, lam, wasm):
     def opened(binary, mode="BUFFERED", **options):
         function = wasm(binary, **options)
         made = lam.create_function_url_config(FunctionName=function.name, AuthType="NONE", InvokeMode=mode)
-        lam.add_permission(FunctionName=function.name, **OPEN)
+        let_everyone(lam, function.name)
         function.url = Url(node, made["FunctionUrl"])
         return function
 
