@@ -1,5 +1,6 @@
 //! Time and randomness as ports, so that tests own them.
 
+use crate::Future;
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
@@ -23,6 +24,15 @@ impl Timestamp {
 pub trait Clock: Send + Sync {
     /// The present instant.
     fn now(&self) -> Timestamp;
+}
+
+/// A clock that can be waited for. What users can see happening at a time (a message that becomes visible, a retry, a
+/// deadline) is waited for here and never on the operating system's timers, so that whoever owns the clock owns that time.
+pub trait Timer: Clock {
+    /// Resolves when the clock shows `at` or later, however it came there; at once if it does already.
+    ///
+    /// Cancel-safe.
+    fn sleep_until(&self, at: Timestamp) -> Future<'static, ()>;
 }
 
 /// A source of unpredictable bytes.

@@ -2,7 +2,7 @@
 //!
 //! Owns: identifiers, ARNs, units, the clock, limits, the error trait, and the ports
 //! ([`Launch`], [`Execute`], [`InvokeLater`], [`Authorize`], [`Credentials`], [`Sessions`], [`Meter`], [`LogSink`], [`Spending`], [`Packages`],
-//! [`RuntimeCatalog`], [`Clock`], [`Entropy`]).
+//! [`RuntimeCatalog`], [`Deliver`], [`QueueSource`], [`Clock`], [`Timer`], [`Entropy`]).
 //! Must never know: an asynchronous runtime, HTTP, SQL, or any service.
 //!
 //! `bytes` and `futures-core` are here besides serde and thiserror because a port that streams payloads needs a
@@ -11,6 +11,7 @@
 mod arn;
 mod authorize;
 mod clock;
+mod deliver;
 mod error;
 mod execute;
 mod function;
@@ -21,6 +22,7 @@ pub mod limits;
 mod logs;
 mod meter;
 mod packages;
+mod queues;
 mod spending;
 mod trace;
 mod units;
@@ -29,7 +31,8 @@ pub use arn::{Arn, BadArn};
 pub use authorize::{
     Authorize, Credential, CredentialError, Credentials, Denied, Principal, SessionCredentials, Sessions,
 };
-pub use clock::{Clock, Entropy, Timestamp};
+pub use clock::{Clock, Entropy, Timer, Timestamp};
+pub use deliver::{Deliver, Delivery, NotDelivered, Sender};
 pub use error::{Fault, Retry, ServiceError};
 pub use execute::{Execute, ExecuteError, Pressure, Provisioned, ThrottleReason};
 pub use function::{ApplicationLogLevel, FunctionSpec, LogFormat, LogSettings, SystemLogLevel, VersionKey};
@@ -48,6 +51,7 @@ pub use meter::{
     Reserved, TracedRequest,
 };
 pub use packages::{PackageError, Packages, RuntimeCatalog, RuntimeRefused, RuntimeSupport, Unpacked};
+pub use queues::{MessageAttribute, QueueFacts, QueueMessage, QueueSource, SourceError};
 pub use spending::Spending;
 pub use trace::{Attempt, InvocationSpan, SpanId, TraceHeader, TraceId};
 pub use units::{ByteCount, MemoryMib, Micros, Millis, Seconds};

@@ -1,6 +1,7 @@
 //! What is served beside the AWS operations: health, metrics, and in `neap dev` what local-development tools expect.
 
-use crate::{Mode, environments::Environments};
+use crate::{Mode, environments::Environments, system::SystemClock};
+use base::{Clock as _, Millis};
 use bytes::Bytes;
 use fleet::{Fleet, Totals};
 use functions::Functions;
@@ -24,6 +25,7 @@ pub(crate) fn mount(
     telemetry: &Telemetry,
     metrics: &Metrics,
     runtimes: &Arc<Runtimes>,
+    clock: &Arc<SystemClock>,
     verifier: Verifier,
 ) -> Gateway {
     let runtimes = runtimes.clone();
@@ -53,8 +55,9 @@ pub(crate) fn mount(
     }
     let names: Vec<&str> = gateway.apis().map(|api| api.name).collect();
     let health = health(&names);
-    let (functions, telemetry) = (functions.clone(), telemetry.clone());
+    let (functions, telemetry, clock) = (functions.clone(), telemetry.clone(), clock.clone());
     gateway
+        .mount("/_neap/clock", move |request: RawRequest| std::future::ready(set_clock(&clock, request)))
         .mount("/_localstack/health", move |_: RawRequest| {
             let health = health.clone();
             async { json(health) }
@@ -75,6 +78,44 @@ pub(crate) fn mount(
                 }
             }
         })
+}
+
+/// How far the clock can be moved on at once: a year.
+const ADVANCE_MAX_MS: u64 = 366 * 24 * 3_600_000;
+
+/// What `POST /_neap/clock` says.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    /// By how much the node's clock is moved on.
+    advance_ms: u64,
+}
+
+/// Shows the clock of a development node, and by POST moves it on: whatever waits for a time that has come happens.
+fn set_clock(clock: &SystemClock, request: RawRequest) -> RawResponse {
+    match request.method {
+        Method::GET => {}
+        Method::POST => match serde_json::from_slice(&request.body) {
+            Ok(Advance { advance_ms }) if advance_ms <= ADVANCE_MAX_MS => {
+                clock.advance(Millis(advance_ms));
+            }
+            Ok(Advance { advance_ms }) => {
+                let text = format!("advance_ms of {advance_ms} exceeds {ADVANCE_MAX_MS}");
+                return RawResponse::text(StatusCode::BAD_REQUEST, &text);
+            }
+            Err(error) => {
+                let text = format!(r#"expected {{"advance_ms": milliseconds}}: {error}"#);
+                return RawResponse::text(StatusCode::BAD_REQUEST, &text);
+            }
+        },
+        _ => {
+            return RawResponse::text(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "the clock is read by GET and moved by POST",
+            );
+        }
+    }
+    json(format!(r#"{{"now_ms":{},"ahead_ms":{}}}"#, clock.now().0, clock.ahead().0))
 }
 
 /// The metrics of now, as Prometheus text.

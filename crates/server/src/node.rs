@@ -105,7 +105,8 @@ impl Prepared {
     pub async fn start(self) -> Result<Node, Error> {
         let Prepared { options, config, sandboxes, lock } = self;
         let data = options.data.as_path();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let system = SystemClock::new();
+        let clock: Arc<dyn Clock> = system.clone();
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         // Each waits for the disk, so they wait together.
         let (identity, telemetry_data, functions_data) = std::thread::scope(|scope| {
@@ -144,7 +145,7 @@ impl Prepared {
             fleet.clone(),
             wasm,
             runtimes.clone(),
-            clock.clone(),
+            system.clone(),
             entropy.clone(),
             functions_settings(&config),
         );
@@ -178,8 +179,16 @@ impl Prepared {
             .service(telemetry.tracing())
             .service(telemetry.usage())
             .service(Arc::new(Environments { fleet: fleet.clone(), runtimes: runtimes.clone() }));
-        let gateway =
-            endpoints::mount(gateway, options.mode, &functions, &telemetry, &metrics, &runtimes, verifier);
+        let gateway = endpoints::mount(
+            gateway,
+            options.mode,
+            &functions,
+            &telemetry,
+            &metrics,
+            &runtimes,
+            &system,
+            verifier,
+        );
         let gateway = Arc::new(gateway);
         own_gateway.set(gateway.clone());
 

@@ -33,8 +33,8 @@ pub use logic::url::URL_PATH;
 pub use tasks::EventCounts;
 
 use base::{
-    ByteCount, Clock, Entropy, Execute, Meter, Millis, Packages, QueueStep, QueuedEvent, RequestId,
-    RuntimeCatalog, Spending, Timestamp, VersionKey, limits,
+    ByteCount, Entropy, Execute, Meter, Millis, Packages, QueueStep, QueuedEvent, RequestId, RuntimeCatalog,
+    Spending, Timer, Timestamp, VersionKey, limits,
 };
 use logic::{dispatch::Bounds, names::Asker, retry::Waits};
 use std::sync::{
@@ -122,7 +122,7 @@ pub struct Functions {
     pub(crate) code: code::Code,
     pub(crate) execute: Arc<dyn Execute>,
     pub(crate) catalog: Arc<dyn RuntimeCatalog>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Timer>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,
     pub(crate) specs: cache::Specs,
@@ -147,7 +147,7 @@ impl Functions {
         execute: Arc<dyn Execute>,
         packages: Arc<dyn Packages>,
         catalog: Arc<dyn RuntimeCatalog>,
-        clock: Arc<dyn Clock>,
+        clock: Arc<dyn Timer>,
         entropy: Arc<dyn Entropy>,
         settings: Settings,
     ) -> Arc<Functions> {

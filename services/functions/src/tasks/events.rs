@@ -35,7 +35,8 @@ struct Driver {
     /// Which function a task runs, for those that end without saying.
     tasks: HashMap<Id, FunctionId>,
     rescan_at: Instant,
-    renew_at: Instant,
+    /// By the clock that leases are measured with: when it is moved on, they are renewed before others could be claimed.
+    renew_at: Timestamp,
 }
 
 /// How a claimed event ended.
@@ -54,7 +55,7 @@ pub(super) async fn run(functions: Arc<Functions>, stop: impl Future<Output = ()
         running: JoinSet::new(),
         tasks: HashMap::new(),
         rescan_at: Instant::now(),
-        renew_at: Instant::now(),
+        renew_at: Timestamp::default(),
         functions,
     };
     tokio::select! {
@@ -64,6 +65,7 @@ pub(super) async fn run(functions: Arc<Functions>, stop: impl Future<Output = ()
     loop {
         let round = async {
             driver.hear().await;
+            driver.renew().await;
             driver.claim().await;
             driver.wait().await;
         };
@@ -158,16 +160,15 @@ impl Driver {
 
     /// Waits until there is something to do.
     async fn wait(&mut self) {
-        let until_due = self.dispatcher.wake_at().map(|at| {
-            let ms = at.0.saturating_sub(self.functions.now().0).max(0);
-            Instant::now() + Duration::from_millis(u64::try_from(ms).unwrap_or_default())
-        });
-        let busy = !self.running.is_empty();
-        let mut until = until_due.map_or(self.rescan_at, |due| due.min(self.rescan_at));
-        if busy {
-            until = until.min(self.renew_at);
-        }
         let functions = Arc::clone(&self.functions);
+        let busy = !self.running.is_empty();
+        let next = [self.dispatcher.wake_at(), busy.then_some(self.renew_at)].into_iter().flatten().min();
+        let due = async {
+            match next {
+                Some(at) => functions.clock.sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = functions.events.notify.notified() => {}
             Some(ended) = self.running.join_next_with_id(), if busy => {
@@ -176,19 +177,21 @@ impl Driver {
                     self.note(ended);
                 }
             }
-            () = tokio::time::sleep_until(until) => {}
-        }
-        if busy && Instant::now() >= self.renew_at {
-            self.renew().await;
+            () = due => {}
+            () = tokio::time::sleep_until(self.rescan_at) => {}
         }
     }
 
-    /// Keeps what runs from other nodes.
+    /// Keeps what runs from other nodes, when it is time to.
     async fn renew(&mut self) {
-        let lease = self.functions.settings.events.lease;
-        self.renew_at = Instant::now() + lease.duration() / 3;
+        let now = self.functions.now();
+        if self.running.is_empty() || now < self.renew_at {
+            return;
+        }
+        let lease = i64::try_from(self.functions.settings.events.lease.0).unwrap_or(i64::MAX);
+        self.renew_at = now.plus_ms(lease / 3);
         let holder = self.functions.events.holder.clone();
-        let until = self.functions.now().plus_ms(i64::try_from(lease.0).unwrap_or(i64::MAX));
+        let until = now.plus_ms(lease);
         let renewed = self
             .functions
             .db

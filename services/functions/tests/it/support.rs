@@ -4,7 +4,7 @@ use base::{
     AccountId, Answer, Authorize, Clock, CodeSha256, Credential, CredentialError, Credentials, Denied,
     Entropy, Execute, ExecuteError, Executed, FunctionError, FunctionErrorKind, FunctionSpec, Future,
     Invocation, LaunchError, MemoryMib, PackageError, Packages, Pressure, Principal, Provisioned, Region,
-    RuntimeCatalog, RuntimeRefused, RuntimeSupport, ThrottleReason, Timestamp, Unpacked, VersionKey,
+    RuntimeCatalog, RuntimeRefused, RuntimeSupport, ThrottleReason, Timer, Timestamp, Unpacked, VersionKey,
 };
 use base64::Engine as _;
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -26,11 +26,23 @@ use wire::{Connection, Gateway, Ports};
 
 pub(crate) const ROLE: &str = "arn:aws:iam::000000000000:role/x";
 
-pub(crate) struct ManualClock(AtomicI64);
+pub(crate) struct ManualClock(watch::Sender<i64>);
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(*self.0.borrow())
+    }
+}
+
+impl Timer for ManualClock {
+    fn sleep_until(&self, at: Timestamp) -> base::Future<'static, ()> {
+        let mut now = self.0.subscribe();
+        Box::pin(async move {
+            // The clock of a test that has ended stands still.
+            if now.wait_for(|now| *now >= at.0).await.is_err() {
+                std::future::pending().await
+            }
+        })
     }
 }
 
@@ -233,7 +245,7 @@ impl World {
 
     /// On what a folder has already.
     pub(crate) fn on(folder: tempfile::TempDir, settings: Settings) -> World {
-        let clock = Arc::new(ManualClock(AtomicI64::new(1_763_721_060_000)));
+        let clock = Arc::new(ManualClock(watch::Sender::new(1_763_721_060_000)));
         let execute = Arc::new(FakeExecute {
             script: Mutex::new(Box::new(|_, _| Act::Echo)),
             calls: Mutex::default(),
@@ -286,7 +298,7 @@ impl World {
 
     /// Moves the clock and has the tasks look at it.
     pub(crate) fn pass(&self, ms: i64) {
-        self.clock.0.fetch_add(ms, Ordering::SeqCst);
+        self.clock.0.send_modify(|now| *now += ms);
         self.functions.wake();
     }
 
