@@ -21,6 +21,11 @@ const RULES: &[Rule] = &[
     Rule { package: "neap-store", may_use: &["neap-base"], never: HTTP },
     Rule { package: "neap-wire", may_use: &["neap-base"], never: SQL },
     Rule {
+        package: "neap-pattern",
+        may_use: &[],
+        never: &["tokio", "hyper", "http", "rusqlite", "postgres"],
+    },
+    Rule {
         package: "neap-sandbox",
         may_use: &["neap-base"],
         never: &["hyper", "http", "rusqlite", "postgres"],
@@ -34,7 +39,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         package: "neap-functions",
-        may_use: &["neap-base", "neap-store", "neap-wire"],
+        may_use: &["neap-base", "neap-store", "neap-wire", "neap-pattern"],
         never: &["hyper", "rusqlite", "postgres"],
     },
     Rule {
