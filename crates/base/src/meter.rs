@@ -118,6 +118,12 @@ pub enum QueueStep {
     Attempted(Millis),
     /// It is given up.
     Dropped,
+    /// What became of it could not be told to a destination.
+    NotTold,
+    /// It could not be put into the dead-letter queue.
+    NotBuried,
+    /// A chain of invocations came back too often and ends.
+    Looped,
 }
 
 /// What one invocation used.

@@ -33,8 +33,8 @@ pub use logic::url::URL_PATH;
 pub use tasks::EventCounts;
 
 use base::{
-    ByteCount, Entropy, Execute, Meter, Millis, Packages, QueueStep, QueuedEvent, RequestId, RuntimeCatalog,
-    Spending, Timer, Timestamp, VersionKey, limits,
+    ByteCount, Deliver, Entropy, Execute, Meter, Millis, Packages, QueueStep, QueuedEvent, RequestId,
+    RuntimeCatalog, Spending, Timer, Timestamp, VersionKey, limits,
 };
 use logic::{dispatch::Bounds, names::Asker, retry::Waits};
 use std::sync::{
@@ -136,6 +136,7 @@ pub struct Functions {
     pub(crate) abandoned_streams: Arc<AtomicU64>,
     meter: OnceLock<Arc<dyn Meter>>,
     spending: OnceLock<Arc<dyn Spending>>,
+    pub(crate) deliver: OnceLock<Arc<dyn Deliver>>,
 }
 
 impl Functions {
@@ -164,6 +165,7 @@ impl Functions {
             abandoned_streams: Arc::default(),
             meter: OnceLock::new(),
             spending: OnceLock::new(),
+            deliver: OnceLock::new(),
             clock,
             entropy,
             settings,
@@ -185,6 +187,13 @@ impl Functions {
     pub fn capped_by(&self, spending: Arc<dyn Spending>) {
         // A second call would change nothing.
         let _ = self.spending.set(spending);
+    }
+
+    /// Hands what becomes of asynchronous invocations to destinations and dead-letter queues through `deliver`. Set once, before
+    /// anything is invoked; without it both are refused.
+    pub fn deliver_through(&self, deliver: Arc<dyn Deliver>) {
+        // A second call would change nothing.
+        let _ = self.deliver.set(deliver);
     }
 
     /// Refuses an invocation that a budget's cap forbids; a metered throttle then.

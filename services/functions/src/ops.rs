@@ -19,6 +19,6 @@ mod tags;
 mod upload;
 mod url;
 
-pub(crate) use invoke::{Call, begin, brought_trace, collect, run};
+pub(crate) use invoke::{Call, Outcome, begin, brought_trace, collect, run};
 pub(crate) use upload::settle_code;
 pub(crate) use url::of_word;
