@@ -190,6 +190,7 @@ impl Prepared {
             .service(functions.clone())
             .service(identity.clone())
             .service(queues.clone())
+            .service(queues.inspection())
             .service(telemetry.logs())
             .service(telemetry.monitoring())
             .service(telemetry.tracing())
