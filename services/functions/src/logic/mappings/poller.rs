@@ -172,7 +172,7 @@ impl Poller {
         let rests = self.rest_until.filter(|until| *until > now);
         let waiting = u32::try_from(self.full.len() + self.refused.len()).unwrap_or(u32::MAX);
         let places = free.saturating_sub(waiting);
-        if places == 0 && !self.empty {
+        if places == 0 && !self.empty && rests.is_none() {
             self.limit.full(now);
             if self.limit.current() > self.running + waiting {
                 return self.next(now);
