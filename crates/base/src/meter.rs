@@ -109,7 +109,7 @@ pub struct QueuedEvent<'a> {
     pub invoked_arn: &'a str,
 }
 
-/// What happens to an asynchronous invocation.
+/// What happens to an asynchronous invocation, or to one that never becomes an invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueStep {
     /// It is on disk.
@@ -118,6 +118,8 @@ pub enum QueueStep {
     Attempted(Millis),
     /// It is given up.
     Dropped,
+    /// It was stopped for having come back to its function too often, asynchronous or not.
+    Looped,
 }
 
 /// What one invocation used.

@@ -215,6 +215,7 @@ impl Prepared {
             }
         });
         front.spawn("asynchronous events", |stop| functions.clone().run_events(stop.asked()));
+        front.spawn("event source mappings", |stop| functions.clone().run_mappings(stop.asked()));
         front.spawn("functions upkeep", |stop| functions.clone().run_upkeep(stop.asked()));
         front.spawn("changes of functions", |stop| functions.clone().run_changes(stop.asked()));
         let cells = runtimes.clone();

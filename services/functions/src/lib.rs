@@ -215,6 +215,14 @@ impl Functions {
         }
     }
 
+    /// An invocation was stopped because it had come back to its function too often.
+    pub(crate) fn meter_loop(&self, served: &cache::Served, invoked_arn: &str) {
+        if let Some(meter) = self.meter.get() {
+            let VersionKey { account, region, name, .. } = &served.spec.key;
+            meter.queued(QueuedEvent { account: *account, region, name, invoked_arn }, QueueStep::Looped);
+        }
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }

@@ -73,10 +73,15 @@ impl Call {
     }
 
     /// The same as a link of the chain of invocations that it belongs to; refused if that is a loop.
-    pub(crate) fn chained(mut self, served: &Served) -> Result<Call, Error> {
+    pub(crate) fn chained(mut self, functions: &Functions, served: &Served) -> Result<Call, Error> {
         let trace = self.trace.as_deref().unwrap_or_default();
-        self.trace =
-            Some(continued(trace, &served.mark, served.recursion).map_err(|Looped| Error::Recursive)?);
+        match continued(trace, &served.mark, served.recursion) {
+            Ok(trace) => self.trace = Some(trace),
+            Err(Looped) => {
+                functions.meter_loop(served, &self.invoked_arn);
+                return Err(Error::Recursive);
+            }
+        }
         Ok(self)
     }
 }
@@ -99,13 +104,13 @@ impl Functions {
                 .header("x-amz-executed-version", version.to_string())),
             Kind::Event => {
                 let target = wanted.target.clone();
-                let call = Call::of(self, context, wanted).chained(&served)?;
+                let call = Call::of(self, context, wanted).chained(self, &served)?;
                 self.affordable(&served.spec.key, &call.invoked_arn)?;
                 self.accept(target, version, &served, call).await?;
                 Ok(RawResponse::new(StatusCode::ACCEPTED, Bytes::new()))
             }
             Kind::RequestResponse => {
-                let call = Call::of(self, context, wanted).chained(&served)?;
+                let call = Call::of(self, context, wanted).chained(self, &served)?;
                 let outcome = run(self, &served, call).await?;
                 Ok(render(version, outcome))
             }

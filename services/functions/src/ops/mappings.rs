@@ -177,6 +177,11 @@ impl Functions {
         let queues = self.queues()?;
         let (_, record) = self.find(target.clone()).await?;
         let configuration = record.deployment.configuration;
+        if configuration.per_tenant {
+            return Err(Error::invalid(
+                "A function that isolates tenants cannot have an event source mapping: messages name no tenant.",
+            ));
+        }
         let who = principal(&configuration.role, target)?;
         let facts = queues.describe(who, source.clone()).await.map_err(|error| unreachable(&error))?;
         suitable(facts, Seconds(configuration.timeout.0))

@@ -57,6 +57,8 @@ pub struct MappingCounts {
 #[derive(Debug, Default)]
 pub(crate) struct Mappings {
     notify: Notify,
+    /// Bytes of messages that pollers hold.
+    held: AtomicU64,
     pollers: AtomicU64,
     polled: AtomicU64,
     filtered: AtomicU64,

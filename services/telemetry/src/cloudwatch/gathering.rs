@@ -1,8 +1,8 @@
 //! What functions do, as metrics of AWS/Lambda, and what their log lines say in embedded metric format: gathered in memory by
 //! minute, then stored exactly once, as usage is.
 //!
-//! Published is what is measured: `Invocations`, `Errors`, `Throttles`, `Duration`, `AsyncEventsReceived`, `AsyncEventAge` and
-//! `AsyncEventsDropped` by `FunctionName`, by `FunctionName` with `Resource` (the name, or with its qualifier, as invoked), and of
+//! Published is what is measured: `Invocations`, `Errors`, `Throttles`, `Duration`, `AsyncEventsReceived`, `AsyncEventAge`,
+//! `AsyncEventsDropped` and `RecursiveInvocationsDropped` by `FunctionName`, by `FunctionName` with `Resource` (the name, or with its qualifier, as invoked), and of
 //! the whole account; `ConcurrentExecutions` by `FunctionName` and of the account, `UnreservedConcurrentExecutions` of the
 //! account. `ProvisionedConcurrencyInvocations`, `ProvisionedConcurrencySpilloverInvocations`, `ProvisionedConcurrentExecutions` and
 //! `ProvisionedConcurrencyUtilization` by `FunctionName` with `Resource`, the last two as they were when each invocation began, of the
@@ -75,6 +75,7 @@ struct Measured {
     received: u64,
     age: Option<Aggregate>,
     dropped: u64,
+    looped: u64,
     /// Invocations on provisioned concurrency, and beyond it.
     within: u64,
     beyond: u64,
@@ -215,6 +216,7 @@ impl Gathering {
             QueueStep::Received => measured.received += 1,
             QueueStep::Attempted(age) => merge(&mut measured.age, Aggregate::of(age.0 as f64, 1.0)),
             QueueStep::Dropped => measured.dropped += 1,
+            QueueStep::Looped => measured.looped += 1,
         });
     }
 
@@ -358,7 +360,7 @@ fn publish(points: &mut Points, key: &FunctionMinute, measured: &Measured) {
         Some(qualifier) => format!("{name}:{qualifier}"),
     };
     let by_name = ("FunctionName".to_owned(), name);
-    let Measured { invocations, errors, throttles, duration, received, age, dropped, .. } = measured;
+    let Measured { invocations, errors, throttles, duration, received, age, dropped, looped, .. } = measured;
     let metrics = [
         ("Invocations", Unit::Count, count(*invocations, *invocations)),
         ("Errors", Unit::Count, count(*errors, *invocations)),
@@ -367,6 +369,7 @@ fn publish(points: &mut Points, key: &FunctionMinute, measured: &Measured) {
         ("AsyncEventsReceived", Unit::Count, count(*received, *received)),
         ("AsyncEventAge", Unit::Milliseconds, age.clone()),
         ("AsyncEventsDropped", Unit::Count, count(*dropped, *dropped)),
+        ("RecursiveInvocationsDropped", Unit::Count, count(*looped, *looped)),
     ];
     let Measured { within, beyond, in_use, utilization, .. } = measured;
     let provisioned = [
@@ -477,6 +480,7 @@ mod tests {
             QueueStep::Attempted(Millis(5)),
             QueueStep::Attempted(Millis(90)),
             QueueStep::Dropped,
+            QueueStep::Looped,
         ] {
             gathering.queued(event, step, Timestamp(0));
         }
@@ -484,6 +488,7 @@ mod tests {
         assert_eq!(of(&batch, "AsyncEventsReceived", BY_ALIAS, 0), Some((1.0, 1.0, 1.0)));
         assert_eq!(of(&batch, "AsyncEventAge", BY_NAME, 0), Some((2.0, 95.0, 90.0)));
         assert_eq!(of(&batch, "AsyncEventsDropped", ALL, 0), Some((1.0, 1.0, 1.0)));
+        assert_eq!(of(&batch, "RecursiveInvocationsDropped", BY_NAME, 0), Some((1.0, 1.0, 1.0)));
         assert_eq!(of(&batch, "Invocations", ALL, 0), None);
     }
 

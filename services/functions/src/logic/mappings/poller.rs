@@ -16,6 +16,8 @@ use std::collections::VecDeque;
 
 /// Batches asked for in one receive.
 const RECEIVED_BATCHES_MAX: u32 = 10;
+/// The longest rest after errors of the queue or refusals.
+const REST_MAX: Millis = Millis(60_000);
 /// Messages asked for in one receive.
 const RECEIVED_MAX: u32 = 10_000;
 
@@ -54,6 +56,11 @@ pub struct Batch {
 impl Batch {
     fn empty(now: Timestamp) -> Batch {
         Batch { records: Vec::new(), bytes: envelope_size(), hidden: now, opened: now, refusals: 0, due: now }
+    }
+
+    /// Bytes of its records.
+    pub fn size(&self) -> u64 {
+        self.bytes.saturating_sub(envelope_size()) as u64
     }
 
     /// What its messages are deleted or given back by.
@@ -240,7 +247,7 @@ impl Poller {
     /// The queue did not answer.
     pub fn not_received(&mut self, waits: &Waits, now: Timestamp) {
         self.errors = self.errors.saturating_add(1);
-        self.rest(waits.refusal(self.errors), now);
+        self.rest(waits.refusal(self.errors).min(REST_MAX), now);
     }
 
     /// An invocation has ended.
@@ -256,7 +263,7 @@ impl Poller {
             Ended::Refused(mut batch) => {
                 self.limit.refused();
                 batch.refusals = batch.refusals.saturating_add(1);
-                let wait = waits.refusal(batch.refusals);
+                let wait = waits.refusal(batch.refusals).min(REST_MAX);
                 batch.due = now.plus_ms(ms(wait));
                 self.rest(wait, now);
                 self.refused.push(batch);

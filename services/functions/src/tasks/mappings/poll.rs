@@ -19,12 +19,17 @@ use crate::{
     ops::{Call, principal, run as run_call},
 };
 use base::{Millis, Principal, QueueFacts, QueueSource, Seconds, SourceError, Timestamp, limits};
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 use store::Commit;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+};
 
 /// How long what is known of a queue is taken for true.
 const FACTS_MS: i64 = 60_000;
+/// Bytes of messages that pollers of this node hold together; beyond it they rest.
+const HELD_MAX: u64 = 256 * 1024 * 1024;
 /// Attempts to delete what was worked on, a second apart: what is not deleted is worked on again.
 const DELETIONS: u32 = 3;
 
@@ -34,7 +39,10 @@ struct Poll {
     mapping: Arc<Mapping>,
     filters: Vec<Filter>,
     poller: Poller,
-    running: JoinSet<Ended>,
+    /// Invocations, with the bytes of their messages.
+    running: JoinSet<(Ended, u64)>,
+    /// Bytes of messages that are here, part of [`super::Mappings`]'s count.
+    held: u64,
     /// As whom the queue is asked, and what is known of it since when.
     known: Option<(Principal, Timestamp)>,
     /// As it is stored.
@@ -64,6 +72,7 @@ pub(super) async fn run(
         poller: Poller::new(rules, Limit::of(settings)),
         problem: mapping.problem.clone(),
         running: JoinSet::new(),
+        held: 0,
         known: None,
         filters,
         functions,
@@ -72,6 +81,7 @@ pub(super) async fn run(
     };
     loop {
         // Only waiting is broken off: a receive that has begun must not lose what it brings.
+        poll.hear();
         let wait = poll.step().await;
         if stopped.has_changed().is_err() {
             break;
@@ -94,7 +104,9 @@ impl Poll {
             Step::Invoke(batch) => {
                 let (functions, queues, mapping) =
                     (Arc::clone(&self.functions), Arc::clone(&self.queues), Arc::clone(&self.mapping));
-                self.running.spawn(async move { invoke(&functions, &*queues, &mapping, batch).await });
+                let size = batch.size();
+                self.running
+                    .spawn(async move { (invoke(&functions, &*queues, &mapping, batch).await, size) });
             }
             Step::Hide(receipts) => {
                 if let Some((who, visibility)) = self.facts().await {
@@ -106,6 +118,7 @@ impl Poll {
             }
             Step::Abandon(batch) => {
                 add(&self.functions.mappings.failed, batch.records.len() as u64);
+                self.let_go(batch.size());
                 tracing::debug!(mapping = %self.mapping.id, "a batch was refused for as long as its messages were hidden");
             }
             Step::Wait { messages, until } => return Some((messages, until)),
@@ -127,22 +140,44 @@ impl Poll {
                 false => std::future::pending().await,
             }
         };
-        let waits = &self.functions.settings.events.waits;
         tokio::select! {
             () = moment => {}
             () = ready => self.poller.awake(),
-            Some(ended) = self.running.join_next(), if busy => {
-                let now = self.functions.now();
-                // A task that broke off has deleted nothing: as if the function had failed.
-                self.poller.finished(ended.unwrap_or(Ended::Failed), waits, now);
-                while let Some(ended) = self.running.try_join_next() {
-                    self.poller.finished(ended.unwrap_or(Ended::Failed), waits, now);
-                }
-            }
+            Some(ended) = self.running.join_next(), if busy => self.finished(ended),
         }
     }
 
+    /// Notes which invocations have ended.
+    fn hear(&mut self) {
+        while let Some(ended) = self.running.try_join_next() {
+            self.finished(ended);
+        }
+    }
+
+    fn finished(&mut self, ended: Result<(Ended, u64), JoinError>) {
+        // One that broke off has deleted nothing: as if the function had failed.
+        let (ended, size) = ended.unwrap_or((Ended::Failed, 0));
+        if !matches!(ended, Ended::Refused(_)) {
+            self.let_go(size);
+        }
+        self.poller.finished(ended, &self.functions.settings.events.waits, self.functions.now());
+    }
+
+    fn hold(&mut self, bytes: u64) {
+        self.held = self.held.saturating_add(bytes);
+        add(&self.functions.mappings.held, bytes);
+    }
+
+    fn let_go(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.held);
+        self.held -= bytes;
+        self.functions.mappings.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     async fn receive(&mut self, max: u32, bytes: usize) {
+        if self.functions.mappings.held.load(Ordering::Relaxed) >= HELD_MAX {
+            return self.rest();
+        }
         let received = match self.facts().await {
             Some((who, _)) => {
                 let source = self.mapping.source.clone();
@@ -180,7 +215,9 @@ impl Poll {
             }
         }
         add(&counters.filtered, unwanted.len() as u64);
+        self.hold(wanted.iter().map(|record| record.size() as u64).sum());
         let back = self.poller.received(got, wanted, self.functions.now());
+        self.let_go(back.iter().map(|record| record.size() as u64).sum());
         let Some((who, _)) = self.facts().await else { return };
         delete(&self.functions, &*self.queues, &who, &self.mapping, unwanted).await;
         self.give_back(who, back).await;
@@ -222,7 +259,6 @@ impl Poll {
             let source = self.mapping.source.clone();
             let facts: QueueFacts =
                 self.queues.describe(who.clone(), source).await.map_err(|error| describe(&error))?;
-            settings::suitable(facts, timeout).map_err(|error| error.to_string())?;
             self.poller.adapt(facts.visibility.millis(), timeout.millis());
             self.known = Some((who.clone(), now));
         }
@@ -258,9 +294,10 @@ impl Poll {
             self.give_back(who, back).await;
         }
         while let Some(ended) = self.running.join_next().await {
-            // Refused: its messages become visible by themselves.
-            drop(ended);
+            // What was refused becomes visible by itself.
+            self.finished(ended);
         }
+        self.let_go(self.held);
     }
 }
 
@@ -286,6 +323,9 @@ async fn invoke(
     let Ok(served) = serving(functions, mapping).await else { return Ended::Refused(batch) };
     let Ok(who) = principal(&served.spec.role, &mapping.target) else { return Ended::Refused(batch) };
     let looped = take_looped(&mut batch.records, &served);
+    for _ in 0..looped {
+        functions.meter_loop(&served, &mapping.target.arn());
+    }
     if looped > 0 {
         add(&counters.looped, looped);
         tracing::warn!(
@@ -311,7 +351,7 @@ async fn invoke(
         attempt: None,
         streamed: false,
     };
-    let outcome = match call.chained(&served) {
+    let outcome = match call.chained(functions, &served) {
         Ok(call) => run_call(functions, &served, call).await,
         Err(error) => Err(error),
     };
