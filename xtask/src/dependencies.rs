@@ -48,6 +48,11 @@ const RULES: &[Rule] = &[
         never: &["hyper", "rusqlite", "postgres"],
     },
     Rule {
+        package: "neap-queues",
+        may_use: &["neap-base", "neap-store", "neap-wire"],
+        never: &["hyper", "rusqlite", "postgres"],
+    },
+    Rule {
         package: "neap-telemetry",
         may_use: &["neap-base", "neap-store", "neap-wire"],
         never: &["hyper", "rusqlite", "postgres"],
@@ -64,6 +69,7 @@ const RULES: &[Rule] = &[
             "neap-fleet",
             "neap-functions",
             "neap-identity",
+            "neap-queues",
             "neap-telemetry",
         ],
         never: SQL,

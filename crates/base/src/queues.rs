@@ -36,7 +36,7 @@ pub trait QueueSource: Send + Sync {
     ) -> Future<'_, Result<(), SourceError>>;
     /// Resolves when [`QueueSource::receive`] may find something, also when the queue is deleted. Never misses a message that was
     /// sent or became visible since the last empty receive; may resolve without need. Costs nothing while it waits.
-    fn ready(&self, queue: Arn) -> Future<'static, ()>;
+    fn ready(&self, queue: Arn) -> Future<'_, ()>;
 }
 
 /// What a mapping must know of a queue.

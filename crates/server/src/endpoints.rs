@@ -7,6 +7,7 @@ use fleet::{Fleet, Totals};
 use functions::Functions;
 use http::{Method, StatusCode};
 use identity::Identity;
+use queues::Queues;
 use runtimes::Runtimes;
 use std::{collections::BTreeMap, sync::Arc};
 use telemetry::{
@@ -21,7 +22,7 @@ use wire::{Gateway, RawRequest, RawResponse, Verifier};
 pub(crate) fn mount(
     gateway: Gateway,
     mode: Mode,
-    functions: &Arc<Functions>,
+    (functions, queues): (&Arc<Functions>, &Arc<Queues>),
     telemetry: &Telemetry,
     metrics: &Metrics,
     runtimes: &Arc<Runtimes>,
@@ -56,6 +57,7 @@ pub(crate) fn mount(
     let names: Vec<&str> = gateway.apis().map(|api| api.name).collect();
     let health = health(&names);
     let (functions, telemetry, clock) = (functions.clone(), telemetry.clone(), clock.clone());
+    let queues = queues.clone();
     gateway
         .mount("/_neap/clock", move |request: RawRequest| std::future::ready(set_clock(&clock, request)))
         .mount("/_localstack/health", move |_: RawRequest| {
@@ -63,13 +65,14 @@ pub(crate) fn mount(
             async { json(health) }
         })
         .mount("/_localstack/state/reset", move |request: RawRequest| {
-            let (functions, telemetry) = (functions.clone(), telemetry.clone());
+            let (functions, telemetry, queues) = (functions.clone(), telemetry.clone(), queues.clone());
             async move {
                 if request.method != Method::POST {
                     return RawResponse::text(StatusCode::METHOD_NOT_ALLOWED, "state is reset by POST");
                 }
                 let outcome = async {
                     functions.reset().await.map_err(|error| error.to_string())?;
+                    queues.reset().await.map_err(|error| error.to_string())?;
                     telemetry.reset().await.map_err(|error| error.to_string())
                 };
                 match outcome.await {
@@ -319,6 +322,7 @@ fn gauge(name: &'static str, help: &'static str, value: u64) -> Metric {
 pub fn operations() -> String {
     wire::operations_page([
         Functions::API,
+        Queues::API,
         Identity::API,
         Logs::API,
         Monitoring::API,

@@ -13,6 +13,7 @@ use base::{Clock, Entropy, LogSink, Meter};
 use fleet::Fleet;
 use functions::Functions;
 use identity::Identity;
+use queues::Queues;
 use sandbox::Sandboxes;
 use std::{
     fs::{File, TryLockError},
@@ -109,11 +110,12 @@ impl Prepared {
         let clock: Arc<dyn Clock> = system.clone();
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         // Each waits for the disk, so they wait together.
-        let (identity, telemetry_data, functions_data) = std::thread::scope(|scope| {
+        let (identity, telemetry_data, functions_data, queues_data) = std::thread::scope(|scope| {
             let telemetry = scope.spawn(|| open_database("telemetry", data, &config, telemetry::MIGRATIONS));
             let functions = scope.spawn(|| open_database("functions", data, &config, functions::MIGRATIONS));
+            let queues = scope.spawn(|| open_database("queues", data, &config, queues::MIGRATIONS));
             let identity = Identity::open(data, trust(options.mode), clock.clone(), entropy.clone());
-            (identity, joined(telemetry), joined(functions))
+            (identity, joined(telemetry), joined(functions), joined(queues))
         });
         let identity = identity?;
         let blobs = open_blobs(data, &config)?;
@@ -150,6 +152,14 @@ impl Prepared {
             functions_settings(&config),
         );
         functions.meter_events(meter);
+        let queues = Queues::new(
+            queues_data?,
+            system.clone(),
+            entropy.clone(),
+            identity.clone(),
+            queues::Settings { shared: config.store.postgres_url.is_some() },
+        );
+        functions.poll_queues(queues.clone());
         telemetry.invoke_through(functions.clone());
         functions.capped_by(Arc::new(telemetry.clone()));
         // What is spent stays spent over a restart.
@@ -174,6 +184,7 @@ impl Prepared {
         let gateway = wire::Gateway::new(ports, settings)
             .service(functions.clone())
             .service(identity.clone())
+            .service(queues.clone())
             .service(telemetry.logs())
             .service(telemetry.monitoring())
             .service(telemetry.tracing())
@@ -182,7 +193,7 @@ impl Prepared {
         let gateway = endpoints::mount(
             gateway,
             options.mode,
-            &functions,
+            (&functions, &queues),
             &telemetry,
             &metrics,
             &runtimes,
@@ -216,6 +227,7 @@ impl Prepared {
         });
         front.spawn("asynchronous events", |stop| functions.clone().run_events(stop.asked()));
         front.spawn("event source mappings", |stop| functions.clone().run_mappings(stop.asked()));
+        front.spawn("queues", |stop| queues.clone().run(stop.asked()));
         front.spawn("functions upkeep", |stop| functions.clone().run_upkeep(stop.asked()));
         front.spawn("changes of functions", |stop| functions.clone().run_changes(stop.asked()));
         let cells = runtimes.clone();

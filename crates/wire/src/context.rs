@@ -24,6 +24,8 @@ pub struct Context {
     pub now: Timestamp,
     /// The `Host` (or `:authority`) as sent, with port; what URLs in answers should be built from.
     pub authority: Box<str>,
+    /// The path as sent.
+    pub path: Box<str>,
     /// What the host name says.
     pub host: HostRoute,
     /// The access key that signed; `None` for a request without authentication under `verify: false`.

@@ -301,6 +301,7 @@ impl Gateway {
             request_id: seen.request_id,
             now: seen.now,
             authority: authority.into(),
+            path: parts.uri.path().into(),
             host: host.clone(),
             access_key,
             connection: connection.clone(),

@@ -136,6 +136,7 @@ mod coding;
 mod context;
 mod error;
 pub mod event_stream;
+mod flat;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -157,6 +158,7 @@ mod violations;
 pub use api::{Api, BODY_MAX_DEFAULT, Call, Missing, Operation, Route, Service, TooLarge};
 pub use context::{Connection, Context};
 pub use error::{Error, Lack, status};
+pub use flat::Flat;
 pub use gateway::{Finished, Gateway, Handler, Observe, Ports, Settings};
 pub use host::HostRoute;
 pub use listing::{Listed, operations, operations_page};

@@ -1,13 +1,13 @@
 //! Writing a serialisable value as XML in the form of the query protocol: structures as elements named by their
 //! members, lists as `member`, maps as `entry` with `key` and `value`, absent values not at all.
 
-use crate::Time;
+use crate::{Time, flat::Shape};
 use serde::ser::{self, Serialize, Serializer};
 use std::fmt;
 
 /// Appends `<name>value</name>`; nothing for unit and `None`.
 pub(crate) fn element<T: Serialize + ?Sized>(name: &str, value: &T, out: &mut String) -> Result<(), Unfit> {
-    value.serialize(Element { name, out, time: false })
+    value.serialize(Element { name, out, time: false, flat: None })
 }
 
 /// Appends text with what XML reserves escaped; characters that XML cannot carry become U+FFFD.
@@ -43,6 +43,8 @@ struct Element<'a> {
     out: &'a mut String,
     /// The number is seconds of a [`Time`].
     time: bool,
+    /// The value's items are elements of this shape, without one around them.
+    flat: Option<Shape>,
 }
 
 impl<'a> Element<'a> {
@@ -54,8 +56,10 @@ impl<'a> Element<'a> {
     }
 
     fn children(self) -> Result<Children<'a>, Unfit> {
-        open(self.name, self.out);
-        Ok(Children { name: self.name, out: self.out, key: None })
+        if self.flat.is_none() {
+            open(self.name, self.out);
+        }
+        Ok(Children { name: self.name, out: self.out, key: None, flat: self.flat })
     }
 }
 
@@ -135,7 +139,7 @@ impl<'a> Serializer for Element<'a> {
         name: &'static str,
         value: &T,
     ) -> Result<(), Unfit> {
-        value.serialize(Element { time: name == Time::NAME, ..self })
+        value.serialize(Element { time: name == Time::NAME, flat: Shape::of(name), ..self })
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -197,15 +201,18 @@ struct Children<'a> {
     out: &'a mut String,
     /// Of the map entry begun.
     key: Option<String>,
+    flat: Option<Shape>,
 }
 
 impl Children<'_> {
     fn member<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unfit> {
-        element("member", value, self.out)
+        element(self.flat.map_or("member", |shape| shape.item), value, self.out)
     }
 
     fn finish(&mut self) -> Result<(), Unfit> {
-        close(self.name, self.out);
+        if self.flat.is_none() {
+            close(self.name, self.out);
+        }
         Ok(())
     }
 }
@@ -236,16 +243,17 @@ impl ser::SerializeMap for Children<'_> {
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Unfit> {
         let mut text = String::new();
-        element("key", key, &mut text)?;
+        element(self.flat.map_or("key", |shape| shape.key), key, &mut text)?;
         self.key = Some(text);
         Ok(())
     }
 
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Unfit> {
-        open("entry", self.out);
+        let Shape { item, value: name, .. } = self.flat.unwrap_or(Shape::ENTRY);
+        open(item, self.out);
         self.out.push_str(&self.key.take().unwrap_or_default());
-        element("value", value, self.out)?;
-        close("entry", self.out);
+        element(name, value, self.out)?;
+        close(item, self.out);
         Ok(())
     }
 
@@ -274,6 +282,7 @@ structure! { SerializeStruct, SerializeStructVariant }
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Flat;
     use std::collections::BTreeMap;
 
     #[derive(serde::Serialize)]
@@ -285,6 +294,8 @@ mod tests {
         names: Vec<&'static str>,
         nested: Vec<Inner>,
         map: BTreeMap<&'static str, u8>,
+        lines: Flat<Vec<Inner>>,
+        facts: Flat<BTreeMap<&'static str, u8>>,
     }
 
     #[derive(serde::Serialize)]
@@ -302,13 +313,16 @@ mod tests {
             names: vec!["x", "y"],
             nested: vec![Inner { ok: true }],
             map: [("k", 1)].into(),
+            lines: Flat("flat:Line", vec![Inner { ok: true }, Inner { ok: false }]),
+            facts: Flat("flat:Fact:Name:Value", [("k", 1)].into()),
         };
         let mut out = String::new();
         element("R", &answer, &mut out).unwrap();
         assert_eq!(
             out,
             "<R><Arn>a&lt;&amp;&gt;\u{fffd}</Arn><Count>2</Count><Names><member>x</member><member>y</member></Names>\
-             <Nested><member><Ok>true</Ok></member></Nested><Map><entry><key>k</key><value>1</value></entry></Map></R>"
+             <Nested><member><Ok>true</Ok></member></Nested><Map><entry><key>k</key><value>1</value></entry></Map>\
+             <Line><Ok>true</Ok></Line><Line><Ok>false</Ok></Line><Fact><Name>k</Name><Value>1</Value></Fact></R>"
         );
         let mut empty = String::new();
         element("R", &(), &mut empty).unwrap();
