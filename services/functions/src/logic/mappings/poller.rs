@@ -94,7 +94,7 @@ pub enum Step {
     Invoke(Batch),
     /// Hide these for another visibility timeout: they wait for more.
     Hide(Vec<String>),
-    /// The messages were refused for as long as they were hidden: they are the queue's again.
+    /// The messages are not hidden any more, or soon will not be: they are the queue's again.
     Abandon(Batch),
     /// Nothing before a moment, the end of an invocation or, with `messages`, a message.
     Wait {
@@ -161,6 +161,9 @@ impl Poller {
     /// The next thing to do.
     pub fn next(&mut self, now: Timestamp) -> Step {
         if let Some(batch) = self.take_refused(|rules, batch| now >= rules.deadline(batch)) {
+            return Step::Abandon(batch);
+        }
+        if let Some(batch) = self.take_visible(now) {
             return Step::Abandon(batch);
         }
         let free = self.limit.current().saturating_sub(self.running);
@@ -308,6 +311,17 @@ impl Poller {
     fn take_refused(&mut self, which: impl Fn(&Rules, &Batch) -> bool) -> Option<Batch> {
         let place = self.refused.iter().position(|batch| which(&self.rules, batch))?;
         Some(self.refused.remove(place))
+    }
+
+    /// A waiting batch that was not hidden again in time, after the clock jumped or the node stood still: its messages are
+    /// received anew.
+    fn take_visible(&mut self, now: Timestamp) -> Option<Batch> {
+        let gone = |batch: &Batch| now >= batch.hidden.plus_ms(ms(self.rules.visibility));
+        if self.open.as_ref().is_some_and(gone) {
+            return self.open.take();
+        }
+        let place = self.full.iter().position(gone)?;
+        self.full.remove(place)
     }
 
     fn open_closes_at(&self) -> Option<Timestamp> {

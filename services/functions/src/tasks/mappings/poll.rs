@@ -119,7 +119,7 @@ impl Poll {
             Step::Abandon(batch) => {
                 add(&self.functions.mappings.failed, batch.records.len() as u64);
                 self.let_go(batch.size());
-                tracing::debug!(mapping = %self.mapping.id, "a batch was refused for as long as its messages were hidden");
+                tracing::debug!(mapping = %self.mapping.id, "messages are the queue's again");
             }
             Step::Wait { messages, until } => return Some((messages, until)),
         }

@@ -100,6 +100,17 @@ fn a_window_gathers_until_it_ends_or_the_batch_is_full_and_keeps_messages_hidden
 }
 
 #[test]
+fn what_became_visible_while_it_waited_is_not_invoked() {
+    let windowed = Rules { batch_max: 100, bytes_max: 100_000, window: Millis(90_000), ..rules() };
+    let mut poller = poller(windowed);
+    poller.next(START);
+    poller.received(2, records(2), START);
+    let later = START.plus_ms(60_000);
+    assert!(matches!(poller.next(later), Step::Abandon(batch) if batch.records.len() == 2));
+    assert!(matches!(poller.next(later), Step::Receive { .. }));
+}
+
+#[test]
 fn refused_batches_are_tried_again_while_they_are_hidden_and_then_abandoned() {
     let (mut poller, waits) = (poller(rules()), Waits::default());
     poller.next(START);
