@@ -118,7 +118,11 @@ pub enum QueueStep {
     Attempted(Millis),
     /// It is given up.
     Dropped,
-    /// It was stopped for having come back to its function too often, asynchronous or not.
+    /// What became of it could not be told to a destination.
+    NotTold,
+    /// It could not be put into the dead-letter queue.
+    NotBuried,
+    /// A chain of invocations came back too often and ends.
     Looped,
 }
 

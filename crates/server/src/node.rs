@@ -5,7 +5,7 @@ use crate::{
     config::{self, Config, Durability, Mode, Options, OtlpProtocol, OtlpSignal},
     endpoints,
     environments::Environments,
-    ports::{Exported, OwnGateway},
+    ports::{Exported, OwnGateway, Targets},
     scope::Scope,
     system::{SystemClock, SystemEntropy},
 };
@@ -165,6 +165,12 @@ impl Prepared {
         // What is spent stays spent over a restart.
         let looked = telemetry.look_at_budgets().await;
         looked.map_err(|source| Error::Service { name: "telemetry", source: source.into() })?;
+
+        functions.deliver_through(Arc::new(Targets {
+            queues: queues.clone(),
+            functions: Arc::downgrade(&functions),
+            authorize: identity.clone(),
+        }));
 
         let metrics: endpoints::Metrics = {
             let (fleet, functions, telemetry) = (fleet.clone(), functions.clone(), telemetry.clone());

@@ -137,10 +137,10 @@ impl CreateFunctionRequest {
             tenancy: self.tenancy_config.take(),
             layers: self.layers.take(),
             tracing: self.tracing_config.take(),
+            dead_letters: self.dead_letter_config.take(),
             features: Features {
                 package_type: self.package_type.take(),
                 vpc: self.vpc_config.take(),
-                dead_letter: self.dead_letter_config.take(),
                 kms_key: self.kms_key_arn.take(),
                 file_systems: self.file_system_configs.take(),
                 image: self.image_config.take(),
@@ -200,10 +200,10 @@ impl UpdateFunctionConfigurationRequest {
             tenancy: None,
             layers: self.layers.take(),
             tracing: self.tracing_config.take(),
+            dead_letters: self.dead_letter_config.take(),
             features: Features {
                 package_type: None,
                 vpc: self.vpc_config.take(),
-                dead_letter: self.dead_letter_config.take(),
                 kms_key: self.kms_key_arn.take(),
                 file_systems: self.file_system_configs.take(),
                 image: self.image_config.take(),
@@ -332,6 +332,8 @@ pub struct FunctionConfiguration {
     pub version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<EnvironmentResponse>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letter_config: Option<DeadLetterConfig>,
     pub tracing_config: TracingConfigResponse,
     pub revision_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]

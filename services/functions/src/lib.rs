@@ -33,8 +33,8 @@ pub use logic::url::URL_PATH;
 pub use tasks::{EventCounts, MappingCounts};
 
 use base::{
-    ByteCount, Entropy, Execute, Meter, Millis, Packages, QueueSource, QueueStep, QueuedEvent, RequestId,
-    RuntimeCatalog, Spending, Timer, Timestamp, VersionKey, limits,
+    ByteCount, Deliver, Entropy, Execute, Meter, Millis, Packages, QueueSource, QueueStep, QueuedEvent,
+    RequestId, RuntimeCatalog, Spending, Timer, Timestamp, VersionKey, limits,
 };
 use logic::{dispatch::Bounds, names::Asker, retry::Waits};
 use std::sync::{
@@ -138,6 +138,7 @@ pub struct Functions {
     meter: OnceLock<Arc<dyn Meter>>,
     spending: OnceLock<Arc<dyn Spending>>,
     pub(crate) queues: OnceLock<Arc<dyn QueueSource>>,
+    pub(crate) deliver: OnceLock<Arc<dyn Deliver>>,
 }
 
 impl Functions {
@@ -168,6 +169,7 @@ impl Functions {
             meter: OnceLock::new(),
             spending: OnceLock::new(),
             queues: OnceLock::new(),
+            deliver: OnceLock::new(),
             clock,
             entropy,
             settings,
@@ -195,6 +197,13 @@ impl Functions {
     pub fn poll_queues(&self, queues: Arc<dyn QueueSource>) {
         // A second call would change nothing.
         let _ = self.queues.set(queues);
+    }
+
+    /// Hands what becomes of asynchronous invocations to destinations and dead-letter queues through `deliver`. Set once, before
+    /// anything is invoked; without it both are refused.
+    pub fn deliver_through(&self, deliver: Arc<dyn Deliver>) {
+        // A second call would change nothing.
+        let _ = self.deliver.set(deliver);
     }
 
     /// Refuses an invocation that a budget's cap forbids; a metered throttle then.

@@ -3,6 +3,7 @@
 
 pub mod aliases;
 pub mod cors;
+pub mod destinations;
 pub mod dispatch;
 pub mod environment;
 pub mod event_config;

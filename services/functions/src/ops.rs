@@ -20,7 +20,7 @@ mod tags;
 mod upload;
 mod url;
 
-pub(crate) use invoke::{Call, begin, brought_trace, collect, run};
+pub(crate) use invoke::{Call, Outcome, begin, brought_trace, collect, run};
 pub(crate) use mappings::principal;
 pub(crate) use upload::settle_code;
 pub(crate) use url::of_word;

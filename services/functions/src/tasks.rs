@@ -1,6 +1,7 @@
 //! Background work: asynchronous invocations, the upkeep of packages, and what other nodes change.
 
 mod changes;
+mod destinations;
 mod events;
 mod mappings;
 mod upkeep;

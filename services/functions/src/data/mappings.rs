@@ -10,7 +10,7 @@ use store::{Migration, Row, Tx, params};
 
 /// Their table.
 pub(super) const MIGRATION: Migration = Migration::portable(
-    10,
+    11,
     "event source mappings",
     // qualifier: empty where none is named; enabled: what its state settles to
     "CREATE TABLE event_source_mapping (

@@ -75,6 +75,8 @@ struct Measured {
     received: u64,
     age: Option<Aggregate>,
     dropped: u64,
+    not_told: u64,
+    not_buried: u64,
     looped: u64,
     /// Invocations on provisioned concurrency, and beyond it.
     within: u64,
@@ -216,6 +218,8 @@ impl Gathering {
             QueueStep::Received => measured.received += 1,
             QueueStep::Attempted(age) => merge(&mut measured.age, Aggregate::of(age.0 as f64, 1.0)),
             QueueStep::Dropped => measured.dropped += 1,
+            QueueStep::NotTold => measured.not_told += 1,
+            QueueStep::NotBuried => measured.not_buried += 1,
             QueueStep::Looped => measured.looped += 1,
         });
     }
@@ -360,7 +364,8 @@ fn publish(points: &mut Points, key: &FunctionMinute, measured: &Measured) {
         Some(qualifier) => format!("{name}:{qualifier}"),
     };
     let by_name = ("FunctionName".to_owned(), name);
-    let Measured { invocations, errors, throttles, duration, received, age, dropped, looped, .. } = measured;
+    let Measured { invocations, errors, throttles, duration, received, age, dropped, .. } = measured;
+    let Measured { not_told, not_buried, looped, .. } = measured;
     let metrics = [
         ("Invocations", Unit::Count, count(*invocations, *invocations)),
         ("Errors", Unit::Count, count(*errors, *invocations)),
@@ -369,6 +374,8 @@ fn publish(points: &mut Points, key: &FunctionMinute, measured: &Measured) {
         ("AsyncEventsReceived", Unit::Count, count(*received, *received)),
         ("AsyncEventAge", Unit::Milliseconds, age.clone()),
         ("AsyncEventsDropped", Unit::Count, count(*dropped, *dropped)),
+        ("DestinationDeliveryFailures", Unit::Count, count(*not_told, *not_told)),
+        ("DeadLetterErrors", Unit::Count, count(*not_buried, *not_buried)),
         ("RecursiveInvocationsDropped", Unit::Count, count(*looped, *looped)),
     ];
     let Measured { within, beyond, in_use, utilization, .. } = measured;
