@@ -109,7 +109,7 @@ pub struct QueuedEvent<'a> {
     pub invoked_arn: &'a str,
 }
 
-/// What happens to an asynchronous invocation.
+/// What happens to an asynchronous invocation, or to one that never becomes an invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueStep {
     /// It is on disk.

@@ -159,6 +159,7 @@ impl Prepared {
             identity.clone(),
             queues::Settings { shared: config.store.postgres_url.is_some() },
         );
+        functions.poll_queues(queues.clone());
         telemetry.invoke_through(functions.clone());
         functions.capped_by(Arc::new(telemetry.clone()));
         // What is spent stays spent over a restart.
@@ -232,6 +233,7 @@ impl Prepared {
             }
         });
         front.spawn("asynchronous events", |stop| functions.clone().run_events(stop.asked()));
+        front.spawn("event source mappings", |stop| functions.clone().run_mappings(stop.asked()));
         front.spawn("queues", |stop| queues.clone().run(stop.asked()));
         front.spawn("functions upkeep", |stop| functions.clone().run_upkeep(stop.asked()));
         front.spawn("changes of functions", |stop| functions.clone().run_changes(stop.asked()));

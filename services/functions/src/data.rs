@@ -3,6 +3,7 @@
 mod changes;
 mod configs;
 mod layers;
+mod mappings;
 
 pub(crate) use changes::{CHANGES_MAX, changed_after, forget_changes, last_change, shared_secret};
 pub(crate) use configs::*;
@@ -10,6 +11,7 @@ pub(crate) use layers::{
     delete_layer_version, delete_layers, layer_sets, layer_version, list_layer_versions, list_layers,
     put_layer_version, take_layer_number,
 };
+pub(crate) use mappings::*;
 
 use crate::{
     Error,
@@ -147,7 +149,7 @@ pub static MIGRATIONS: &[Migration] = &[Migration::portable(
     "outcomes of events",
     // What is still to be told of an event that has ended, as JSON.
     "ALTER TABLE event ADD COLUMN outcome TEXT;",
-)];
+), mappings::MIGRATION];
 
 const VERSION_COLUMNS: &str = "account, region, name, version, revision, modified_ms, deployment, code, code_size, configuration, condition, note, origin";
 

@@ -10,6 +10,7 @@ pub mod event_config;
 pub mod http_answer;
 pub mod http_event;
 pub mod layers;
+pub mod mappings;
 pub mod names;
 pub mod policy;
 pub mod provisioned;

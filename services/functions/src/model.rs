@@ -1,8 +1,10 @@
 //! What a function is: its identity, versions, configuration and life.
 
 mod layers;
+mod mappings;
 
 pub use layers::{Label, LayerId, LayerUse, LayerVersion};
+pub use mappings::{Mapping, MappingSettings, MappingState, Pollers};
 
 use crate::data::QualifierConfig;
 use base::{

@@ -11,6 +11,7 @@ mod invoke_later;
 mod layers;
 mod list;
 mod management;
+mod mappings;
 mod policy;
 mod provisioned;
 mod publish;
@@ -20,5 +21,6 @@ mod upload;
 mod url;
 
 pub(crate) use invoke::{Call, Outcome, begin, brought_trace, collect, run};
+pub(crate) use mappings::principal;
 pub(crate) use upload::settle_code;
 pub(crate) use url::of_word;

@@ -58,6 +58,8 @@ impl Functions {
             let (deleted, events) = self.db.write(move |tx| remove(tx, &gone, now)).await?;
             self.forget(&id, &deleted, events);
         }
+        self.db.write(data::delete_mappings).await?;
+        self.mappings.changed();
         self.db.write(data::delete_layers).await?;
         self.reservations_changed().await;
         Ok(())

@@ -16,11 +16,11 @@ use crate::{
         sampling::DefaultRule,
         states::state_word,
     },
-    model::{Event, EventConfig, FunctionId, Qualifier, Target, Tracing},
+    model::{Event, EventConfig, Qualifier, Target, Tracing},
 };
 use base::{
     Answer, Attempt, Chunk, ExecuteError, Executed, FunctionError, FunctionErrorKind, Invocation,
-    InvocationSpan, LaunchError, Micros, QueueStep, RequestId, TenantId, Version, VersionKey, limits,
+    InvocationSpan, LaunchError, Micros, QueueStep, RequestId, TenantId, Version, limits,
 };
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
@@ -78,9 +78,7 @@ impl Call {
         match continued(trace, &served.mark, served.recursion) {
             Ok(trace) => self.trace = Some(trace),
             Err(Looped) => {
-                let VersionKey { account, region, name, .. } = &served.spec.key;
-                let id = FunctionId { account: *account, region: region.clone(), name: name.clone() };
-                functions.meter(&id, &self.invoked_arn, QueueStep::Looped);
+                functions.meter_loop(served, &self.invoked_arn);
                 return Err(Error::Recursive);
             }
         }

@@ -40,7 +40,8 @@ impl Queues {
                         group: input.message_group_id.clone(),
                         deduplication: input.message_deduplication_id.clone(),
                     };
-                    let message = messages::outgoing(given, &queue.settings, &sender, self.fresh_id())?;
+                    let mut message = messages::outgoing(given, &queue.settings, &sender, self.fresh_id())?;
+                    message.trace = message.trace.or_else(|| context.trace.as_deref().map(str::to_owned));
                     let mut sent = self.put(&queue, vec![message.clone()]).await?;
                     Ok((message, sent.pop().ok_or(Error::Stale)?))
                 }
@@ -72,7 +73,9 @@ impl Queues {
                 let mut bytes = 0;
                 for entry in entries {
                     match messages::outgoing(given(entry), &queue.settings, &sender, self.fresh_id()) {
-                        Ok(message) => {
+                        Ok(mut message) => {
+                            message.trace =
+                                message.trace.or_else(|| context.trace.as_deref().map(str::to_owned));
                             bytes += message.bytes();
                             ids.push(entry.id.clone());
                             good.push(message);

@@ -1,8 +1,8 @@
 //! What functions do, as metrics of AWS/Lambda, and what their log lines say in embedded metric format: gathered in memory by
 //! minute, then stored exactly once, as usage is.
 //!
-//! Published is what is measured: `Invocations`, `Errors`, `Throttles`, `Duration`, `AsyncEventsReceived`, `AsyncEventAge` and
-//! `AsyncEventsDropped` by `FunctionName`, by `FunctionName` with `Resource` (the name, or with its qualifier, as invoked), and of
+//! Published is what is measured: `Invocations`, `Errors`, `Throttles`, `Duration`, `AsyncEventsReceived`, `AsyncEventAge`,
+//! `AsyncEventsDropped` and `RecursiveInvocationsDropped` by `FunctionName`, by `FunctionName` with `Resource` (the name, or with its qualifier, as invoked), and of
 //! the whole account; `ConcurrentExecutions` by `FunctionName` and of the account, `UnreservedConcurrentExecutions` of the
 //! account. `ProvisionedConcurrencyInvocations`, `ProvisionedConcurrencySpilloverInvocations`, `ProvisionedConcurrentExecutions` and
 //! `ProvisionedConcurrencyUtilization` by `FunctionName` with `Resource`, the last two as they were when each invocation began, of the
@@ -487,6 +487,7 @@ mod tests {
             QueueStep::Attempted(Millis(5)),
             QueueStep::Attempted(Millis(90)),
             QueueStep::Dropped,
+            QueueStep::Looped,
         ] {
             gathering.queued(event, step, Timestamp(0));
         }
@@ -494,6 +495,7 @@ mod tests {
         assert_eq!(of(&batch, "AsyncEventsReceived", BY_ALIAS, 0), Some((1.0, 1.0, 1.0)));
         assert_eq!(of(&batch, "AsyncEventAge", BY_NAME, 0), Some((2.0, 95.0, 90.0)));
         assert_eq!(of(&batch, "AsyncEventsDropped", ALL, 0), Some((1.0, 1.0, 1.0)));
+        assert_eq!(of(&batch, "RecursiveInvocationsDropped", BY_NAME, 0), Some((1.0, 1.0, 1.0)));
         assert_eq!(of(&batch, "Invocations", ALL, 0), None);
     }
 
