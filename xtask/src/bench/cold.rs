@@ -1,30 +1,25 @@
-//! Cold starts: one after the other with their phases, and bursts.
+//! `bench cold`: cold starts one after the other, with their phases.
 
 use super::{
     Outcome,
     apps::{self, App},
     cargo_output, floors,
-    invoke::{active, apps, create, leave, progress, start},
     options::Options,
+    setup::{apps, await_zygote, binary, cpus, create, kernel, leave, metrics, progress, renew, start},
     table::{Table, ms},
 };
-use http::Method;
-use serde_json::json;
 use std::{
     collections::BTreeMap,
-    path::Path,
     time::{Duration, Instant},
 };
 use testkit::{
     client::{self, Client},
-    load,
     node::Node,
     process,
     stats::{median, percentile},
 };
 
 const PHASES: [&str; 4] = ["queue", "sandbox", "boot", "init"];
-const BURST: usize = 100;
 
 /// A node whose environments all begin with the boot of their interpreter.
 const NO_CELLS: &str = "[runtimes]\ninstall_sdks = false\nstem_cells_max = 0\n";
@@ -77,7 +72,10 @@ fn cell_ready(node: &Node) -> Outcome<()> {
 type Phases = [f64; 4];
 
 /// Cold starts one after the other: each on a configuration that was just changed.
-pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
+pub(super) fn run(options: &Options) -> Outcome<()> {
+    println!("## Cold starts\n");
+    println!("`cargo xtask bench cold`, {} processors, {}.", cpus(), kernel());
+    let neap = &binary(options)?;
     progress("bare sandbox");
     let bare = cargo_output(&[
         "run",
@@ -101,7 +99,7 @@ pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
         };
         let client = node.client();
         let name = format!("{}{}", app.name(), way.name());
-        create(&client, app, "cold", options)?;
+        create(&client, app, "cold", options.bootstrap.as_deref())?;
         if way == Way::Cell {
             one(&client, "cold", 0)?;
         }
@@ -178,83 +176,8 @@ pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// All at once on one cold function, and one each on many cold functions.
-pub(super) fn bursts(options: &Options, neap: &Path) -> Outcome<()> {
-    let heads =
-        ["burst", "answered", "p50 ms", "p99 ms", "all after ms", "starts", "errors", "memory MiB", "load"];
-    let mut table = Table::new(&heads);
-    for app in apps(options) {
-        let node = start(neap)?;
-        let client = node.client();
-        progress(&format!("burst of {BURST} on one function, {}", app.name()));
-        create(&client, app, "one", options)?;
-        await_zygote(&node, app)?;
-        let requests: Result<Vec<_>, _> =
-            (0..BURST).map(|number| client.invocation("one", apps::event(number).as_bytes())).collect();
-        burst_row(&node, &format!("{BURST} on one function, {}", app.name()), requests, &mut table)?;
-
-        progress(&format!("burst of {BURST} on {BURST} functions, {}", app.name()));
-        for number in 0..BURST {
-            create(&client, app, &format!("each{number}"), options)?;
-        }
-        let requests: Result<Vec<_>, _> = (0..BURST)
-            .map(|number| client.invocation(&format!("each{number}"), apps::event(number).as_bytes()))
-            .collect();
-        burst_row(&node, &format!("{BURST} on {BURST} functions, {}", app.name()), requests, &mut table)?;
-        leave(node)?;
-    }
-    table.print("Bursts of cold invocations");
-    Ok(())
-}
-
-fn burst_row(
-    node: &Node,
-    name: &str,
-    requests: Result<Vec<bytes::Bytes>, testkit::Error>,
-    table: &mut Table,
-) -> Outcome<()> {
-    let before = counter(node, "neap_environment_starts_total")?;
-    let requests = requests.map_err(|error| error.to_string())?;
-    let (spans, errors) = load::burst(node.address, &requests).map_err(|error| error.to_string())?;
-    let started = counter(node, "neap_environment_starts_total")? - before;
-    let memory: u64 =
-        process::tree(node.pid()).into_iter().map(|pid| process::memory(pid).proportional).sum();
-    let micros = |share| ms(percentile(&spans, share).as_secs_f64() * 1e6);
-    table.row(&[
-        &name,
-        &spans.len(),
-        &micros(0.5),
-        &micros(0.99),
-        &micros(1.0),
-        &started,
-        &errors,
-        &super::table::mib(memory),
-        &format!("{:.1}", process::load_average()),
-    ]);
-    Ok(())
-}
-
-/// Waits until starts of the app are forked, if they ever are.
-fn await_zygote(node: &Node, app: apps::App) -> Outcome<()> {
-    for _ in 0..if matches!(app, apps::App::Python) { 1_000 } else { 0 } {
-        if counter(node, "neap_zygotes")? > 0.0 {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
-}
-
-/// Changes the configuration, so that no environment of before serves.
-fn renew(client: &Client, function: &str, number: usize) -> Outcome<()> {
-    let path = format!("/2015-03-31/functions/{function}/configuration");
-    let change = json!({ "Environment": { "Variables": { "ROUND": number.to_string() } } });
-    client.lambda(&Method::PUT, &path, &change).map_err(|error| error.to_string())?;
-    active(client, function)
-}
-
 /// One invocation over a new connection: how long, and the answer.
-fn one(client: &Client, function: &str, number: usize) -> Outcome<(Duration, client::Response)> {
+pub(super) fn one(client: &Client, function: &str, number: usize) -> Outcome<(Duration, client::Response)> {
     let request =
         client.invocation(function, apps::event(number).as_bytes()).map_err(|error| error.to_string())?;
     let began = Instant::now();
@@ -307,23 +230,6 @@ fn phases_since(node: &Node, before: &PhaseSums) -> Outcome<Option<Phases>> {
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(None)
-}
-
-/// A metric, summed over its labels.
-fn counter(node: &Node, metric: &str) -> Outcome<f64> {
-    let text = metrics(node)?;
-    let values: Vec<f64> = text
-        .lines()
-        .filter_map(|line| line.rsplit_once(' '))
-        .filter(|(name, _)| name.split('{').next() == Some(metric))
-        .filter_map(|(_, value)| value.parse().ok())
-        .collect();
-    if values.is_empty() { Err(format!("the node has no metric {metric}")) } else { Ok(values.iter().sum()) }
-}
-
-fn metrics(node: &Node) -> Outcome<String> {
-    let answer = client::get(node.address, "/_neap/metrics").map_err(|error| error.to_string())?;
-    Ok(String::from_utf8_lossy(&answer.body).into_owned())
 }
 
 /// The median in the line `sandbox … p50 N`.
