@@ -7,7 +7,7 @@ use testkit::{client, node::Node, process, stats::median};
 /// The state of a node at the end of a window.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
-    at: Duration,
+    pub(super) at: Duration,
     pub(super) operations: usize,
     pub(super) wrong: usize,
     /// Of the daemon itself, and of the spawner's processes.
@@ -24,10 +24,10 @@ pub(super) struct Sample {
     /// What telemetry keeps, and the node's own log.
     pub(super) records_kib: f64,
     pub(super) environments: f64,
-    backlog: f64,
+    pub(super) backlog: f64,
     pub(super) warm_us: f64,
     pub(super) cold_us: f64,
-    cpu: Duration,
+    pub(super) cpu: Duration,
 }
 
 impl Sample {
