@@ -92,6 +92,7 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
     let heads =
         ["cold start", "p50 ms", "p99 ms", "queue", "sandbox", "boot", "init", "floor ms", "ratio", "load"];
     let mut table = Table::new(&heads);
+    let mut histograms = Vec::new();
     for (app, way) in apps(options).into_iter().flat_map(ways) {
         let node = match way {
             Way::NoCell => Node::start(neap, NO_CELLS).map_err(|error| error.to_string())?,
@@ -132,6 +133,9 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
         }
         leave(node)?;
         spans.sort_unstable();
+        if options.histogram {
+            histograms.push(histogram(&name, &spans, &phases));
+        }
         let micros = |span: Duration| span.as_secs_f64() * 1e6;
         let (p50, p99) = (micros(percentile(&spans, 0.5)), micros(percentile(&spans, 0.99)));
         let phase = |at: usize| {
@@ -162,6 +166,9 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
         ]);
     }
     table.print("Cold starts, one after the other");
+    for (name, histogram) in &histograms {
+        histogram.print(&format!("Percentiles of cold starts by phase, ms: {name}"));
+    }
     println!(
         "\nOf the client's whole request; phases p50 / p99 in ms. Floor: for Python the bare sandbox and the bare fork of a"
     );
@@ -174,6 +181,39 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
         println!("\n```text\n{}\n```", bare.trim_end());
     }
     Ok(())
+}
+
+const PERCENTILES: [(&str, f64); 9] = [
+    ("p10", 0.1),
+    ("p25", 0.25),
+    ("p50", 0.5),
+    ("p75", 0.75),
+    ("p90", 0.9),
+    ("p95", 0.95),
+    ("p99", 0.99),
+    ("p99.9", 0.999),
+    ("longest", 1.0),
+];
+
+/// The distribution of each phase, and of what a request takes besides them. Percentiles of phases do not add up: a start
+/// that is slow in one is not in all. `spans` are sorted, `phases` in the order of the starts.
+fn histogram(name: &str, spans: &[Duration], phases: &[Option<Phases>]) -> (String, Table) {
+    let mut heads = vec!["phase"];
+    heads.extend(PERCENTILES.map(|(name, _)| name));
+    let mut table = Table::new(&heads);
+    let mut row = |what: &str, mut us: Vec<f64>| {
+        us.sort_by(f64::total_cmp);
+        let cells = PERCENTILES.map(|(_, share)| ms(percentile(&us, share)));
+        let mut shown: Vec<&dyn std::fmt::Display> = vec![&what];
+        shown.extend(cells.iter().map(|cell| cell as &dyn std::fmt::Display));
+        table.row(&shown);
+    };
+    for (at, phase) in PHASES.iter().enumerate() {
+        row(phase, phases.iter().flatten().map(|phases| phases[at]).collect());
+    }
+    row("phases together", phases.iter().flatten().map(|phases| phases.iter().sum()).collect());
+    row("whole request", spans.iter().map(|span| span.as_secs_f64() * 1e6).collect());
+    (format!("{name}, {} starts", spans.len()), table)
 }
 
 /// One invocation over a new connection: how long, and the answer.
