@@ -1,8 +1,8 @@
 //! Ports whose two sides are both known only here.
 
 use base::{
-    AccountId, FunctionSpec, Future, InvocationRecord, LogEvent, LogSink, Meter, ProvisionedCall, QueueStep,
-    QueuedEvent, Region, Reserved, TracedRequest, VersionKey, Within,
+    AccountId, FunctionName, FunctionSpec, Future, InvocationRecord, LogEvent, LogSink, Meter,
+    ProvisionedCall, QueueStep, QueuedEvent, Region, Reserved, TracedRequest, VersionKey, Within,
 };
 use std::sync::{Arc, OnceLock};
 use telemetry::{Telemetry, otlp::Exporter};
@@ -102,6 +102,10 @@ impl Meter for Exported {
 
     fn queued(&self, event: QueuedEvent<'_>, what: QueueStep) {
         self.telemetry.queued(event, what);
+    }
+
+    fn deleted(&self, account: AccountId, region: &Region, name: &FunctionName) {
+        self.telemetry.deleted(account, region, name);
     }
 
     fn answered(&self, request: TracedRequest<'_>) {
