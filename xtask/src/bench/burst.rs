@@ -115,7 +115,7 @@ fn measure(
         micros(0.5),
         micros(0.99),
         ms(all),
-        floor.map_or_else(|| "–".to_owned(), |floor| ms(floor)),
+        floor.map_or_else(|| "–".to_owned(), ms),
         floor.map_or_else(|| "–".to_owned(), |floor| format!("{:.2}", all / floor)),
         started.to_string(),
         mib(process::memory(node.pid()).peak),
