@@ -288,6 +288,20 @@ def test_a_program_of_both_kinds_is_the_native_one(deploy, lean):
     assert function.invoke()["Body"]["errorType"] == "Runtime.ExitError"
 
 
+def test_a_file_of_that_name_is_no_program_where_the_runtime_is_another(lam, deploy, lean):
+    files = {"bootstrap.wasm": b"no WebAssembly", "app.py": "def handler(event, context):\n    return event\n"}
+    function = deploy(files, runtime="python3.11", handler="app.handler")
+    assert function({"a": 1}) == {"a": 1}
+    lam.update_function_code(FunctionName=function.name, ZipFile=package({**files, "bootstrap.wasm": b"neither"}))
+    lam.get_waiter("function_updated_v2").wait(FunctionName=function.name)
+    assert function({"a": 2}) == {"a": 2}
+    # The same package, of a runtime that starts it.
+    with pytest.raises(lam.exceptions.ClientError, match="bootstrap.wasm cannot be run"):
+        deploy(files, runtime="provided.al2", handler="x")
+    layer = lam.publish_layer_version(LayerName="of-that-name", Content={"ZipFile": package(files)})
+    lam.delete_layer_version(LayerName="of-that-name", VersionNumber=layer["Version"])
+
+
 def large(functions):
     """A module that takes a while to compile."""
     body = "(local.set 1 (i32.xor (i32.mul (local.get 1) (i32.const 31)) (i32.add (local.get 0) (local.get 1))))"

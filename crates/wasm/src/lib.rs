@@ -283,10 +283,10 @@ impl Packages for Wasm {
         self.runtimes.unpack(zip)
     }
 
-    fn prepare(&self, code: &CodeSha256) -> Future<'_, Result<(), PackageError>> {
-        let code = *code;
+    fn prepare(&self, code: &CodeSha256, runtime: &str) -> Future<'_, Result<(), PackageError>> {
+        let (code, ours) = (*code, is_ours(runtime));
         Box::pin(async move {
-            match self.package(&code) {
+            match self.package(&code).filter(|_| ours) {
                 Some(package) => self.program(code, package).await.map(drop),
                 None => Ok(()),
             }
