@@ -41,7 +41,7 @@ pub(crate) struct Machine {
 impl Machine {
     /// `instances`: how many can exist at once. Blocks for some milliseconds.
     pub(crate) fn start(instances: u32) -> Result<Machine, String> {
-        let engine = Engine::new(&config(instances)).map_err(|error| format!("{error:#}"))?;
+        let engine = new(instances)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let heavy = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
@@ -77,6 +77,11 @@ impl Drop for Machine {
             heavy.shutdown_background();
         }
     }
+}
+
+/// An engine with a pool for so many instances.
+pub(crate) fn new(instances: u32) -> Result<Engine, String> {
+    Engine::new(&config(instances)).map_err(|error| format!("{error:#}"))
 }
 
 fn config(instances: u32) -> Config {

@@ -47,6 +47,12 @@ use tokio::{
     time::Instant,
 };
 
+/// The engine that compiles and runs every program of a node, with room for so many instances. Errors: this host cannot give
+/// that room. For what measures beside Neap; [`Wasm`] has its own.
+pub fn engine(instances: u32) -> Result<wasmtime::Engine, String> {
+    engine::new(instances)
+}
+
 /// A variable of a function that wants an instance to serve many invocations.
 pub const REUSE_VARIABLE: &str = "NEAP_WASM_REUSE";
 /// What runs it, as logs name it.

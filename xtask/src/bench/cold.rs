@@ -246,7 +246,7 @@ fn await_zygote(node: &Node, app: apps::App) -> Outcome<()> {
 }
 
 /// Changes the configuration, so that no environment of before serves.
-fn renew(client: &Client, function: &str, number: usize) -> Outcome<()> {
+pub(super) fn renew(client: &Client, function: &str, number: usize) -> Outcome<()> {
     let path = format!("/2015-03-31/functions/{function}/configuration");
     let change = json!({ "Environment": { "Variables": { "ROUND": number.to_string() } } });
     client.lambda(&Method::PUT, &path, &change).map_err(|error| error.to_string())?;

@@ -24,6 +24,10 @@ pub(super) struct Options {
     pub(super) parts: Vec<Part>,
     pub(super) bootstrap: Option<PathBuf>,
     pub(super) neap: Option<PathBuf>,
+    /// A WebAssembly component besides the lean one.
+    pub(super) component: Option<PathBuf>,
+    /// A built floor of WebAssembly.
+    pub(super) floor: Option<PathBuf>,
     /// Numbers of connections of warm measurements.
     pub(super) connections: Vec<usize>,
 }
@@ -38,6 +42,8 @@ impl Options {
             parts: Vec::new(),
             bootstrap: None,
             neap: None,
+            component: None,
+            floor: None,
             connections: Vec::new(),
         };
         let mut args = args.iter();
@@ -60,6 +66,8 @@ impl Options {
                 }),
                 "--bootstrap" => options.bootstrap = Some(value()?.into()),
                 "--connections" => options.connections.push(number(value()?)?),
+                "--component" => options.component = Some(value()?.into()),
+                "--floor" => options.floor = Some(value()?.into()),
                 "--neap" => options.neap = Some(value()?.into()),
                 other => return Err(format!("unknown option {other}\n\n{}", super::USAGE)),
             }

@@ -208,7 +208,7 @@ fn first_call(client: &Client, version: &str) -> Outcome<f64> {
 }
 
 /// Gives a function a URL for everyone; its host name.
-fn open(client: &Client, name: &str, mode: &str) -> Outcome<String> {
+pub(super) fn open(client: &Client, name: &str, mode: &str) -> Outcome<String> {
     let url = json!({ "AuthType": "NONE", "InvokeMode": mode });
     let made = client.lambda(&Method::POST, &format!("/2021-10-31/functions/{name}/url"), &url);
     let made = made.map_err(|error| error.to_string())?;
