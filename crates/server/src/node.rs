@@ -8,6 +8,7 @@ use crate::{
     ports::{Exported, OwnGateway},
     scope::Scope,
     system::{SystemClock, SystemEntropy},
+    tls,
 };
 use base::{Clock, Entropy, LogSink, Meter};
 use fleet::Fleet;
@@ -374,6 +375,7 @@ fn runtimes_settings(data: &Path, config: &Config) -> runtimes::Settings {
 fn wasm_settings(data: &Path, config: &Config) -> wasm::Settings {
     let mut settings = wasm::Settings::new(data.join("code").join("wasm"));
     settings.instances = config.wasm.instances;
+    settings.tls = || tls::connector(b"http/1.1").map_err(|error| error.to_string());
     settings
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     engine::{Machine, Running},
-    outbound::Outbound,
+    outbound::{Outbound, Reach},
     output::Output,
     program::{Kind, Program},
     request::{self, Told, Wanted},
@@ -37,6 +37,7 @@ pub(crate) struct Environment {
     pub(crate) machine: Arc<Machine>,
     pub(crate) phases: Phases,
     pub(crate) scratch: Option<Scratch>,
+    pub(crate) reach: Arc<Reach>,
     /// Whether an instance serves more than one invocation.
     pub(crate) reuse: bool,
     pub(crate) state: Shared,
@@ -296,7 +297,7 @@ impl Environment {
             return Ok(Origin::Kept(kept));
         }
         let wasi = self.builder(turn)?.build();
-        let state = State::new(wasi, Outbound, self.bounds(turn));
+        let state = State::new(wasi, Outbound::new(self.reach.clone()), self.bounds(turn));
         Ok(Origin::New(Box::new(Store::new(&self.machine.engine, state)), pre))
     }
 

@@ -34,6 +34,7 @@ use base::{
 use bytes::Bytes;
 use engine::Machine;
 use environment::{Environment, Scratch, Shared};
+use outbound::{Reach, Ways};
 use program::{FILE, Program};
 use runtimes::{Hosted, Runtimes};
 use std::{
@@ -74,13 +75,20 @@ pub struct Settings {
     pub instances: u32,
     /// Programs that are compiled at once. Default: half of the processors.
     pub compilers: usize,
+    /// Makes what functions speak TLS with to others; called once, when one does. Default: they are refused.
+    pub tls: fn() -> Result<tokio_rustls::TlsConnector, String>,
 }
 
 impl Settings {
     /// Defaults, with the folder.
     pub fn new(folder: impl Into<PathBuf>) -> Settings {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Settings { folder: folder.into(), instances: 1_000, compilers: (processors / 2).max(1) }
+        Settings {
+            folder: folder.into(),
+            instances: 1_000,
+            compilers: (processors / 2).max(1),
+            tls: || Err("this node speaks no TLS".to_owned()),
+        }
     }
 }
 
@@ -88,6 +96,7 @@ impl Settings {
 pub struct Wasm {
     runtimes: Arc<Runtimes>,
     work: Arc<Compiling>,
+    ways: Arc<Ways>,
     programs: Mutex<HashMap<CodeSha256, Arc<Kept>>>,
     /// Of packages whose program is being made.
     making: Mutex<HashMap<CodeSha256, Weak<AsyncMutex<()>>>>,
@@ -123,8 +132,11 @@ impl Wasm {
     pub fn new(settings: Settings, runtimes: Arc<Runtimes>) -> io::Result<Arc<Wasm>> {
         let artefacts = Artefacts::open(settings.folder.clone(), |code| runtimes.package(code).is_none())?;
         let permits = Arc::new(Semaphore::new(settings.compilers.max(1)));
+        let (ports, _, sandboxes) = runtimes.shared();
+        let ways = Arc::new(Ways::new(sandboxes, ports.platform, settings.tls));
         Ok(Arc::new(Wasm {
             runtimes,
+            ways,
             work: Arc::new(Compiling { settings, artefacts, machine: OnceLock::new() }),
             programs: Mutex::default(),
             making: Mutex::default(),
@@ -254,8 +266,9 @@ impl Wasm {
         let sandbox = Micros::of(began.elapsed());
         let phases = Phases { queue: queued, sandbox, ..Phases::default() };
         hosted.initialised(None);
+        let reach = Reach::new(self.ways.clone(), spec.clone());
         let state = Shared::default();
-        Ok(Arc::new(Environment { hosted, program, machine, phases, scratch, reuse, state }))
+        Ok(Arc::new(Environment { hosted, program, machine, phases, scratch, reach, reuse, state }))
     }
 }
 
