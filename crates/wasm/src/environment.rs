@@ -156,7 +156,7 @@ impl Environment {
             Ok(origin) => origin,
             Err(error) => return self.answered(turn, Err(error)),
         };
-        let elsewhere = self.machine.heavy();
+        let elsewhere = self.machine.heavy(self.hosted.spec().memory);
         let (watch, stop) = (turn.watch.clone(), turn.stop.clone());
         let mut conversation =
             Conversation::begin(origin, request, watch, turn.begun.deadline, stop, elsewhere);
@@ -268,7 +268,7 @@ impl Environment {
             let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
             start.call_async(&mut store, ()).await
         };
-        let mut work = Work::new(work, turn.watch.clone(), self.machine.heavy());
+        let mut work = Work::new(work, turn.watch.clone(), self.machine.heavy(self.hosted.spec().memory));
         let mut stop = turn.stop.clone();
         let outcome = tokio::select! {
             biased;

@@ -21,6 +21,7 @@ mod program;
 mod request;
 mod response;
 mod run;
+mod share;
 mod state;
 
 #[cfg(any(test, feature = "fuzzing"))]

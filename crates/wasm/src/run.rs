@@ -1,6 +1,7 @@
 //! One invocation of an instance: where it computes, what it says, and why it failed.
 
 use crate::{
+    engine::Elsewhere,
     program::told,
     state::{State, Watch},
 };
@@ -14,7 +15,6 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::{
-    runtime::Handle,
     sync::{oneshot, watch},
     task::JoinHandle,
     time::Instant,
@@ -46,7 +46,7 @@ type Set = Result<Response<HyperOutgoingBody>, ErrorCode>;
 pub(crate) struct Work<T> {
     place: Place<T>,
     watch: Arc<Watch>,
-    elsewhere: Option<Handle>,
+    elsewhere: Option<Elsewhere>,
 }
 
 enum Place<T> {
@@ -59,7 +59,7 @@ impl<T: Send + 'static> Work<T> {
     pub(crate) fn new(
         work: impl Future<Output = T> + Send + 'static,
         watch: Arc<Watch>,
-        elsewhere: Option<Handle>,
+        elsewhere: Option<Elsewhere>,
     ) -> Work<T> {
         Work { place: Place::Here(Box::pin(work)), watch, elsewhere }
     }
@@ -81,7 +81,8 @@ impl<T: Send + 'static> Future for Work<T> {
             }
             let Some(elsewhere) = self.elsewhere.clone() else { return Poll::Pending };
             if let Place::Here(work) = std::mem::replace(&mut self.place, Place::Over) {
-                self.place = Place::There(elsewhere.spawn(work));
+                let Elsewhere { threads, shares, weight } = elsewhere;
+                self.place = Place::There(threads.spawn(shares.share(weight, work)));
             }
         }
         match &mut self.place {
@@ -156,7 +157,7 @@ impl Conversation {
         watch: Arc<Watch>,
         deadline: Instant,
         stop: watch::Receiver<bool>,
-        elsewhere: Option<Handle>,
+        elsewhere: Option<Elsewhere>,
     ) -> Conversation {
         let (sender, head) = oneshot::channel();
         let seen = watch.clone();
