@@ -21,6 +21,12 @@ pub trait Packages: Send + Sync {
         let _ = (code, runtime);
         true
     }
+    /// Whether functions of a prepared package with this runtime read the bodies of requests while they arrive
+    /// ([`crate::Invocation::body`]).
+    fn takes_arriving(&self, code: &CodeSha256, runtime: &str) -> bool {
+        let _ = (code, runtime);
+        false
+    }
     /// Removes the unpacked folder; a missing one is fine.
     fn remove(&self, code: &CodeSha256) -> Future<'_, ()>;
     /// Size of the files of a package that is unpacked here.

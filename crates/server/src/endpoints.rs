@@ -13,7 +13,7 @@ use telemetry::{
     Metric, MetricKind, Telemetry,
     api::{logs::Logs, monitoring::Monitoring, tracing::Tracing, usage::Usage},
 };
-use wire::{Gateway, RawRequest, RawResponse, Verifier};
+use wire::{Arriving, Gateway, RawRequest, RawResponse, Verifier};
 
 /// Mounts the endpoints. They are not signed, function URLs apart, which look after themselves: they tell nothing of
 /// functions' code, variables or payloads, and the only one that changes anything exists in development mode alone, which
@@ -43,9 +43,10 @@ pub(crate) fn mount(
     let gateway = gateway
         .mount(functions::DOWNLOAD_PATH, move |request: RawRequest| packages.clone().download(request));
     let (verifier, served) = (Arc::new(verifier), functions.clone());
-    let urls = move |request: RawRequest| served.clone().serve_url(verifier.clone(), request);
+    let urls =
+        move |request: RawRequest, body: Arriving| served.clone().serve_url(verifier.clone(), request, body);
     let body_max = base::limits::PAYLOAD_SYNC_MAX.0 as usize;
-    let gateway = gateway.mount_bounded(functions::URL_PATH, body_max, urls.clone()).mount_host(
+    let gateway = gateway.mount_arriving(functions::URL_PATH, body_max, urls.clone()).mount_host_arriving(
         "lambda-url",
         body_max,
         urls,

@@ -1,6 +1,7 @@
 //! An execution environment: a log stream, variables, scratch space, and a new instance for each invocation.
 
 use crate::{
+    body,
     engine::{Machine, Running},
     outbound::{Outbound, Reach},
     output::Output,
@@ -152,6 +153,8 @@ impl Environment {
                 handler: &spec.handler,
             },
         );
+        let arriving = turn.call.body.take();
+        let request = request.map(|whole| body::of(whole, arriving));
         let origin = match self.origin(pre, &turn) {
             Ok(origin) => origin,
             Err(error) => return self.answered(turn, Err(error)),

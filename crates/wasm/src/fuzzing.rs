@@ -18,6 +18,7 @@ pub fn request(event: &[u8], handler: &str) -> bool {
         request_id: RequestId::from_random([0; 16]),
         payload: Bytes::copy_from_slice(event),
         invoked_arn: String::new(),
+        body: base::ArrivingBody::default(),
         client_context: None,
         trace: None,
         span: None,

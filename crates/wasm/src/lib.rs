@@ -13,6 +13,7 @@
 //! socket, no process. There is no kernel boundary around it as there is around processes; see `docs/security.md`.
 
 mod artefacts;
+mod body;
 mod engine;
 mod environment;
 mod outbound;
@@ -36,7 +37,7 @@ use bytes::Bytes;
 use engine::Machine;
 use environment::{Environment, Scratch, Shared};
 use outbound::{Reach, Ways};
-use program::{FILE, Program};
+use program::{FILE, Kind, Program};
 use runtimes::{Hosted, Runtimes};
 use std::{
     collections::HashMap,
@@ -315,6 +316,11 @@ impl Packages for Wasm {
 
     fn takes_layers(&self, code: &CodeSha256, runtime: &str) -> bool {
         !is_ours(runtime) || self.package(code).is_none()
+    }
+
+    fn takes_arriving(&self, code: &CodeSha256, runtime: &str) -> bool {
+        let component = |program: Arc<Program>| matches!(program.kind, Kind::Component(_));
+        is_ours(runtime) && self.known(code).is_some_and(component)
     }
 
     fn has(&self, code: &CodeSha256) -> bool {

@@ -7,7 +7,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use runtimes::HostedError;
 use std::{
     pin::Pin,
@@ -22,7 +22,7 @@ use tokio::{
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::{
-    WasiHttpView as _,
+    WasiBody, WasiHttpView as _,
     p2::{
         bindings::{
             Proxy, ProxyPre,
@@ -153,7 +153,7 @@ pub(crate) enum Origin {
 impl Conversation {
     pub(crate) fn begin(
         origin: Origin,
-        request: Request<Bytes>,
+        request: Request<WasiBody>,
         watch: Arc<Watch>,
         deadline: Instant,
         stop: watch::Receiver<bool>,
@@ -178,7 +178,7 @@ impl Conversation {
             let secure = request.uri().scheme_str() == Some("https");
             let scheme = if secure { Scheme::Https } else { Scheme::Http };
             let mut http = store.data_mut().http();
-            let request = http.new_incoming_request(scheme, request.map(Full::new))?;
+            let request = http.new_incoming_request(scheme, request)?;
             let response = http.new_response_outparam(sender)?;
             proxy.wasi_http_incoming_handler().call_handle(store, request, response).await?;
             Ok(instance)

@@ -86,6 +86,11 @@ impl Code {
         self.packages.takes_layers(code, runtime)
     }
 
+    /// Whether functions of a prepared package read bodies while they arrive.
+    pub(crate) fn takes_arriving(&self, code: &CodeSha256, runtime: &str) -> bool {
+        self.packages.takes_arriving(code, runtime)
+    }
+
     /// Makes what functions of an unpacked package with this runtime are started from.
     pub(crate) async fn prepare(&self, code: CodeSha256, runtime: &str) -> Result<(), PackageError> {
         self.packages.prepare(&code, runtime).await

@@ -264,6 +264,7 @@ impl Running {
             request_id,
             payload: Bytes::copy_from_slice(payload.as_bytes()),
             invoked_arn: self.arn.clone(),
+            body: base::ArrivingBody::default(),
             client_context: Some(r#"{"custom":{"k":"v"}}"#.into()),
             trace: None,
             span: None,

@@ -66,6 +66,7 @@ impl Functions {
             request_id,
             payload,
             invoked_arn: target.arn(),
+            body: base::ArrivingBody::default(),
             client_context: None,
             trace: Some(self.fresh_trace(request_id)),
             tenant: None,

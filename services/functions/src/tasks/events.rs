@@ -319,6 +319,7 @@ async fn try_once(functions: &Functions, event: Event) -> (Tried, EventPolicy) {
         request_id: event.request_id,
         payload: event.payload,
         invoked_arn: event.invoked_arn,
+        body: base::ArrivingBody::default(),
         client_context: event.client_context,
         trace: event.trace,
         tenant: event.tenant,
