@@ -14,6 +14,7 @@ pub(crate) mod setup;
 mod stream;
 mod table;
 mod warm;
+mod wasm;
 
 use options::Options;
 use std::{
@@ -30,13 +31,14 @@ idle      memory and launch of an idle node, and what deployed functions cost it
 floors    the floors of warm alone
 noisy     a function beside neighbours that use up processors, memory, processes, the disk
 stream    function URLs beside Invoke, streamed answers, provisioned environments beside cold ones
+wasm      WebAssembly: cold starts and new instances beside the bare engine, warm rate by function URL
 store     durable writes of the store beside plain SQLite
 fleet     what the fleet adds to a warm call
 policy    cold starts and idle memory of keep-alive policies, on generated traces in virtual time; --seeds N,
           --functions N, --hours N
 sandbox   starts of the bare sandbox
 
-options of warm, cold, burst, idle, floors, noisy and stream:
+options of warm, cold, burst, idle, floors, noisy, stream and wasm:
   --quick              one short round of everything
   --rounds N           rounds of each measurement, default 3
   --seconds N          length of one warm measurement, default 3
@@ -46,7 +48,10 @@ options of warm, cold, burst, idle, floors, noisy and stream:
   --app NAME           Python, Node.js or Rust, default all; may be repeated
   --bootstrap FILE     a built `bootstrap` executable to measure as provided.al2023
   --connections N      of warm measurements, default 1, 16 and 64; may be repeated
-  --neap FILE          a binary to measure instead of building one";
+  --neap FILE          a binary to measure instead of building one
+  --component FILE     wasm: a component to measure besides the lean one, e.g. the `js.wasm` that
+                       tests/test_wasm_languages.py leaves in the cache folder
+  --floor FILE         wasm: the built example bench_floor of neap-wasm instead of building it";
 
 /// What the figures are made of, in words, for any error.
 pub(crate) type Outcome<T> = Result<T, String>;
@@ -56,7 +61,7 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
     let args: Vec<String> = args.collect();
     let (name, rest) = args.split_first().map_or(("", &[][..]), |(name, rest)| (name.as_str(), rest));
     if cfg!(debug_assertions)
-        && matches!(name, "warm" | "cold" | "burst" | "idle" | "floors" | "noisy" | "stream")
+        && matches!(name, "warm" | "cold" | "burst" | "idle" | "floors" | "noisy" | "stream" | "wasm")
     {
         // The floors and the load generator are in this program: they must be as optimised as what they measure.
         let mut own = vec!["run", "--release", "--quiet", "--package", "xtask", "--", "bench"];
@@ -71,6 +76,7 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
         "floors" => warm::floors(&Options::parse(rest)?),
         "noisy" => noisy::run(&Options::parse(rest)?),
         "stream" => stream::run(&Options::parse(rest)?),
+        "wasm" => wasm::run(&Options::parse(rest)?),
         "store" => cargo(&["bench", "--package", "neap-store", "--bench", "store"]),
         "fleet" => cargo(&["bench", "--package", "neap-fleet", "--bench", "warm_path"]),
         "policy" => {

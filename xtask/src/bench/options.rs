@@ -16,6 +16,10 @@ pub(crate) struct Options {
     pub(crate) launches: usize,
     pub(crate) bootstrap: Option<PathBuf>,
     pub(crate) neap: Option<PathBuf>,
+    /// A WebAssembly component besides the lean one.
+    pub(crate) component: Option<PathBuf>,
+    /// A built floor of WebAssembly.
+    pub(crate) floor: Option<PathBuf>,
     /// Numbers of connections of warm measurements.
     pub(crate) connections: Vec<usize>,
     /// Requests at once in bursts.
@@ -35,6 +39,8 @@ impl Options {
             launches: 7,
             bootstrap: None,
             neap: None,
+            component: None,
+            floor: None,
             connections: Vec::new(),
             sizes: Vec::new(),
             histogram: false,
@@ -56,6 +62,8 @@ impl Options {
                 "--size" => options.sizes.push(number(value()?)?),
                 "--histogram" => options.histogram = true,
                 "--app" => options.apps.push(value()?.clone()),
+                "--component" => options.component = Some(value()?.into()),
+                "--floor" => options.floor = Some(value()?.into()),
                 "--neap" => options.neap = Some(value()?.into()),
                 other => return Err(format!("unknown option {other}\n\n{}", super::USAGE)),
             }
