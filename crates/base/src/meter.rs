@@ -34,6 +34,10 @@ pub trait Meter: Send + Sync {
     fn queued(&self, event: QueuedEvent<'_>, what: QueueStep) {
         let _ = (event, what);
     }
+    /// A function was deleted: what is counted in memory under its name ends.
+    fn deleted(&self, account: AccountId, region: &Region, name: &FunctionName) {
+        let _ = (account, region, name);
+    }
     /// A request in a trace that is recorded has ended without an environment's part.
     fn answered(&self, request: TracedRequest<'_>) {
         let _ = request;

@@ -323,6 +323,7 @@ pub fn operations() -> String {
     wire::operations_page([
         Functions::API,
         Queues::API,
+        queues::api::Inspection::API,
         Identity::API,
         Logs::API,
         Monitoring::API,

@@ -140,7 +140,8 @@ impl Prepared {
         .map_err(Error::Runtimes)?;
         let wasm =
             wasm::Wasm::new(wasm_settings(data, &config), runtimes.clone()).map_err(Error::Runtimes)?;
-        let fleet = Arc::new(Fleet::new(fleet_settings(&config), wasm.clone(), meter.clone()));
+        let fleet =
+            Arc::new(Fleet::new(fleet_settings(&config, sandboxes.live_max()), wasm.clone(), meter.clone()));
         let functions = Functions::new(
             functions_data?,
             blobs.clone(),
@@ -191,6 +192,7 @@ impl Prepared {
             .service(functions.clone())
             .service(identity.clone())
             .service(queues.clone())
+            .service(queues.inspection())
             .service(telemetry.logs())
             .service(telemetry.monitoring())
             .service(telemetry.tracing())
@@ -410,10 +412,19 @@ fn functions_settings(config: &Config) -> functions::Settings {
     settings
 }
 
-fn fleet_settings(config: &Config) -> fleet::Settings {
+/// Sandboxes beside those of functions and stem cells: zygotes, one for each runtime, and ended ones that are cleaned.
+const PLACES_KEPT: u32 = 16;
+
+/// `sandboxes` is how many of them there can be at once.
+fn fleet_settings(config: &Config, sandboxes: usize) -> fleet::Settings {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let mut settings = fleet::Settings::for_host(host_memory(), cpus);
     let limits = &mut settings.limits;
+    // Interpreters that wait for functions or are forked from have places too, and an ended sandbox has its for a moment.
+    let waiting = config.runtimes.stem_cells_max.unwrap_or_else(|| runtimes::CellSettings::default().max);
+    let places = u32::try_from(sandboxes).unwrap_or(u32::MAX);
+    limits.environments_max =
+        places.saturating_sub(waiting.saturating_add(PLACES_KEPT)).max(places / 2).max(1);
     if let Some(mib) = config.fleet.memory_budget_mib {
         limits.memory_budget = base::MemoryMib(mib);
     }

@@ -1,7 +1,7 @@
 //! Ports whose two sides are both known only here.
 
 use base::{
-    AccountId, Arn, Authorize, Deliver, Delivery, FunctionSpec, Future, InvocationRecord, InvokeLater as _,
+    AccountId, Arn, Authorize, Deliver, Delivery, FunctionName, FunctionSpec, Future, InvocationRecord, InvokeLater as _,
     LogEvent, LogSink, Meter, NotDelivered, NotInvoked, ProvisionedCall, QueueStep, QueuedEvent, Region,
     Reserved, Sender, TracedRequest, VersionKey, Within,
 };
@@ -158,6 +158,10 @@ impl Meter for Exported {
 
     fn queued(&self, event: QueuedEvent<'_>, what: QueueStep) {
         self.telemetry.queued(event, what);
+    }
+
+    fn deleted(&self, account: AccountId, region: &Region, name: &FunctionName) {
+        self.telemetry.deleted(account, region, name);
     }
 
     fn answered(&self, request: TracedRequest<'_>) {

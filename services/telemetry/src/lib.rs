@@ -61,8 +61,9 @@ pub use metrics::{Metric, MetricKind};
 
 use api::{logs::Logs, monitoring::Monitoring, tracing::Tracing, usage::Usage};
 use base::{
-    AccountId, Clock, Entropy, InvocationRecord, InvokeLater, LogEvent, LogSink, Meter, ProvisionedCall,
-    QueueStep, QueuedEvent, Region, RequestId, Reserved, Spending, TracedRequest, VersionKey,
+    AccountId, Clock, Entropy, FunctionName, InvocationRecord, InvokeLater, LogEvent, LogSink, Meter,
+    ProvisionedCall, QueueStep, QueuedEvent, Region, RequestId, Reserved, Spending, TracedRequest,
+    VersionKey,
 };
 use std::{
     sync::{Arc, OnceLock},
@@ -383,6 +384,10 @@ impl Meter for Telemetry {
     fn queued(&self, event: QueuedEvent<'_>, step: QueueStep) {
         self.inner.gathering.queued(event, step, self.inner.clock.now());
         self.inner.metrics_wait.notify_one();
+    }
+
+    fn deleted(&self, account: AccountId, region: &Region, name: &FunctionName) {
+        self.inner.metrics.forget(account, region, name);
     }
 
     fn answered(&self, request: TracedRequest<'_>) {
