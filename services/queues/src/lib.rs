@@ -36,6 +36,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 use store::Database;
+use tasks::UpkeepAt;
 use tokio::sync::Notify;
 
 /// After a queue is deleted its name rests so long. Source: SQS API reference, `CreateQueue`.
@@ -86,6 +87,7 @@ pub struct Queues {
     signals: Signals,
     /// Wakes the background work.
     work: Notify,
+    upkeep_at: UpkeepAt,
 }
 
 impl Queues {
@@ -106,6 +108,7 @@ impl Queues {
             cache: RwLock::default(),
             signals: Signals::default(),
             work: Notify::new(),
+            upkeep_at: UpkeepAt::new(),
         })
     }
 

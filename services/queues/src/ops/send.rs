@@ -122,6 +122,7 @@ impl Queues {
             .await?;
         signal.counts.sent.fetch_add(count as u64, Ordering::Relaxed);
         signal.wake(count);
+        self.to_be_removed(queue, now);
         Ok(sent)
     }
 }
