@@ -9,6 +9,7 @@ mod floors;
 mod invoke;
 mod noisy;
 mod options;
+mod queue;
 mod stream;
 mod table;
 
@@ -23,6 +24,7 @@ const USAGE: &str = "usage: cargo xtask bench NAME [OPTIONS]
 invoke    invocations: warm at 1, 16 and 64 connections, cold with phases, bursts, idle memory, launch
 floors    the floors of invoke alone
 noisy     a function beside neighbours that use up processors, memory, processes, the disk
+queue     messages sent, received and deleted, beside the store; growth of messages, queues, groups
 stream    function URLs beside Invoke, streamed answers, provisioned environments beside cold ones
 store     durable writes of the store beside plain SQLite
 fleet     what the fleet adds to a warm call
@@ -30,14 +32,15 @@ policy    cold starts and idle memory of keep-alive policies, on generated trace
           --functions N, --hours N
 sandbox   starts of the bare sandbox
 
-options of invoke, floors, noisy and stream:
+options of invoke, floors, noisy, queue and stream:
   --quick              one short round of everything
   --rounds N           rounds of each measurement, default 3
   --seconds N          length of one warm measurement, default 3
   --colds N            cold starts of each runtime, default 60
   --only PART          warm, cold, burst or idle; may be repeated
   --bootstrap FILE     a built `bootstrap` executable to measure as provided.al2023
-  --connections N      of warm measurements, default 1, 16 and 64; may be repeated
+  --connections N      of warm measurements, and clients of queues, default 1, 16 and 64; may be repeated
+  --growth N           of queue: messages, queues and groups at most, default 100000; from 1000
   --neap FILE          a binary to measure instead of building one";
 
 /// What the figures are made of, in words, for any error.
@@ -57,6 +60,7 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
         "invoke" => invoke::run(&Options::parse(rest)?),
         "floors" => invoke::floors(&Options::parse(rest)?),
         "noisy" => noisy::run(&Options::parse(rest)?),
+        "queue" => queue::run(&Options::parse(rest)?),
         "stream" => stream::run(&Options::parse(rest)?),
         "store" => cargo(&["bench", "--package", "neap-store", "--bench", "store"]),
         "fleet" => cargo(&["bench", "--package", "neap-fleet", "--bench", "warm_path"]),

@@ -26,6 +26,8 @@ pub(super) struct Options {
     pub(super) neap: Option<PathBuf>,
     /// Numbers of connections of warm measurements.
     pub(super) connections: Vec<usize>,
+    /// Up to how many messages, queues and groups growth is measured.
+    pub(super) growth: usize,
 }
 
 impl Options {
@@ -39,6 +41,7 @@ impl Options {
             bootstrap: None,
             neap: None,
             connections: Vec::new(),
+            growth: 100_000,
         };
         let mut args = args.iter();
         while let Some(name) = args.next() {
@@ -47,6 +50,7 @@ impl Options {
                 "--quick" => {
                     (options.rounds, options.colds, options.launches) = (1, 10, 2);
                     options.measured = Duration::from_secs(1);
+                    options.growth = 1_000;
                 }
                 "--rounds" => options.rounds = number(value()?)?,
                 "--seconds" => options.measured = Duration::from_secs(number(value()?)? as u64),
@@ -60,6 +64,7 @@ impl Options {
                 }),
                 "--bootstrap" => options.bootstrap = Some(value()?.into()),
                 "--connections" => options.connections.push(number(value()?)?),
+                "--growth" => options.growth = number(value()?)?,
                 "--neap" => options.neap = Some(value()?.into()),
                 other => return Err(format!("unknown option {other}\n\n{}", super::USAGE)),
             }

@@ -308,7 +308,10 @@ impl Model {
         let max = self.receives_max(asked.which);
         let list = self.list(asked.which);
         let known = list.iter().position(|message| message.id.as_ref() == Some(&one.id));
-        let unknown = || list.iter().position(|message| message.id.is_none() && message.body == one.body);
+        let lost = |message: &Message| {
+            message.id.is_none() && message.body == one.body && message.group == one.group
+        };
+        let unknown = || list.iter().position(lost);
         let at = known.or_else(unknown).ok_or_else(|| format!("{one:?} is not in the queue"))?;
         let message = list[at].clone();
         check(message.due <= now, || format!("{one:?} is hidden: {message:?}"))?;
