@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -34,7 +35,7 @@ root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a sandbox with 
 class Node:
     """One `neap serve` or `neap dev` process and what is needed to talk to it."""
 
-    def __init__(self, data, mode="serve", config="", environment=None, arguments=(), user=None):
+    def __init__(self, data, mode="serve", config="", environment=None, arguments=(), user=None, descriptors=None):
         self.data = pathlib.Path(data)
         self.data.mkdir(parents=True, exist_ok=True)
         self.mode = mode
@@ -44,7 +45,7 @@ class Node:
         (self.data / "neap.toml").write_text(config)
         self.environment = environment or {}
         self.arguments = list(arguments)
-        self.binary, self.user = BINARY, user
+        self.binary, self.user, self.descriptors = BINARY, user, descriptors
         if user:
             self.binary = shutil.copy(BINARY, self.data / "neap")
             for path in (self.data, self.data / "neap.toml", self.binary):
@@ -59,6 +60,7 @@ class Node:
             stdout=subprocess.PIPE,
             stderr=self.log,
             env={**os.environ, **self.environment},
+            preexec_fn=self.descriptors and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors,) * 2)),
             **({"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}),
         )
         # The node prints one line with its address when it is ready.
@@ -150,9 +152,9 @@ class Node:
 
 
 @contextlib.contextmanager
-def running(mode="serve", config="", environment=None, data=None, arguments=(), user=None):
+def running(mode="serve", config="", environment=None, data=None, arguments=(), user=None, descriptors=None):
     with tempfile.TemporaryDirectory(prefix="neap-test-", ignore_cleanup_errors=True) as folder:
-        node = Node(data or folder, mode, config, environment, arguments, user).start()
+        node = Node(data or folder, mode, config, environment, arguments, user, descriptors).start()
         try:
             yield node
         finally:

@@ -57,5 +57,5 @@ def test_bad_configurations_are_refused(deploy, lam):
     refused("'maximumRetryAttempts' failed to satisfy constraint", MaximumRetryAttempts=3)
     refused("'maximumEventAgeInSeconds' failed to satisfy constraint", MaximumEventAgeInSeconds=59)
     refused("The function doesn't exist.", Qualifier="7", MaximumRetryAttempts=1)
-    refused("DestinationConfig is not supported",
+    refused("does not exist",
             DestinationConfig={"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:000000000000:q"}})

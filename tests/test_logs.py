@@ -188,3 +188,13 @@ def test_phases_of_a_cold_start_are_shown(deploy, node):
     text = eventually(lambda: (t := get(node, "/_neap/metrics").text) and function.name in t and t)
     for phase in ("queue", "sandbox", "boot", "init"):
         assert re.search(rf'phase="{phase}"', text), phase
+
+
+def test_series_of_a_deleted_function_end(node, lam, deploy):
+    function = deploy("def handler(event, context): return 1 / event['by']")
+    function({"by": 1})
+    function.invoke({"by": 0})
+    shown = lambda: f'function="{function.name}"' in get(node, "/_neap/metrics").text  # noqa: E731
+    eventually(shown)
+    lam.delete_function(FunctionName=function.name)
+    eventually(lambda: not shown())

@@ -5,6 +5,7 @@
 use crate::{Error, process};
 use bytes::Bytes;
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     ops::Range,
     time::{Duration, Instant},
@@ -92,9 +93,21 @@ pub fn run<T: Send>(plan: &Plan, mut counters: impl FnMut() -> T + Send) -> Resu
     })
 }
 
-/// Opens a connection per request, then sends all at once. The time of each answer since then, sorted, and the number
-/// of answers that were not good.
-pub fn burst(address: SocketAddr, requests: &[Bytes]) -> Result<(Vec<Duration>, u64), Error> {
+/// What came back of a burst.
+#[derive(Clone, Debug, Default)]
+pub struct Burst {
+    /// Times from the burst's beginning to each good answer, sorted.
+    pub answered: Vec<Duration>,
+    /// Requests that were refused with 429, by the reason that the answer gives.
+    pub refused: BTreeMap<String, usize>,
+    /// Everything else that was no good answer, by its text.
+    pub failed: BTreeMap<String, usize>,
+    /// When the last answer of any kind was there.
+    pub took: Duration,
+}
+
+/// Opens a connection per request, then sends all at once.
+pub fn burst(address: SocketAddr, requests: &[Bytes]) -> Result<Burst, Error> {
     on_own_thread(async move {
         let mut workers = JoinSet::new();
         let (go, gone) = tokio::sync::watch::channel(None);
@@ -106,22 +119,35 @@ pub fn burst(address: SocketAddr, requests: &[Bytes]) -> Result<(Vec<Duration>, 
                     Worker { stream, address, requests: vec![request], next: 0, buffer: Vec::new() };
                 let began: Instant = gone.wait_for(Option::is_some).await.ok().and_then(|began| *began)?;
                 let answered = worker.one().await;
-                Some((began.elapsed(), answered.is_ok()))
+                Some((began.elapsed(), answered))
             });
         }
         // Every connection is accepted before the first request.
         tokio::time::sleep(Duration::from_millis(50)).await;
         go.send_replace(Some(Instant::now()));
-        let (mut spans, mut errors) = (Vec::new(), 0);
+        let mut burst = Burst::default();
         while let Some(done) = workers.join_next().await {
-            match done {
-                Ok(Some((span, true))) => spans.push(span),
-                Ok(Some((_, false)) | None) | Err(_) => errors += 1,
+            let done = done.map_err(|error| Error::Protocol(error.to_string()))?;
+            let (span, answer) = done.ok_or_else(|| Error::Protocol("a burst was not begun".to_owned()))?;
+            burst.took = burst.took.max(span);
+            match answer {
+                Ok(()) => burst.answered.push(span),
+                Err(Error::Refused { status: 429, body, .. }) => {
+                    *burst.refused.entry(reason(&body)).or_default() += 1;
+                }
+                Err(error) => *burst.failed.entry(error.to_string()).or_default() += 1,
             }
         }
-        spans.sort_unstable();
-        Ok((spans, errors))
+        burst.answered.sort_unstable();
+        Ok(burst)
     })
+}
+
+/// The member `Reason` of a refusal; the whole of it where there is none.
+fn reason(body: &str) -> String {
+    let found: Option<serde_json::Value> = serde_json::from_str(body).ok();
+    let reason = found.as_ref().and_then(|body| body["Reason"].as_str());
+    reason.unwrap_or(body).to_owned()
 }
 
 fn on_own_thread<T: Send>(work: impl Future<Output = Result<T, Error>> + Send) -> Result<T, Error> {

@@ -3,15 +3,18 @@
 //! A floor is the least work that any implementation must do. The ratio to it is the result; absolute figures depend
 //! on the machine and on what else it does, which is why each table shows the load.
 
-mod apps;
+pub(crate) mod apps;
+mod burst;
 mod cold;
 mod floors;
-mod invoke;
+mod idle;
 mod noisy;
-mod options;
+pub(crate) mod options;
 mod queue;
+pub(crate) mod setup;
 mod stream;
 mod table;
+mod warm;
 
 use options::Options;
 use std::{
@@ -21,8 +24,11 @@ use std::{
 
 const USAGE: &str = "usage: cargo xtask bench NAME [OPTIONS]
 
-invoke    invocations: warm at 1, 16 and 64 connections, cold with phases, bursts, idle memory, launch
-floors    the floors of invoke alone
+warm      invocations of environments that are there, at 1, 16 and 64 connections
+cold      cold starts one after the other, with their phases
+burst     1, 100 and 1,000 simultaneous requests to one cold function, and to a hundred
+idle      memory and launch of an idle node, and what deployed functions cost it
+floors    the floors of warm alone
 noisy     a function beside neighbours that use up processors, memory, processes, the disk
 queue     messages sent, received and deleted, beside the store; growth of messages, queues, groups
 stream    function URLs beside Invoke, streamed answers, provisioned environments beside cold ones
@@ -32,33 +38,40 @@ policy    cold starts and idle memory of keep-alive policies, on generated trace
           --functions N, --hours N
 sandbox   starts of the bare sandbox
 
-options of invoke, floors, noisy, queue and stream:
+options of warm, cold, burst, idle, floors, noisy, queue and stream:
   --quick              one short round of everything
   --rounds N           rounds of each measurement, default 3
   --seconds N          length of one warm measurement, default 3
   --colds N            cold starts of each runtime, default 60
-  --only PART          warm, cold, burst or idle; may be repeated
+  --histogram          percentiles of each phase of cold starts
+  --size N             requests at once of a burst, default 1, 100 and 1000; may be repeated
+  --app NAME           Python, Node.js or Rust, default all; may be repeated
   --bootstrap FILE     a built `bootstrap` executable to measure as provided.al2023
   --connections N      of warm measurements, and clients of queues, default 1, 16 and 64; may be repeated
   --growth N           of queue: messages, queues and groups at most, default 100000; from 1000
   --neap FILE          a binary to measure instead of building one";
 
 /// What the figures are made of, in words, for any error.
-type Outcome<T> = Result<T, String>;
+pub(crate) type Outcome<T> = Result<T, String>;
 
 /// Runs `bench` with the arguments after it.
 pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
     let args: Vec<String> = args.collect();
     let (name, rest) = args.split_first().map_or(("", &[][..]), |(name, rest)| (name.as_str(), rest));
-    if cfg!(debug_assertions) && matches!(name, "invoke" | "floors" | "noisy" | "stream") {
+    if cfg!(debug_assertions)
+        && matches!(name, "warm" | "cold" | "burst" | "idle" | "floors" | "noisy" | "stream")
+    {
         // The floors and the load generator are in this program: they must be as optimised as what they measure.
         let mut own = vec!["run", "--release", "--quiet", "--package", "xtask", "--", "bench"];
         own.extend(args.iter().map(String::as_str));
         return cargo(&own);
     }
     match name {
-        "invoke" => invoke::run(&Options::parse(rest)?),
-        "floors" => invoke::floors(&Options::parse(rest)?),
+        "warm" => warm::run(&Options::parse(rest)?),
+        "cold" => cold::run(&Options::parse(rest)?),
+        "burst" => burst::run(&Options::parse(rest)?),
+        "idle" => idle::run(&Options::parse(rest)?),
+        "floors" => warm::floors(&Options::parse(rest)?),
         "noisy" => noisy::run(&Options::parse(rest)?),
         "queue" => queue::run(&Options::parse(rest)?),
         "stream" => stream::run(&Options::parse(rest)?),

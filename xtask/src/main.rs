@@ -1,20 +1,23 @@
-//! Developer commands: `cargo xtask check | bench NAME`.
+//! Developer commands: `cargo xtask check | bench NAME | soak`.
 
 mod bench;
 mod dependencies;
+mod soak;
 
 use std::process::ExitCode;
 
-const USAGE: &str = "usage: cargo xtask check | bench NAME [OPTIONS]
+const USAGE: &str = "usage: cargo xtask check | bench NAME [OPTIONS] | soak [OPTIONS]
 
 check   the dependency rule of ARCHITECTURE.md, read from cargo metadata
-bench   floors and Neap side by side; without NAME lists what there is";
+bench   floors and Neap side by side; without NAME lists what there is
+soak    a node under mixed load for an hour; fails when anything grows";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let outcome = match args.next().as_deref() {
         Some("check") => dependencies::check(),
         Some("bench") => bench::run(args),
+        Some("soak") => soak::run(args),
         _ => Err(USAGE.to_owned()),
     };
     match outcome {

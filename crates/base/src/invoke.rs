@@ -8,13 +8,15 @@ pub trait InvokeLater: Send + Sync {
     /// Puts an asynchronous invocation of `function` on disk. Once this has answered, the invocation happens, with the retries that
     /// the function is configured for. The same `request_id` again is taken once, as long as the first is not finished.
     ///
-    /// The function's policy must allow it to `caller`; the node's own affairs, which have none, ask no policy.
+    /// The function's policy must allow it to `caller`; the node's own affairs, which have none, ask no policy. `trace` is the trace
+    /// header of what brings it about; a chain of invocations that comes back too often ends here.
     fn invoke_later(
         &self,
         caller: Option<ServiceCaller>,
         function: Arn,
         request_id: RequestId,
         payload: Bytes,
+        trace: Option<String>,
     ) -> Future<'_, Result<(), NotInvoked>>;
 }
 

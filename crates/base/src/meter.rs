@@ -34,6 +34,14 @@ pub trait Meter: Send + Sync {
     fn queued(&self, event: QueuedEvent<'_>, what: QueueStep) {
         let _ = (event, what);
     }
+    /// A function was deleted: what is counted in memory under its name ends.
+    fn deleted(&self, account: AccountId, region: &Region, name: &FunctionName) {
+        let _ = (account, region, name);
+    }
+    /// One request has done something with messages of a queue.
+    fn messages(&self, queue: MeteredQueue<'_>, what: MessageStep<'_>) {
+        let _ = (queue, what);
+    }
     /// A request in a trace that is recorded has ended without an environment's part.
     fn answered(&self, request: TracedRequest<'_>) {
         let _ = request;
@@ -109,7 +117,7 @@ pub struct QueuedEvent<'a> {
     pub invoked_arn: &'a str,
 }
 
-/// What happens to an asynchronous invocation.
+/// What happens to an asynchronous invocation, or to one that never becomes an invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueueStep {
     /// It is on disk.
@@ -118,6 +126,36 @@ pub enum QueueStep {
     Attempted(Millis),
     /// It is given up.
     Dropped,
+    /// What became of it could not be told to a destination.
+    NotTold,
+    /// It could not be put into the dead-letter queue.
+    NotBuried,
+    /// A chain of invocations came back too often and ends.
+    Looped,
+}
+
+/// A queue whose messages are counted.
+#[derive(Clone, Copy, Debug)]
+pub struct MeteredQueue<'a> {
+    /// Its owner.
+    pub account: AccountId,
+    /// Where.
+    pub region: &'a Region,
+    /// Its name.
+    pub name: &'a str,
+}
+
+/// What one request did with messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageStep<'a> {
+    /// They are on disk; the bytes of each, attributes included.
+    Sent(&'a [usize]),
+    /// So many were received.
+    Received(usize),
+    /// A receive found nothing.
+    EmptyReceive,
+    /// So many were deleted.
+    Deleted(usize),
 }
 
 /// What one invocation used.

@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Cost(Cost),
     /// Amounts that the account or a function may cost in a month: told, and kept to if wanted.
     Budget(Budget),
+    /// Queues with what is in them; look at messages, move dead letters back, purge.
+    Queues(Queues),
     /// Run a function at several memory sizes and show its cost against its latency.
     Tune(Tune),
     /// Say what this machine offers to functions, what is missing and what that costs.
@@ -138,6 +140,58 @@ pub(crate) struct Deploy {
     /// Install dependencies anew even if the same ones were installed before.
     #[arg(long)]
     pub(crate) fresh: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) connection: Connection,
+}
+
+/// `neap queues`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Queues {
+    /// What to do; without it, the list.
+    #[command(subcommand)]
+    pub(crate) command: Option<QueuesCommand>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) list: List,
+}
+
+/// What to do with queues.
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueuesCommand {
+    /// List queues: messages visible, in flight and delayed, the age of the oldest, where dead letters go.
+    #[command(visible_alias = "list")]
+    Ls(List),
+    /// Show the oldest messages of a queue without receiving them.
+    Peek(Peek),
+    /// Move the messages of a dead-letter queue back to where they came from, or to another queue.
+    Redrive(Redrive),
+    /// Delete all messages of queues.
+    Purge(Remove),
+}
+
+/// `neap queues peek`.
+#[derive(Debug, Args)]
+pub(crate) struct Peek {
+    /// The queue.
+    pub(crate) name: String,
+    /// Messages at most, 1 to 100.
+    #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) max: u8,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub(crate) connection: Connection,
+}
+
+/// `neap queues redrive`.
+#[derive(Debug, Args)]
+pub(crate) struct Redrive {
+    /// The dead-letter queue.
+    pub(crate) name: String,
+    /// Another queue to move them to.
+    #[arg(long, value_name = "QUEUE")]
+    pub(crate) to: Option<String>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub(crate) connection: Connection,

@@ -11,6 +11,7 @@ pub(crate) mod invoke;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod ps;
+pub(crate) mod queues;
 pub(crate) mod remove;
 pub(crate) mod serve;
 pub(crate) mod tune;

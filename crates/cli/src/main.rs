@@ -54,6 +54,7 @@ fn run(command: Command, output: Output) -> Result<Ending, Error> {
         Command::Ps(arguments) => on(client_runtime()?, commands::ps::run(arguments, output)),
         Command::Rm(arguments) => on(client_runtime()?, commands::remove::run(arguments, output)),
         Command::Cost(arguments) => on(client_runtime()?, commands::cost::run(arguments, output)),
+        Command::Queues(arguments) => on(client_runtime()?, commands::queues::run(arguments, output)),
         Command::Budget(arguments) => on(client_runtime()?, commands::budget::run(arguments, output)),
         Command::Tune(arguments) => on(client_runtime()?, commands::tune::run(arguments, output)),
         Command::Doctor(arguments) => commands::doctor::run(&arguments, output),

@@ -13,6 +13,10 @@ pub struct Limits {
     /// Factor on the budget, in percent: functions are configured for their peak and use far less on average, and
     /// each is held to its own size by its cgroup. Default 200.
     pub overcommit_percent: u32,
+    /// Environments that are not gone, at once: each takes descriptors and processes of the host, whatever its memory.
+    /// Calls that find no place wait and are refused as those that find no memory. Default: no bound; the server gives
+    /// what the daemon's limit of open descriptors allows.
+    pub environments_max: u32,
     /// Starts under way at once on the whole node. A start is work for a CPU: more of them in parallel than the
     /// CPUs can feed makes each later, the first included. Default 4 per CPU.
     pub starts_parallel: u32,
@@ -86,6 +90,7 @@ impl Limits {
         Limits {
             memory_budget,
             overcommit_percent: 200,
+            environments_max: u32::MAX,
             starts_parallel: u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(4).max(4),
             start_slot_us_max: 1_000_000,
             keep_alive: KeepAlive::Learned,

@@ -12,6 +12,7 @@ mod events;
 mod keeping;
 mod pool;
 mod provisioned;
+mod room;
 mod starts;
 mod table;
 
@@ -26,6 +27,7 @@ pub use events::{CallId, Demand, Effect, Event, Refusal, Tick};
 use keeping::{Agenda, Habits};
 use pool::{Pool, Queued};
 pub(crate) use provisioned::ProvisionedUse;
+use room::Room;
 use starts::Starts;
 use std::collections::{BTreeMap, HashMap};
 use table::{Row, Table};
@@ -49,15 +51,15 @@ enum Origin {
     Foreseen,
 }
 
-/// Configured memory of environments, in MB.
+/// Configured memory and places of environments.
 #[derive(Debug, Default)]
 struct Memory {
     /// Of all that are not gone.
-    used: u64,
+    used: Room,
     /// Of those being ended: on its way back.
-    stopping: u64,
+    stopping: Room,
     /// Of those idle, or being started for nobody, that no floor needs: can be had by ending them.
-    idle: u64,
+    idle: Room,
 }
 
 /// All state of the fleet.
@@ -141,7 +143,7 @@ impl Planner {
     pub fn is_quiet(&self) -> bool {
         self.members.is_empty()
             && self.queued.is_empty()
-            && self.memory.used == 0
+            && self.memory.used == Room::NONE
             && self.pools.iter().all(|(_, pool)| pool.is_quiet())
     }
 
@@ -152,7 +154,7 @@ impl Planner {
             && self.members.is_empty()
             && self.queued.is_empty()
             && self.rows.is_empty()
-            && self.memory.used == 0
+            && self.memory.used == Room::NONE
             && self.starts.is_empty()
     }
 
@@ -219,7 +221,7 @@ impl Planner {
         });
         Snapshot {
             pools: pools.collect(),
-            memory_used: MemoryMib(u32::try_from(self.memory.used).unwrap_or(u32::MAX)),
+            memory_used: MemoryMib(u32::try_from(self.memory.used.mib).unwrap_or(u32::MAX)),
             memory_max: self.limits.memory_max(),
             starts_running: self.starts.slots_used(),
             starts_parallel: self.limits.starts_parallel,
@@ -492,10 +494,11 @@ impl Planner {
     /// Changes a pool's counts and keeps the sum of memory that can be had by ending what is idle.
     fn recount<T>(&mut self, row: Row<Pool>, change: impl FnOnce(&mut Pool) -> T) -> T {
         let pool = &mut self.pools[row];
-        let mib = u64::from(pool.memory.0);
+        let one = pool.room();
         let before = pool.reclaimable() as u64;
         let told = change(pool);
-        self.memory.idle = self.memory.idle - before * mib + pool.reclaimable() as u64 * mib;
+        self.memory.idle -= one * before;
+        self.memory.idle += one * pool.reclaimable() as u64;
         told
     }
 
@@ -620,15 +623,15 @@ impl Planner {
             }
         });
         let pool = &mut self.pools[row];
-        let mib = u64::from(pool.memory.0);
+        let one = pool.room();
         match (before, after) {
             (Environment::Stopping { .. }, Environment::Stopping { .. }) => {}
-            (_, Environment::Stopping { .. }) => self.memory.stopping += mib,
-            (Environment::Stopping { .. }, _) => self.memory.stopping -= mib,
+            (_, Environment::Stopping { .. }) => self.memory.stopping += one,
+            (Environment::Stopping { .. }, _) => self.memory.stopping -= one,
             (_, _) => {}
         }
         if after == Environment::Gone {
-            self.memory.used -= mib;
+            self.memory.used -= one;
         }
         if pool.below_floor() > 0 {
             self.starts.want(row, pool);

@@ -47,6 +47,13 @@ pub(crate) struct Node {
     live_max: usize,
 }
 
+/// Descriptors of the daemon that a running sandbox takes, with what its runtime and its caller hold open: 33 were counted
+/// of a Python function that reaches the internet, on a host with cgroups of version 1.
+const DESCRIPTORS_EACH: u64 = 36;
+/// Descriptors that are not given to sandboxes, unless a quarter of the limit is less: of databases, idle clients and the
+/// connections that functions make.
+const DESCRIPTORS_KEPT: u64 = 2_000;
+
 impl Sandboxes {
     /// Forks the spawner, sweeps what an earlier run of [`Settings::instance`] left, and begins to prepare slots.
     ///
@@ -67,7 +74,9 @@ impl Sandboxes {
         }
         let common = accept(&settings, layout)?;
         let shared_uid = common.shared_uid;
-        raise_descriptor_limit();
+        let mut settings = settings;
+        settings.live_max =
+            settings.live_max.min(settings.uids.len()).min(affordable(raise_descriptor_limit()));
         let swept = cgroup::sweep(layout, &settings.instance);
         if swept > 0 {
             tracing::info!(cgroups = swept, "removed what an earlier run left");
@@ -90,6 +99,12 @@ impl Sandboxes {
         let (uids, live_max) = (settings.uids, settings.live_max);
         let node = Node { slots, scratches, spawner, run, egress, uids, shared_uid, live_max };
         Ok(Sandboxes { node: Arc::new(node) })
+    }
+
+    /// Sandboxes at once, at most: the least of [`Settings::live_max`], the uids and what the limit of open descriptors
+    /// affords.
+    pub fn live_max(&self) -> usize {
+        self.node.live_max
     }
 
     /// Builds a root. Some milliseconds; done once per runtime. Needs a tokio runtime with I/O.
@@ -372,14 +387,22 @@ fn carry(network: &Network) -> Result<(Kind, Option<Arc<Context>>), Error> {
     Ok((Kind::Internet(Arc::clone(&context)), Some(context)))
 }
 
-/// Each sandbox takes about a dozen descriptors of the daemon.
-fn raise_descriptor_limit() {
+/// Sandboxes that so many open descriptors are enough for.
+fn affordable(descriptors: u64) -> usize {
+    let kept = DESCRIPTORS_KEPT.min(descriptors / 4);
+    usize::try_from((descriptors - kept) / DESCRIPTORS_EACH).unwrap_or(usize::MAX).max(1)
+}
+
+/// Raises the limit to the hard one; what it is then.
+fn raise_descriptor_limit() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         tracing::warn!(%error, "the limit of open descriptors could not be raised");
+        return limit.current.unwrap_or(u64::MAX);
     }
+    limit.maximum.unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

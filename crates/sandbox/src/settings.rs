@@ -11,7 +11,7 @@ pub struct Settings {
     pub instance: String,
     /// Host uids (and gids) given to sandboxes, one each; nobody else on the host may use them. Default 100,000..165,536.
     pub uids: Range<u32>,
-    /// Sandboxes at once, at most. Default 1,000.
+    /// Sandboxes at once, at most; fewer where the limit of open descriptors affords fewer. Default 2,000.
     pub live_max: usize,
     /// Slots (network namespace, cgroup, uid) kept ready. Each costs about 0.3 MB of kernel memory. Default 64.
     pub prepared: usize,
@@ -34,7 +34,7 @@ impl Settings {
         Settings {
             instance: instance.into(),
             uids: 100_000..165_536,
-            live_max: 1_000,
+            live_max: 2_000,
             prepared: 64,
             prepared_max: 128,
             daemon_cpu_weight: Some(10_000),

@@ -82,7 +82,7 @@ impl Slots {
             wake: rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
             uid_first: settings.uids.start,
             shared_uid,
-            slots_max: settings.live_max.min(settings.uids.len()),
+            slots_max: settings.live_max,
             prepared: settings.prepared,
             prepared_max: settings.prepared_max.max(settings.prepared),
         });

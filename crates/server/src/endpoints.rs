@@ -149,6 +149,7 @@ fn health(names: &[&str]) -> String {
 pub(crate) fn shown(fleet: &Fleet, functions: &Functions, telemetry: &Telemetry) -> Vec<Metric> {
     let mut shown = environments(fleet);
     shown.extend(events(functions));
+    shown.extend(mappings(functions));
     shown.push(counter(
         "neap_trace_datagrams_dropped",
         "Datagrams of functions to the X-Ray daemon that were no segments or did not fit",
@@ -252,6 +253,29 @@ pub(crate) fn stem_cells(cells: &runtimes::CellSnapshot) -> Vec<Metric> {
     metrics
 }
 
+/// What became of messages of event source mappings.
+fn mappings(functions: &Functions) -> Vec<Metric> {
+    let counts = functions.mapping_counts();
+    vec![
+        gauge("neap_event_source_pollers", "Event source mappings that this node polls", counts.pollers),
+        counter("neap_event_source_polled", "Messages received from event sources", counts.polled),
+        counter("neap_event_source_filtered", "Messages that no filter wanted", counts.filtered),
+        counter("neap_event_source_invoked", "Batches that functions were invoked with", counts.invoked),
+        counter(
+            "neap_event_source_refused",
+            "Batches without environment: throttled, no memory, no start",
+            counts.refused,
+        ),
+        counter("neap_event_source_deleted", "Messages deleted when they were done with", counts.deleted),
+        counter("neap_event_source_failed", "Messages left to become visible again", counts.failed),
+        counter(
+            "neap_event_source_looped",
+            "Messages kept from a function that they have come back to too often",
+            counts.looped,
+        ),
+    ]
+}
+
 /// What became of asynchronous invocations.
 fn events(functions: &Functions) -> Vec<Metric> {
     let counts = functions.event_counts();
@@ -299,6 +323,7 @@ pub fn operations() -> String {
     wire::operations_page([
         Functions::API,
         Queues::API,
+        queues::api::Inspection::API,
         Identity::API,
         Logs::API,
         Monitoring::API,

@@ -5,7 +5,7 @@ use crate::{
     config::{self, Config, Durability, Mode, Options, OtlpProtocol, OtlpSignal},
     endpoints,
     environments::Environments,
-    ports::{Exported, OwnGateway},
+    ports::{Exported, OwnGateway, Targets},
     scope::Scope,
     system::{SystemClock, SystemEntropy},
 };
@@ -140,7 +140,8 @@ impl Prepared {
         .map_err(Error::Runtimes)?;
         let wasm =
             wasm::Wasm::new(wasm_settings(data, &config), runtimes.clone()).map_err(Error::Runtimes)?;
-        let fleet = Arc::new(Fleet::new(fleet_settings(&config), wasm.clone(), meter.clone()));
+        let fleet =
+            Arc::new(Fleet::new(fleet_settings(&config, sandboxes.live_max()), wasm.clone(), meter.clone()));
         let functions = Functions::new(
             functions_data?,
             blobs.clone(),
@@ -151,7 +152,7 @@ impl Prepared {
             entropy.clone(),
             functions_settings(&config),
         );
-        functions.meter_events(meter);
+        functions.meter_events(meter.clone());
         let queues = Queues::new(
             queues_data?,
             system.clone(),
@@ -159,11 +160,19 @@ impl Prepared {
             identity.clone(),
             queues::Settings { shared: config.store.postgres_url.is_some() },
         );
+        queues.meter_messages(meter);
+        functions.poll_queues(queues.clone());
         telemetry.invoke_through(functions.clone());
         functions.capped_by(Arc::new(telemetry.clone()));
         // What is spent stays spent over a restart.
         let looked = telemetry.look_at_budgets().await;
         looked.map_err(|source| Error::Service { name: "telemetry", source: source.into() })?;
+
+        functions.deliver_through(Arc::new(Targets {
+            queues: queues.clone(),
+            functions: Arc::downgrade(&functions),
+            authorize: identity.clone(),
+        }));
 
         let metrics: endpoints::Metrics = {
             let (fleet, functions, telemetry) = (fleet.clone(), functions.clone(), telemetry.clone());
@@ -184,6 +193,7 @@ impl Prepared {
             .service(functions.clone())
             .service(identity.clone())
             .service(queues.clone())
+            .service(queues.inspection())
             .service(telemetry.logs())
             .service(telemetry.monitoring())
             .service(telemetry.tracing())
@@ -225,6 +235,7 @@ impl Prepared {
             }
         });
         front.spawn("asynchronous events", |stop| functions.clone().run_events(stop.asked()));
+        front.spawn("event source mappings", |stop| functions.clone().run_mappings(stop.asked()));
         front.spawn("queues", |stop| queues.clone().run(stop.asked()));
         front.spawn("functions upkeep", |stop| functions.clone().run_upkeep(stop.asked()));
         front.spawn("changes of functions", |stop| functions.clone().run_changes(stop.asked()));
@@ -402,10 +413,19 @@ fn functions_settings(config: &Config) -> functions::Settings {
     settings
 }
 
-fn fleet_settings(config: &Config) -> fleet::Settings {
+/// Sandboxes beside those of functions and stem cells: zygotes, one for each runtime, and ended ones that are cleaned.
+const PLACES_KEPT: u32 = 16;
+
+/// `sandboxes` is how many of them there can be at once.
+fn fleet_settings(config: &Config, sandboxes: usize) -> fleet::Settings {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let mut settings = fleet::Settings::for_host(host_memory(), cpus);
     let limits = &mut settings.limits;
+    // Interpreters that wait for functions or are forked from have places too, and an ended sandbox has its for a moment.
+    let waiting = config.runtimes.stem_cells_max.unwrap_or_else(|| runtimes::CellSettings::default().max);
+    let places = u32::try_from(sandboxes).unwrap_or(u32::MAX);
+    limits.environments_max =
+        places.saturating_sub(waiting.saturating_add(PLACES_KEPT)).max(places / 2).max(1);
     if let Some(mib) = config.fleet.memory_budget_mib {
         limits.memory_budget = base::MemoryMib(mib);
     }

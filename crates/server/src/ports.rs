@@ -1,10 +1,13 @@
 //! Ports whose two sides are both known only here.
 
 use base::{
-    AccountId, FunctionSpec, Future, InvocationRecord, LogEvent, LogSink, Meter, ProvisionedCall, QueueStep,
-    QueuedEvent, Region, Reserved, TracedRequest, VersionKey, Within,
+    AccountId, Arn, Authorize, Deliver, Delivery, FunctionName, FunctionSpec, Future, InvocationRecord,
+    InvokeLater as _, LogEvent, LogSink, MessageStep, Meter, MeteredQueue, NotDelivered, NotInvoked,
+    ProvisionedCall, QueueStep, QueuedEvent, Region, Reserved, Sender, TracedRequest, VersionKey, Within,
 };
-use std::sync::{Arc, OnceLock};
+use functions::Functions;
+use queues::Queues;
+use std::sync::{Arc, OnceLock, Weak};
 use telemetry::{Telemetry, otlp::Exporter};
 use tokio::net::TcpStream;
 
@@ -46,6 +49,59 @@ impl runtimes::Platform for OwnGateway {
 
     fn trace(&self, datagram: &[u8], spec: &FunctionSpec) {
         self.telemetry.trace_datagram(&spec.key, datagram);
+    }
+}
+
+/// Where events go, by the service in the ARN of their target.
+pub(crate) struct Targets {
+    pub(crate) queues: Arc<Queues>,
+    /// Functions hand events in themselves.
+    pub(crate) functions: Weak<Functions>,
+    pub(crate) authorize: Arc<dyn Authorize>,
+}
+
+impl Targets {
+    fn function(&self, sender: &Sender, target: &Arn) -> Result<Arc<Functions>, NotDelivered> {
+        if let Sender::Principal(who) = sender {
+            let allowed = self.authorize.authorize(who, "lambda:InvokeFunction", &target.to_string());
+            allowed.map_err(|denied| NotDelivered::Denied(denied.to_string()))?;
+        }
+        self.functions.upgrade().ok_or_else(|| NotDelivered::NotNow("the node is shutting down".to_owned()))
+    }
+}
+
+impl Deliver for Targets {
+    fn accepts(&self, sender: Sender, target: Arn) -> Future<'_, Result<(), NotDelivered>> {
+        match &*target.service {
+            "sqs" => self.queues.accepts(sender, target),
+            "lambda" => Box::pin(async move {
+                let functions = self.function(&sender, &target)?;
+                let there = functions.takes_events(&target).await;
+                there.map_err(|_| NotDelivered::Missing(target))
+            }),
+            _ => Box::pin(std::future::ready(Err(NotDelivered::Unsupported(target)))),
+        }
+    }
+
+    fn deliver(&self, sender: Sender, target: Arn, event: Delivery) -> Future<'_, Result<(), NotDelivered>> {
+        match &*target.service {
+            "sqs" => self.queues.deliver(sender, target, event),
+            "lambda" => Box::pin(async move {
+                let functions = self.function(&sender, &target)?;
+                let caller = match sender {
+                    Sender::Principal(_) => None,
+                    Sender::Service(caller) => Some(caller),
+                };
+                let id = functions::logic::destinations::next_id(event.id, &target);
+                functions.invoke_later(caller, target, id, event.body, event.trace).await.map_err(|error| {
+                    match error {
+                        NotInvoked::Never(why) => NotDelivered::Refused(why),
+                        NotInvoked::NotNow(why) => NotDelivered::NotNow(why),
+                    }
+                })
+            }),
+            _ => Box::pin(std::future::ready(Err(NotDelivered::Unsupported(target)))),
+        }
     }
 }
 
@@ -102,6 +158,14 @@ impl Meter for Exported {
 
     fn queued(&self, event: QueuedEvent<'_>, what: QueueStep) {
         self.telemetry.queued(event, what);
+    }
+
+    fn messages(&self, queue: MeteredQueue<'_>, what: MessageStep<'_>) {
+        self.telemetry.messages(queue, what);
+    }
+
+    fn deleted(&self, account: AccountId, region: &Region, name: &FunctionName) {
+        self.telemetry.deleted(account, region, name);
     }
 
     fn answered(&self, request: TracedRequest<'_>) {

@@ -26,6 +26,8 @@ pub struct Context {
     pub authority: Box<str>,
     /// The path as sent.
     pub path: Box<str>,
+    /// The trace that the request belongs to, in the form of `X-Amzn-Trace-Id`, if it brings one.
+    pub trace: Option<Box<str>>,
     /// What the host name says.
     pub host: HostRoute,
     /// The access key that signed; `None` for a request without authentication under `verify: false`.

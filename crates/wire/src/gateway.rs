@@ -302,6 +302,7 @@ impl Gateway {
             now: seen.now,
             authority: authority.into(),
             path: parts.uri.path().into(),
+            trace: trace(&parts.headers),
             host: host.clone(),
             access_key,
             connection: connection.clone(),
@@ -448,4 +449,14 @@ fn raw(
 ) -> RawRequest {
     let Parts { method, uri, headers, .. } = parts;
     RawRequest { method, uri, headers, body, labels, host, connection, request_id }
+}
+
+/// Longest trace header that is passed on, in bytes.
+const TRACE_MAX: usize = 2_048;
+
+/// `X-Amzn-Trace-Id`, or else `traceparent` in that form.
+fn trace(headers: &http::HeaderMap) -> Option<Box<str>> {
+    let header = |name| headers.get(name)?.to_str().ok().filter(|text: &&str| text.len() <= TRACE_MAX);
+    let own = header("x-amzn-trace-id").map(Box::from);
+    own.or_else(|| Some(base::TraceHeader::parse_w3c(header("traceparent")?)?.to_string().into()))
 }

@@ -2,10 +2,12 @@
 
 mod access;
 pub mod layers;
+mod mappings;
 mod running;
 mod versions;
 
 pub use access::*;
+pub use mappings::*;
 pub use running::*;
 pub use versions::*;
 
@@ -135,10 +137,10 @@ impl CreateFunctionRequest {
             tenancy: self.tenancy_config.take(),
             layers: self.layers.take(),
             tracing: self.tracing_config.take(),
+            dead_letters: self.dead_letter_config.take(),
             features: Features {
                 package_type: self.package_type.take(),
                 vpc: self.vpc_config.take(),
-                dead_letter: self.dead_letter_config.take(),
                 kms_key: self.kms_key_arn.take(),
                 file_systems: self.file_system_configs.take(),
                 image: self.image_config.take(),
@@ -198,10 +200,10 @@ impl UpdateFunctionConfigurationRequest {
             tenancy: None,
             layers: self.layers.take(),
             tracing: self.tracing_config.take(),
+            dead_letters: self.dead_letter_config.take(),
             features: Features {
                 package_type: None,
                 vpc: self.vpc_config.take(),
-                dead_letter: self.dead_letter_config.take(),
                 kms_key: self.kms_key_arn.take(),
                 file_systems: self.file_system_configs.take(),
                 image: self.image_config.take(),
@@ -330,6 +332,8 @@ pub struct FunctionConfiguration {
     pub version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<EnvironmentResponse>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letter_config: Option<DeadLetterConfig>,
     pub tracing_config: TracingConfigResponse,
     pub revision_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -914,7 +918,50 @@ wire::api! {
             allow: "lambda:GetFunctionCodeSigningConfig" on resource,
             errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
         }
-        /// Sets tags of a function.
+        /// Has a function invoked with batches of a queue's messages.
+        CreateEventSourceMapping => create_event_source_mapping(CreateMappingRequest) -> MappingConfiguration {
+            http: POST "/2015-03-31/event-source-mappings" 202,
+            allow: "lambda:CreateEventSourceMapping" on "*",
+            errors: [
+                InvalidParameterValueException, ResourceConflictException, ServiceException, TooManyRequestsException,
+                ResourceNotFoundException,
+            ],
+        }
+        /// Tells how, and whether it works.
+        GetEventSourceMapping => get_event_source_mapping(MappingRequest) -> MappingConfiguration {
+            http: GET "/2015-03-31/event-source-mappings/{UUID}" 200,
+            allow: "lambda:GetEventSourceMapping" on mapping_resource,
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Lists mappings, perhaps only those of a queue or of a function, version or alias, 100 a page.
+        ListEventSourceMappings => list_event_source_mappings(ListMappingsRequest) -> ListMappingsResponse {
+            http: GET "/2015-03-31/event-source-mappings" 200,
+            query: [
+                "EventSourceArn" => EventSourceArn, "FunctionName" => FunctionName, "Marker" => Marker,
+                "MaxItems" => MaxItems,
+            ],
+            allow: "lambda:ListEventSourceMappings" on "*",
+            errors: [InvalidParameterValueException, ServiceException, TooManyRequestsException, ResourceNotFoundException],
+        }
+        /// Changes a mapping, stops or resumes it; what was received by the old settings is finished by them.
+        UpdateEventSourceMapping => update_event_source_mapping(UpdateMappingRequest) -> MappingConfiguration {
+            http: PUT "/2015-03-31/event-source-mappings/{UUID}" 202,
+            allow: "lambda:UpdateEventSourceMapping" on mapping_resource,
+            errors: [
+                InvalidParameterValueException, ResourceInUseException, ResourceConflictException, ServiceException,
+                TooManyRequestsException, ResourceNotFoundException,
+            ],
+        }
+        /// Deletes a mapping once what it has received is finished.
+        DeleteEventSourceMapping => delete_event_source_mapping(MappingRequest) -> MappingConfiguration {
+            http: DELETE "/2015-03-31/event-source-mappings/{UUID}" 202,
+            allow: "lambda:DeleteEventSourceMapping" on mapping_resource,
+            errors: [
+                InvalidParameterValueException, ResourceInUseException, ResourceConflictException, ServiceException,
+                TooManyRequestsException, ResourceNotFoundException,
+            ],
+        }
+        /// Sets tags of a function or an event source mapping.
         TagResource => tag_resource(TagResourceRequest) -> () {
             http: POST "/2017-03-31/tags/{Resource}" 204,
             allow: "lambda:TagResource" on resource,
@@ -923,7 +970,7 @@ wire::api! {
                 ResourceNotFoundException,
             ],
         }
-        /// Removes tags of a function.
+        /// Removes tags of a function or an event source mapping.
         UntagResource => untag_resource(UntagResourceRequest) -> () {
             http: DELETE "/2017-03-31/tags/{Resource}" 204,
             query: ["tagKeys" => TagKeys],
@@ -933,7 +980,7 @@ wire::api! {
                 ResourceNotFoundException,
             ],
         }
-        /// Tells the tags of a function.
+        /// Tells the tags of a function or an event source mapping.
         ListTags => list_tags(ListTagsRequest) -> ListTagsResponse {
             http: GET "/2017-03-31/tags/{Resource}" 200,
             allow: "lambda:ListTags" on resource,
@@ -1001,23 +1048,19 @@ wire::api! {
         CheckpointDurableExecution: POST "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint",
         CreateCapacityProvider: POST "/2025-11-30/capacity-providers",
         CreateCodeSigningConfig: POST "/2020-04-22/code-signing-configs",
-        CreateEventSourceMapping: POST "/2015-03-31/event-source-mappings",
         DeleteCapacityProvider: DELETE "/2025-11-30/capacity-providers/{CapacityProviderName}",
         DeleteCodeSigningConfig: DELETE "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
-        DeleteEventSourceMapping: DELETE "/2015-03-31/event-source-mappings/{UUID}",
         DeleteFunctionCodeSigningConfig: DELETE "/2020-06-30/functions/{FunctionName}/code-signing-config",
         GetCapacityProvider: GET "/2025-11-30/capacity-providers/{CapacityProviderName}",
         GetCodeSigningConfig: GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
         GetDurableExecution: GET "/2025-12-01/durable-executions/{DurableExecutionArn}",
         GetDurableExecutionHistory: GET "/2025-12-01/durable-executions/{DurableExecutionArn}/history",
         GetDurableExecutionState: GET "/2025-12-01/durable-executions/{DurableExecutionArn}/state",
-        GetEventSourceMapping: GET "/2015-03-31/event-source-mappings/{UUID}",
         GetFunctionScalingConfig: GET "/2025-11-30/functions/{FunctionName}/function-scaling-config",
         InvokeAsync: POST "/2014-11-13/functions/{FunctionName}/invoke-async",
         ListCapacityProviders: GET "/2025-11-30/capacity-providers",
         ListCodeSigningConfigs: GET "/2020-04-22/code-signing-configs",
         ListDurableExecutionsByFunction: GET "/2025-12-01/functions/{FunctionName}/durable-executions",
-        ListEventSourceMappings: GET "/2015-03-31/event-source-mappings",
         ListFunctionVersionsByCapacityProvider: GET "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions",
         ListFunctionsByCodeSigningConfig: GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions",
         PutFunctionCodeSigningConfig: PUT "/2020-06-30/functions/{FunctionName}/code-signing-config",
@@ -1028,6 +1071,5 @@ wire::api! {
         StopDurableExecution: POST "/2025-12-01/durable-executions/{DurableExecutionArn}/stop",
         UpdateCapacityProvider: PUT "/2025-11-30/capacity-providers/{CapacityProviderName}",
         UpdateCodeSigningConfig: PUT "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}",
-        UpdateEventSourceMapping: PUT "/2015-03-31/event-source-mappings/{UUID}",
     ];
 }

@@ -7,7 +7,7 @@ use crate::{
         recursion::{Mark, RecursiveLoop},
         sampling::DefaultRule,
     },
-    model::{EventPolicy, FunctionId},
+    model::{EventConfig, FunctionId},
     url::ServedUrl,
 };
 use base::{FunctionSpec, TenantId, Version};
@@ -25,8 +25,10 @@ pub(crate) struct Served {
     pub(crate) spec: Arc<FunctionSpec>,
     /// Whether an environment serves one tenant only.
     pub(crate) per_tenant: bool,
-    /// How asynchronous invocations are retried, by the qualifier that they name; others by the default.
-    pub(crate) policies: BTreeMap<String, EventPolicy>,
+    /// How asynchronous invocations are retried and whom their ends are told, by the qualifier that they name; others by the default.
+    pub(crate) policies: BTreeMap<String, EventConfig>,
+    /// ARN of the queue that gets events that are given up.
+    pub(crate) dead_letters: Option<String>,
     /// What becomes of a chain of invocations that comes back to it.
     pub(crate) recursion: RecursiveLoop,
     /// Decides about traces that nobody has decided about, if the function traces actively.
@@ -179,6 +181,7 @@ mod tests {
                 spec,
                 per_tenant: false,
                 policies: BTreeMap::new(),
+                dead_letters: None,
                 recursion: RecursiveLoop::default(),
                 sampling: None,
                 mark: Mark::of(&record.id),

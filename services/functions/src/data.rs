@@ -3,6 +3,7 @@
 mod changes;
 mod configs;
 mod layers;
+mod mappings;
 
 pub(crate) use changes::{CHANGES_MAX, changed_after, forget_changes, last_change, shared_secret};
 pub(crate) use configs::*;
@@ -10,12 +11,13 @@ pub(crate) use layers::{
     delete_layer_version, delete_layers, layer_sets, layer_version, list_layer_versions, list_layers,
     put_layer_version, take_layer_number,
 };
+pub(crate) use mappings::*;
 
 use crate::{
     Error,
     model::{
-        Alias, Condition, Configuration, Deployment, Event, FunctionId, FunctionRecord, Qualifier, Target,
-        VersionRecord,
+        Alias, Condition, Configuration, Deployment, Event, FunctionId, FunctionRecord, Outcome, Qualifier,
+        Target, VersionRecord,
     },
 };
 use base::{AccountId, CodeSha256, Region, RequestId, TenantId, Timestamp, Version};
@@ -142,7 +144,12 @@ pub static MIGRATIONS: &[Migration] = &[Migration::portable(
         || ',"age_max":' || COALESCE(age_max_s || '', 'null') || '}'
     FROM event_config;
     DROP TABLE event_config;"#,
-), layers::MIGRATION, Migration::portable(7, "tenants of events", "ALTER TABLE event ADD COLUMN tenant TEXT;"), layers::POLICIES, changes::MIGRATION];
+), layers::MIGRATION, Migration::portable(7, "tenants of events", "ALTER TABLE event ADD COLUMN tenant TEXT;"), layers::POLICIES, changes::MIGRATION, Migration::portable(
+    10,
+    "outcomes of events",
+    // What is still to be told of an event that has ended, as JSON.
+    "ALTER TABLE event ADD COLUMN outcome TEXT;",
+), mappings::MIGRATION];
 
 const VERSION_COLUMNS: &str = "account, region, name, version, revision, modified_ms, deployment, code, code_size, configuration, condition, note, origin";
 
@@ -543,7 +550,7 @@ pub(crate) fn due_events(
 ) -> Result<Vec<Event>, Error> {
     Ok(tx.query(
         "SELECT account, region, name, request_id, version, invoked_arn, payload, client_context, trace, accepted_ms,
-             failures, refusals, tenant
+             failures, refusals, tenant, outcome
          FROM event WHERE account = ?1 AND region = ?2 AND name = ?3 AND due_ms <= ?4 ORDER BY due_ms LIMIT ?5",
         params![id.account.as_str(), id.region.as_str(), id.name.as_str(), now.0, limit],
         |row| {
@@ -559,6 +566,10 @@ pub(crate) fn due_events(
                 failures: row.get(10)?,
                 refusals: row.get(11)?,
                 tenant: row.get::<Option<String>>(12)?.and_then(|tenant| tenant.parse().ok()),
+                outcome: match row.get::<Option<String>>(13)? {
+                    None => None,
+                    Some(_) => Some(json("outcome", row, 13)?),
+                },
             })
         },
     )?)
@@ -616,6 +627,28 @@ pub(crate) fn reschedule_event(
          WHERE request_id = ?1 AND holder = ?2",
         params![event.to_string(), holder, due.0, failures, refusals],
     )?;
+    Ok(changed == 1)
+}
+
+/// Notes what became of an event that `holder` holds, and with `due` gives it back until then; false if the lease was lost.
+pub(crate) fn set_outcome(
+    tx: &mut Tx<'_>,
+    event: RequestId,
+    holder: &str,
+    outcome: &Outcome,
+    due: Option<Timestamp>,
+) -> Result<bool, Error> {
+    let written = text("outcome", outcome)?;
+    let changed = match due {
+        None => tx.execute(
+            "UPDATE event SET outcome = ?3 WHERE request_id = ?1 AND holder = ?2",
+            params![event.to_string(), holder, written],
+        )?,
+        Some(due) => tx.execute(
+            "UPDATE event SET outcome = ?3, due_ms = ?4, node = NULL, holder = NULL WHERE request_id = ?1 AND holder = ?2",
+            params![event.to_string(), holder, written, due.0],
+        )?,
+    };
     Ok(changed == 1)
 }
 

@@ -194,6 +194,24 @@ pub enum Error {
         /// Bound.
         max: u64,
     },
+    /// The mapping exists.
+    #[error(
+        "An event source mapping with SQS arn (\" {source_arn} \") and function (\" {function} \") already exists. Please update or delete the existing mapping with UUID {id}"
+    )]
+    MappingExists {
+        /// ARN of the queue.
+        source_arn: String,
+        /// Name of the function.
+        function: String,
+        /// UUID of the mapping.
+        id: base::RequestId,
+    },
+    /// The mapping's last change is not finished.
+    #[error("Cannot {0} the event source mapping because it is in use.")]
+    MappingInUse(&'static str),
+    /// The queue cannot be asked now.
+    #[error("The event source cannot be reached: {0}")]
+    SourceUnavailable(String),
     /// No environment could be started.
     #[error("No execution environment could be started: {0}")]
     Launch(Arc<LaunchError>),
@@ -274,10 +292,12 @@ impl ServiceError for Error {
             Error::OtherAccount { .. } | Error::ServiceNotAllowed { .. } | Error::OtherAccountRole => {
                 "AccessDeniedException"
             }
+            Error::MappingInUse(_) => "ResourceInUseException",
             Error::AlreadyExists(_)
             | Error::AliasExists(_)
             | Error::StatementExists(_)
             | Error::UrlExists(_)
+            | Error::MappingExists { .. }
             | Error::Referenced(_)
             | Error::UpdateInProgress(_)
             | Error::NotActive(_) => "ResourceConflictException",
@@ -296,7 +316,9 @@ impl ServiceError for Error {
                 LaunchError::CodeMissing(_) => "ResourceNotReadyException",
                 LaunchError::Initialisation(_) | LaunchError::Sandbox(_) => "ServiceException",
             },
-            Error::ShuttingDown | Error::Store(_) | Error::Corrupt { .. } => "ServiceException",
+            Error::ShuttingDown | Error::SourceUnavailable(_) | Error::Store(_) | Error::Corrupt { .. } => {
+                "ServiceException"
+            }
         }
     }
 
@@ -312,6 +334,7 @@ impl ServiceError for Error {
             | Error::PolicyTooLong { .. }
             | Error::CodeStorage { .. }
             | Error::Recursive
+            | Error::MappingInUse(_)
             | Error::PayloadNotJson(_)
             | Error::ClientContext => Fault::Invalid,
             Error::NotFound(_)
@@ -332,6 +355,7 @@ impl ServiceError for Error {
             | Error::AliasExists(_)
             | Error::StatementExists(_)
             | Error::UrlExists(_)
+            | Error::MappingExists { .. }
             | Error::Referenced(_)
             | Error::UpdateInProgress(_)
             | Error::NotActive(_) => Fault::Conflict,
@@ -345,7 +369,7 @@ impl ServiceError for Error {
                 LaunchError::RuntimeUnavailable { .. } | LaunchError::CodeMissing(_) => Fault::Dependency,
                 LaunchError::Initialisation(_) | LaunchError::Sandbox(_) => Fault::Us,
             },
-            Error::ShuttingDown => Fault::Unavailable,
+            Error::SourceUnavailable(_) | Error::ShuttingDown => Fault::Unavailable,
         }
     }
 

@@ -8,8 +8,8 @@
 //! # For the composition root
 //! - [`Functions::new`] opens nothing and starts nothing; the database must be open with [`MIGRATIONS`].
 //! - Register it with the gateway, mount [`Functions::download`] at [`DOWNLOAD_PATH`] and [`Functions::serve_url`] at
-//!   [`URL_PATH`] and for the host label `lambda-url`, and spawn [`Functions::run_events`]
-//!   and [`Functions::run_upkeep`], each in one task of the node: both are safe to abort and to run on many nodes.
+//!   [`URL_PATH`] and for the host label `lambda-url`, and spawn [`Functions::run_events`],
+//!   [`Functions::run_mappings`] and [`Functions::run_upkeep`], each in one task of the node: both are safe to abort and to run on many nodes.
 //! - Whatever changes functions goes through this type: the invoke path reads them from memory.
 
 mod answer;
@@ -30,11 +30,11 @@ pub use data::MIGRATIONS;
 pub use download::DOWNLOAD_PATH;
 pub use error::Error;
 pub use logic::url::URL_PATH;
-pub use tasks::EventCounts;
+pub use tasks::{EventCounts, MappingCounts};
 
 use base::{
-    ByteCount, Entropy, Execute, Meter, Millis, Packages, QueueStep, QueuedEvent, RequestId, RuntimeCatalog,
-    Spending, Timer, Timestamp, VersionKey, limits,
+    ByteCount, Deliver, Entropy, Execute, Meter, Millis, Packages, QueueSource, QueueStep, QueuedEvent,
+    RequestId, RuntimeCatalog, Spending, Timer, Timestamp, VersionKey, limits,
 };
 use logic::{dispatch::Bounds, names::Asker, retry::Waits};
 use std::sync::{
@@ -128,6 +128,7 @@ pub struct Functions {
     pub(crate) specs: cache::Specs,
     pub(crate) reservations: reservations::Reservations,
     pub(crate) events: tasks::Events,
+    pub(crate) mappings: tasks::Mappings,
     /// Wakes the upkeep: a version waits for its package.
     pub(crate) upkeep: Notify,
     /// Made of a secret that all nodes on the same database share.
@@ -136,6 +137,8 @@ pub struct Functions {
     pub(crate) abandoned_streams: Arc<AtomicU64>,
     meter: OnceLock<Arc<dyn Meter>>,
     spending: OnceLock<Arc<dyn Spending>>,
+    pub(crate) queues: OnceLock<Arc<dyn QueueSource>>,
+    pub(crate) deliver: OnceLock<Arc<dyn Deliver>>,
 }
 
 impl Functions {
@@ -159,11 +162,14 @@ impl Functions {
             specs: cache::Specs::new(settings.cached_functions_max),
             reservations: reservations::Reservations::default(),
             events: tasks::Events::new(RequestId::new(&*entropy).to_string()),
+            mappings: tasks::Mappings::default(),
             upkeep: Notify::new(),
             links: OnceCell::new(),
             abandoned_streams: Arc::default(),
             meter: OnceLock::new(),
             spending: OnceLock::new(),
+            queues: OnceLock::new(),
+            deliver: OnceLock::new(),
             clock,
             entropy,
             settings,
@@ -187,6 +193,19 @@ impl Functions {
         let _ = self.spending.set(spending);
     }
 
+    /// Polls `queues` for event source mappings. Set once, before [`Functions::run_mappings`]; without it there are none.
+    pub fn poll_queues(&self, queues: Arc<dyn QueueSource>) {
+        // A second call would change nothing.
+        let _ = self.queues.set(queues);
+    }
+
+    /// Hands what becomes of asynchronous invocations to destinations and dead-letter queues through `deliver`. Set once, before
+    /// anything is invoked; without it both are refused.
+    pub fn deliver_through(&self, deliver: Arc<dyn Deliver>) {
+        // A second call would change nothing.
+        let _ = self.deliver.set(deliver);
+    }
+
     /// Refuses an invocation that a budget's cap forbids; a metered throttle then.
     pub(crate) fn affordable(&self, key: &VersionKey, invoked_arn: &str) -> Result<(), Error> {
         let Some(reason) = self.spending.get().and_then(|spending| spending.refusal(key)) else {
@@ -202,6 +221,14 @@ impl Functions {
         if let Some(meter) = self.meter.get() {
             let model::FunctionId { account, region, name, .. } = id;
             meter.queued(QueuedEvent { account: *account, region, name, invoked_arn }, step);
+        }
+    }
+
+    /// An invocation was stopped because it had come back to its function too often.
+    pub(crate) fn meter_loop(&self, served: &cache::Served, invoked_arn: &str) {
+        if let Some(meter) = self.meter.get() {
+            let VersionKey { account, region, name, .. } = &served.spec.key;
+            meter.queued(QueuedEvent { account: *account, region, name, invoked_arn }, QueueStep::Looped);
         }
     }
 

@@ -3,12 +3,14 @@
 
 pub mod aliases;
 pub mod cors;
+pub mod destinations;
 pub mod dispatch;
 pub mod environment;
 pub mod event_config;
 pub mod http_answer;
 pub mod http_event;
 pub mod layers;
+pub mod mappings;
 pub mod names;
 pub mod policy;
 pub mod provisioned;

@@ -1,8 +1,10 @@
 //! What a function is: its identity, versions, configuration and life.
 
 mod layers;
+mod mappings;
 
 pub use layers::{Label, LayerId, LayerUse, LayerVersion};
+pub use mappings::{Mapping, MappingSettings, MappingState, Pollers};
 
 use crate::data::QualifierConfig;
 use base::{
@@ -128,6 +130,9 @@ pub struct Configuration {
     /// Who decides whether an invocation is traced.
     #[serde(default, skip_serializing_if = "Tracing::is_default")]
     pub tracing: Tracing,
+    /// ARN of the queue that gets the events of asynchronous invocations that are given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<String>,
 }
 
 /// `TracingConfig`. Source: Lambda API reference, and its developer guide on X-Ray.
@@ -335,6 +340,12 @@ pub struct EventConfig {
     pub retries_max: Option<u32>,
     /// See [`EventPolicy::age_max`].
     pub age_max: Option<Seconds>,
+    /// ARN of what gets a record of each invocation that succeeded: a queue or a function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_success: Option<String>,
+    /// The same for each that is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<String>,
 }
 
 impl QualifierConfig for EventConfig {
@@ -416,4 +427,34 @@ pub struct Event {
     pub failures: u32,
     /// Attempts that the platform refused: throttled, no memory, no environment.
     pub refusals: u32,
+    /// What is still to be handed in of what became of it: it is not run any more.
+    pub outcome: Option<Outcome>,
+}
+
+/// What became of an event, on its way to where it is to be told.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Whether it is given up.
+    pub dropped: bool,
+    /// The role of the function, as which it is told.
+    pub role: String,
+    /// What is left to be handed in.
+    pub parcels: Vec<Parcel>,
+    /// Attempts at handing in so far, in vain.
+    pub attempts: u32,
+}
+
+/// A record or an event for a destination.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Parcel {
+    /// ARN.
+    pub target: String,
+    /// Whether it is the dead-letter queue of the function, which gets the event itself.
+    pub dead_letter: bool,
+    /// Text.
+    pub body: String,
+    /// Names and values.
+    pub attributes: Vec<(String, String)>,
+    /// Trace header.
+    pub trace: Option<String>,
 }

@@ -11,6 +11,7 @@ mod invoke_later;
 mod layers;
 mod list;
 mod management;
+mod mappings;
 mod policy;
 mod provisioned;
 mod publish;
@@ -19,6 +20,7 @@ mod tags;
 mod upload;
 mod url;
 
-pub(crate) use invoke::{Call, begin, brought_trace, collect, run};
+pub(crate) use invoke::{Call, Outcome, begin, brought_trace, collect, run};
+pub(crate) use mappings::principal;
 pub(crate) use upload::settle_code;
 pub(crate) use url::of_word;

@@ -1,8 +1,13 @@
 //! Background work: asynchronous invocations, the upkeep of packages, and what other nodes change.
 
 mod changes;
+mod destinations;
 mod events;
+mod mappings;
 mod upkeep;
+
+pub use mappings::MappingCounts;
+pub(crate) use mappings::Mappings;
 
 use crate::{Functions, model::FunctionId};
 use base::Timestamp;
@@ -26,6 +31,17 @@ impl Functions {
     /// missing on this node, removes what nobody references. Abort-safe.
     pub async fn run_upkeep(self: Arc<Self>, stop: impl Future<Output = ()> + Send) {
         upkeep::run(self, stop).await;
+    }
+
+    /// Polls the queues of event source mappings, until `stop` resolves; then waits for the invocations that are running.
+    /// Abort-safe: messages that were received become visible again.
+    pub async fn run_mappings(self: Arc<Self>, stop: impl Future<Output = ()> + Send) {
+        mappings::run(self, stop).await;
+    }
+
+    /// What became of messages of event source mappings since this process began.
+    pub fn mapping_counts(&self) -> MappingCounts {
+        self.mappings.counts()
     }
 
     /// Sees what other nodes on the same database change, until `stop` resolves; within [`crate::Settings::shared_every`], or not

@@ -110,7 +110,7 @@ impl Functions {
         let begun = async {
             let version = self.chosen(&served.target).await?;
             let version = self.served(&served.target, version).await?;
-            begin(self, &version, call.chained(&version)?).await
+            begin(self, &version, call.chained(self, &version)?).await
         };
         let executed = match begun.await {
             Ok(executed) => executed,

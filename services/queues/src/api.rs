@@ -3,8 +3,10 @@
 //! A member's name is that of JSON; under the older query protocol lists and maps have names of their own, given as aliases
 //! where they are read and by [`Flat`] where they are written.
 
+pub mod own;
 mod types;
 
+pub use own::Inspection;
 pub use types::*;
 
 use crate::{Queues, logic::names};

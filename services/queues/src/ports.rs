@@ -156,8 +156,8 @@ impl QueueSource for Queues {
         hide: Seconds,
     ) -> Future<'_, Result<(), SourceError>> {
         Box::pin(async move {
-            let done =
-                self.settled(&who, &arn, "sqs:ChangeMessageVisibility", &receipts, Settle::Hide(hide)).await;
+            // Whoever polls for somebody needs no permission beyond those that the port names.
+            let done = self.settled(&who, &arn, "sqs:ReceiveMessage", &receipts, Settle::Hide(hide)).await;
             done.map_err(|error| source_error(error, &arn))
         })
     }

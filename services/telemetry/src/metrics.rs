@@ -68,6 +68,10 @@ struct FunctionPhase {
     phase: &'static str,
 }
 
+/// Labels of errors and of a cold start's parts.
+const ERROR_KINDS: [&str; 3] = ["error", "timeout", "out_of_memory"];
+const PHASES: [&str; 4] = ["queue", "sandbox", "boot", "init"];
+
 /// One function's series without further labels.
 struct Series {
     labels: Function,
@@ -237,12 +241,8 @@ impl Metrics {
         }
         if let Some(phases) = record.cold {
             series.cold_starts.inc();
-            for (phase, took) in [
-                ("queue", phases.queue),
-                ("sandbox", phases.sandbox),
-                ("boot", phases.boot),
-                ("init", phases.init),
-            ] {
+            let took = [phases.queue, phases.sandbox, phases.boot, phases.init];
+            for (phase, took) in PHASES.into_iter().zip(took) {
                 let Function { account, region, function } = series.labels.clone();
                 let labels = FunctionPhase { account, region, function, phase };
                 self.phases.get_or_create(&labels).observe(seconds(took));
@@ -252,6 +252,26 @@ impl Metrics {
 
     pub(crate) fn throttled(&self, account: AccountId, region: &Region, name: &FunctionName) {
         self.series(account, region, name).throttles.inc();
+    }
+
+    /// Ends the series of a function that is no more: names come and go, and each has a hundred lines. An invocation that is
+    /// metered after this begins them anew.
+    pub(crate) fn forget(&self, account: AccountId, region: &Region, name: &FunctionName) {
+        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(series) = functions.remove(&(account, region.clone(), name.clone())) else { return };
+        self.invocations.remove(&series.labels);
+        self.throttles.remove(&series.labels);
+        self.billed.remove(&series.labels);
+        self.duration.remove(&series.labels);
+        self.cold_starts.remove(&series.labels);
+        for kind in ERROR_KINDS {
+            let Function { account, region, function } = series.labels.clone();
+            self.errors.remove(&FunctionError { account, region, function, kind });
+        }
+        for phase in PHASES {
+            let Function { account, region, function } = series.labels.clone();
+            self.phases.remove(&FunctionPhase { account, region, function, phase });
+        }
     }
 
     /// All of it, and `others`, in the OpenMetrics text format.

@@ -8,11 +8,10 @@ use std::{
 use testkit::package::{self, File};
 
 /// Says hello to the name in the event.
-pub(super) const PYTHON: &str =
-    "def handler(event, context):\n    return {'message': 'hello ' + event['name']}\n";
+const PYTHON: &str = "def handler(event, context):\n    return {'message': 'hello ' + event['name']}\n";
 
 /// The same.
-pub(super) const NODE: &str = "exports.handler = async (event) => ({ message: 'hello ' + event.name });\n";
+const NODE: &str = "exports.handler = async (event) => ({ message: 'hello ' + event.name });\n";
 
 /// Frames of a little-endian length and a JSON event, over the socket that is standard input.
 const PYTHON_LOOP: &str = r#"
@@ -83,14 +82,14 @@ main();
 
 /// A runtime that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum App {
+pub(crate) enum App {
     Python,
     Node,
     Rust,
 }
 
 impl App {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             App::Python => "Python",
             App::Node => "Node.js",
@@ -99,7 +98,7 @@ impl App {
     }
 
     /// Runtime identifier and handler.
-    pub(super) fn runtime(self) -> (&'static str, &'static str) {
+    pub(crate) fn runtime(self) -> (&'static str, &'static str) {
         match self {
             App::Python => ("python3.12", "app.handler"),
             App::Node => ("nodejs20.x", "index.handler"),
@@ -108,7 +107,7 @@ impl App {
     }
 
     /// Its deployment package; `None` for Rust without a built executable.
-    pub(super) fn package(self, bootstrap: Option<&Path>) -> Outcome<Option<Vec<u8>>> {
+    pub(crate) fn package(self, bootstrap: Option<&Path>) -> Outcome<Option<Vec<u8>>> {
         let file = |name, content, executable| package::zip(&[File { name, content, executable }]);
         let zipped = match (self, bootstrap) {
             (App::Python, _) => file("app.py", PYTHON.as_bytes(), false),

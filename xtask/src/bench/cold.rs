@@ -1,30 +1,25 @@
-//! Cold starts: one after the other with their phases, and bursts.
+//! `bench cold`: cold starts one after the other, with their phases.
 
 use super::{
     Outcome,
     apps::{self, App},
     cargo_output, floors,
-    invoke::{active, apps, create, leave, progress, start},
     options::Options,
+    setup::{apps, await_zygote, binary, cpus, create, kernel, leave, metrics, progress, renew, start},
     table::{Table, ms},
 };
-use http::Method;
-use serde_json::json;
 use std::{
     collections::BTreeMap,
-    path::Path,
     time::{Duration, Instant},
 };
 use testkit::{
     client::{self, Client},
-    load,
     node::Node,
     process,
     stats::{median, percentile},
 };
 
 const PHASES: [&str; 4] = ["queue", "sandbox", "boot", "init"];
-const BURST: usize = 100;
 
 /// A node whose environments all begin with the boot of their interpreter.
 const NO_CELLS: &str = "[runtimes]\ninstall_sdks = false\nstem_cells_max = 0\n";
@@ -77,7 +72,10 @@ fn cell_ready(node: &Node) -> Outcome<()> {
 type Phases = [f64; 4];
 
 /// Cold starts one after the other: each on a configuration that was just changed.
-pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
+pub(super) fn run(options: &Options) -> Outcome<()> {
+    println!("## Cold starts\n");
+    println!("`cargo xtask bench cold`, {} processors, {}.", cpus(), kernel());
+    let neap = &binary(options)?;
     progress("bare sandbox");
     let bare = cargo_output(&[
         "run",
@@ -94,6 +92,7 @@ pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
     let heads =
         ["cold start", "p50 ms", "p99 ms", "queue", "sandbox", "boot", "init", "floor ms", "ratio", "load"];
     let mut table = Table::new(&heads);
+    let mut histograms = Vec::new();
     for (app, way) in apps(options).into_iter().flat_map(ways) {
         let node = match way {
             Way::NoCell => Node::start(neap, NO_CELLS).map_err(|error| error.to_string())?,
@@ -101,7 +100,7 @@ pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
         };
         let client = node.client();
         let name = format!("{}{}", app.name(), way.name());
-        create(&client, app, "cold", options)?;
+        create(&client, app, "cold", options.bootstrap.as_deref())?;
         if way == Way::Cell {
             one(&client, "cold", 0)?;
         }
@@ -134,6 +133,9 @@ pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
         }
         leave(node)?;
         spans.sort_unstable();
+        if options.histogram {
+            histograms.push(histogram(&name, &spans, &phases));
+        }
         let micros = |span: Duration| span.as_secs_f64() * 1e6;
         let (p50, p99) = (micros(percentile(&spans, 0.5)), micros(percentile(&spans, 0.99)));
         let phase = |at: usize| {
@@ -164,6 +166,9 @@ pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
         ]);
     }
     table.print("Cold starts, one after the other");
+    for (name, histogram) in &histograms {
+        histogram.print(&format!("Percentiles of cold starts by phase, ms: {name}"));
+    }
     println!(
         "\nOf the client's whole request; phases p50 / p99 in ms. Floor: for Python the bare sandbox and the bare fork of a"
     );
@@ -178,83 +183,41 @@ pub(super) fn starts(options: &Options, neap: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// All at once on one cold function, and one each on many cold functions.
-pub(super) fn bursts(options: &Options, neap: &Path) -> Outcome<()> {
-    let heads =
-        ["burst", "answered", "p50 ms", "p99 ms", "all after ms", "starts", "errors", "memory MiB", "load"];
+const PERCENTILES: [(&str, f64); 9] = [
+    ("p10", 0.1),
+    ("p25", 0.25),
+    ("p50", 0.5),
+    ("p75", 0.75),
+    ("p90", 0.9),
+    ("p95", 0.95),
+    ("p99", 0.99),
+    ("p99.9", 0.999),
+    ("longest", 1.0),
+];
+
+/// The distribution of each phase, and of what a request takes besides them. Percentiles of phases do not add up: a start
+/// that is slow in one is not in all. `spans` are sorted, `phases` in the order of the starts.
+fn histogram(name: &str, spans: &[Duration], phases: &[Option<Phases>]) -> (String, Table) {
+    let mut heads = vec!["phase"];
+    heads.extend(PERCENTILES.map(|(name, _)| name));
     let mut table = Table::new(&heads);
-    for app in apps(options) {
-        let node = start(neap)?;
-        let client = node.client();
-        progress(&format!("burst of {BURST} on one function, {}", app.name()));
-        create(&client, app, "one", options)?;
-        await_zygote(&node, app)?;
-        let requests: Result<Vec<_>, _> =
-            (0..BURST).map(|number| client.invocation("one", apps::event(number).as_bytes())).collect();
-        burst_row(&node, &format!("{BURST} on one function, {}", app.name()), requests, &mut table)?;
-
-        progress(&format!("burst of {BURST} on {BURST} functions, {}", app.name()));
-        for number in 0..BURST {
-            create(&client, app, &format!("each{number}"), options)?;
-        }
-        let requests: Result<Vec<_>, _> = (0..BURST)
-            .map(|number| client.invocation(&format!("each{number}"), apps::event(number).as_bytes()))
-            .collect();
-        burst_row(&node, &format!("{BURST} on {BURST} functions, {}", app.name()), requests, &mut table)?;
-        leave(node)?;
+    let mut row = |what: &str, mut us: Vec<f64>| {
+        us.sort_by(f64::total_cmp);
+        let cells = PERCENTILES.map(|(_, share)| ms(percentile(&us, share)));
+        let mut shown: Vec<&dyn std::fmt::Display> = vec![&what];
+        shown.extend(cells.iter().map(|cell| cell as &dyn std::fmt::Display));
+        table.row(&shown);
+    };
+    for (at, phase) in PHASES.iter().enumerate() {
+        row(phase, phases.iter().flatten().map(|phases| phases[at]).collect());
     }
-    table.print("Bursts of cold invocations");
-    Ok(())
-}
-
-fn burst_row(
-    node: &Node,
-    name: &str,
-    requests: Result<Vec<bytes::Bytes>, testkit::Error>,
-    table: &mut Table,
-) -> Outcome<()> {
-    let before = counter(node, "neap_environment_starts_total")?;
-    let requests = requests.map_err(|error| error.to_string())?;
-    let (spans, errors) = load::burst(node.address, &requests).map_err(|error| error.to_string())?;
-    let started = counter(node, "neap_environment_starts_total")? - before;
-    let memory: u64 =
-        process::tree(node.pid()).into_iter().map(|pid| process::memory(pid).proportional).sum();
-    let micros = |share| ms(percentile(&spans, share).as_secs_f64() * 1e6);
-    table.row(&[
-        &name,
-        &spans.len(),
-        &micros(0.5),
-        &micros(0.99),
-        &micros(1.0),
-        &started,
-        &errors,
-        &super::table::mib(memory),
-        &format!("{:.1}", process::load_average()),
-    ]);
-    Ok(())
-}
-
-/// Waits until starts of the app are forked, if they ever are.
-fn await_zygote(node: &Node, app: apps::App) -> Outcome<()> {
-    for _ in 0..if matches!(app, apps::App::Python) { 1_000 } else { 0 } {
-        if counter(node, "neap_zygotes")? > 0.0 {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
-}
-
-/// Changes the configuration, so that no environment of before serves.
-fn renew(client: &Client, function: &str, number: usize) -> Outcome<()> {
-    let path = format!("/2015-03-31/functions/{function}/configuration");
-    let change = json!({ "Environment": { "Variables": { "ROUND": number.to_string() } } });
-    client.lambda(&Method::PUT, &path, &change).map_err(|error| error.to_string())?;
-    active(client, function)
+    row("phases together", phases.iter().flatten().map(|phases| phases.iter().sum()).collect());
+    row("whole request", spans.iter().map(|span| span.as_secs_f64() * 1e6).collect());
+    (format!("{name}, {} starts", spans.len()), table)
 }
 
 /// One invocation over a new connection: how long, and the answer.
-fn one(client: &Client, function: &str, number: usize) -> Outcome<(Duration, client::Response)> {
+pub(super) fn one(client: &Client, function: &str, number: usize) -> Outcome<(Duration, client::Response)> {
     let request =
         client.invocation(function, apps::event(number).as_bytes()).map_err(|error| error.to_string())?;
     let began = Instant::now();
@@ -307,23 +270,6 @@ fn phases_since(node: &Node, before: &PhaseSums) -> Outcome<Option<Phases>> {
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(None)
-}
-
-/// A metric, summed over its labels.
-fn counter(node: &Node, metric: &str) -> Outcome<f64> {
-    let text = metrics(node)?;
-    let values: Vec<f64> = text
-        .lines()
-        .filter_map(|line| line.rsplit_once(' '))
-        .filter(|(name, _)| name.split('{').next() == Some(metric))
-        .filter_map(|(_, value)| value.parse().ok())
-        .collect();
-    if values.is_empty() { Err(format!("the node has no metric {metric}")) } else { Ok(values.iter().sum()) }
-}
-
-fn metrics(node: &Node) -> Outcome<String> {
-    let answer = client::get(node.address, "/_neap/metrics").map_err(|error| error.to_string())?;
-    Ok(String::from_utf8_lossy(&answer.body).into_owned())
 }
 
 /// The median in the line `sandbox … p50 N`.

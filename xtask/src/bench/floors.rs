@@ -20,12 +20,15 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
+    sync::Semaphore,
 };
 
 /// Hidden name of the echo server.
 pub(super) const ECHO: &str = "floor-echo";
 /// Hidden name of the server in front of bare loops; the rest of the command line is the loop's.
 pub(super) const LOOP: &str = "floor-loop";
+/// Processes of one floor: as many as functions in the largest burst, and more than connections in warm measurements.
+const LOOPS_MAX: usize = 100;
 
 /// A floor's server in a process of its own; ends when dropped, since its standard input closes.
 pub(super) struct Floor {
@@ -79,7 +82,13 @@ impl Drop for Floor {
 
 /// Serves a floor on a free port, printed as the only line, until standard input closes.
 pub(super) fn serve(name: &str, program: &[String]) -> Outcome<()> {
-    let loops = (name == LOOP).then(|| Arc::new(Loops { program: program.to_vec(), idle: Mutex::default() }));
+    let loops = (name == LOOP).then(|| {
+        Arc::new(Loops {
+            program: program.to_vec(),
+            idle: Mutex::default(),
+            bound: Semaphore::new(LOOPS_MAX),
+        })
+    });
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     let listening = runtime.block_on(async {
@@ -123,10 +132,11 @@ async fn answer(
     Ok(response)
 }
 
-/// Instances of a bare loop, as many as there were calls at once.
+/// Instances of a bare loop, as many as there were calls at once, up to [`LOOPS_MAX`].
 struct Loops {
     program: Vec<String>,
     idle: Mutex<Vec<Instance>>,
+    bound: Semaphore,
 }
 
 struct Instance {
@@ -136,6 +146,7 @@ struct Instance {
 
 impl Loops {
     async fn call(&self, event: &[u8]) -> std::io::Result<Bytes> {
+        let _one_of_them = self.bound.acquire().await.map_err(std::io::Error::other)?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut instance = match idle {
             Some(instance) => instance,

@@ -4,8 +4,8 @@
 use super::{
     Outcome,
     apps::App,
-    invoke::{CONFIG, active, built, cpus, create, kernel, leave, progress, ring},
     options::Options,
+    setup::{CONFIG, active, binary, cpus, create, kernel, leave, progress, ring},
     table::{Table, ms, thousands},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -57,10 +57,7 @@ fn neighbours() -> usize {
 const SETTLING: Duration = Duration::from_secs(1);
 
 pub(super) fn run(options: &Options) -> Outcome<()> {
-    let neap = match &options.neap {
-        Some(path) => path.clone(),
-        None => built()?,
-    };
+    let neap = binary(options)?;
     println!("## Noisy neighbours\n");
     println!("`cargo xtask bench noisy`, {} processors, {}.", cpus(), kernel());
     let node = Node::start(&neap, CONFIG).map_err(|error| error.to_string())?;
@@ -83,7 +80,7 @@ struct Rounds {
 
 fn measure(options: &Options, node: &Node) -> Outcome<()> {
     let client = node.client();
-    create(&client, App::Python, "victim", options)?;
+    create(&client, App::Python, "victim", options.bootstrap.as_deref())?;
     for neighbour in &NEIGHBOURS {
         deploy(&client, neighbour)?;
     }

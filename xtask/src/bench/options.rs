@@ -1,47 +1,47 @@
-//! The options of `bench invoke`.
+//! The options that benches share.
 
 use super::Outcome;
 use std::{path::PathBuf, time::Duration};
 
 /// Of warm measurements, unless chosen.
 const CONNECTIONS: [usize; 3] = [1, 16, 64];
-
-/// Parts that can be chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    Warm,
-    Cold,
-    Burst,
-    Idle,
-}
+/// Requests at once of bursts, unless chosen.
+const SIZES: [usize; 3] = [1, 100, 1_000];
 
 #[derive(Clone, Debug)]
-pub(super) struct Options {
-    pub(super) rounds: usize,
-    pub(super) measured: Duration,
-    pub(super) colds: usize,
-    pub(super) launches: usize,
-    pub(super) parts: Vec<Part>,
-    pub(super) bootstrap: Option<PathBuf>,
-    pub(super) neap: Option<PathBuf>,
+pub(crate) struct Options {
+    pub(crate) rounds: usize,
+    pub(crate) measured: Duration,
+    pub(crate) colds: usize,
+    pub(crate) launches: usize,
+    pub(crate) bootstrap: Option<PathBuf>,
+    pub(crate) neap: Option<PathBuf>,
     /// Numbers of connections of warm measurements.
-    pub(super) connections: Vec<usize>,
+    pub(crate) connections: Vec<usize>,
     /// Up to how many messages, queues and groups growth is measured.
-    pub(super) growth: usize,
+    pub(crate) growth: usize,
+    /// Requests at once in bursts.
+    pub(crate) sizes: Vec<usize>,
+    /// Whether percentiles of each phase are printed.
+    pub(crate) histogram: bool,
+    /// The runtimes that are measured; all that there are when empty.
+    pub(crate) apps: Vec<String>,
 }
 
 impl Options {
-    pub(super) fn parse(args: &[String]) -> Outcome<Options> {
+    pub(crate) fn parse(args: &[String]) -> Outcome<Options> {
         let mut options = Options {
             rounds: 3,
             measured: Duration::from_secs(3),
             colds: 60,
             launches: 7,
-            parts: Vec::new(),
             bootstrap: None,
             neap: None,
             connections: Vec::new(),
             growth: 100_000,
+            sizes: Vec::new(),
+            histogram: false,
+            apps: Vec::new(),
         };
         let mut args = args.iter();
         while let Some(name) = args.next() {
@@ -55,16 +55,12 @@ impl Options {
                 "--rounds" => options.rounds = number(value()?)?,
                 "--seconds" => options.measured = Duration::from_secs(number(value()?)? as u64),
                 "--colds" => options.colds = number(value()?)?,
-                "--only" => options.parts.push(match value()?.as_str() {
-                    "warm" => Part::Warm,
-                    "cold" => Part::Cold,
-                    "burst" => Part::Burst,
-                    "idle" => Part::Idle,
-                    other => return Err(format!("no part is called {other}")),
-                }),
                 "--bootstrap" => options.bootstrap = Some(value()?.into()),
                 "--connections" => options.connections.push(number(value()?)?),
                 "--growth" => options.growth = number(value()?)?,
+                "--size" => options.sizes.push(number(value()?)?),
+                "--histogram" => options.histogram = true,
+                "--app" => options.apps.push(value()?.clone()),
                 "--neap" => options.neap = Some(value()?.into()),
                 other => return Err(format!("unknown option {other}\n\n{}", super::USAGE)),
             }
@@ -72,15 +68,14 @@ impl Options {
         if options.connections.is_empty() {
             options.connections.extend(CONNECTIONS);
         }
+        if options.sizes.is_empty() {
+            options.sizes.extend(SIZES);
+        }
         Ok(options)
-    }
-
-    pub(super) fn wants(&self, part: Part) -> bool {
-        self.parts.is_empty() || self.parts.contains(&part)
     }
 }
 
-fn number(text: &str) -> Outcome<usize> {
+pub(crate) fn number(text: &str) -> Outcome<usize> {
     match text.parse() {
         Ok(number) if number > 0 => Ok(number),
         Ok(_) | Err(_) => Err(format!("{text} is not a number from 1")),

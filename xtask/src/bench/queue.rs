@@ -5,8 +5,8 @@
 
 use super::{
     Outcome,
-    invoke::{CONFIG, built, cpus, kernel, leave, progress},
     options::Options,
+    setup::{CONFIG, binary, cpus, kernel, leave, progress},
     table::{Table, mib, ms, thousands},
 };
 use http::Method;
@@ -71,10 +71,7 @@ impl Cycles {
 }
 
 pub(super) fn run(options: &Options) -> Outcome<()> {
-    let neap = match &options.neap {
-        Some(path) => path.clone(),
-        None => built()?,
-    };
+    let neap = binary(options)?;
     println!("## Queues\n");
     println!("`cargo xtask bench queue`, {} processors, {}.", cpus(), kernel());
     println!("Messages of 1 KiB, every send fsynced. Clients, floor and Neap share the machine.");

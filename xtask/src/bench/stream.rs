@@ -4,8 +4,8 @@
 use super::{
     Outcome,
     apps::App,
-    invoke::{CONFIG, active, built, cpus, create, kernel, leave, progress, ring},
     options::Options,
+    setup::{CONFIG, active, binary, cpus, create, kernel, leave, open, progress, ring},
     table::{Table, ms, thousands},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -56,10 +56,7 @@ server.listen(0, '127.0.0.1', () => console.log(server.address().port));
 ";
 
 pub(super) fn run(options: &Options) -> Outcome<()> {
-    let neap = match &options.neap {
-        Some(path) => path.clone(),
-        None => built()?,
-    };
+    let neap = binary(options)?;
     println!("## Function URLs, streams, provisioned concurrency\n");
     println!("`cargo xtask bench stream`, {} processors, {}.", cpus(), kernel());
     let node = Node::start(&neap, CONFIG).map_err(|error| error.to_string())?;
@@ -73,7 +70,7 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
 
 /// Warm calls by URL beside the same by Invoke.
 fn urls(options: &Options, client: &Client) -> Outcome<()> {
-    create(client, App::Python, "python", options)?;
+    create(client, App::Python, "python", options.bootstrap.as_deref())?;
     let url = open(client, "python", "BUFFERED")?;
     let by_url = format!("GET /?name=x HTTP/1.1\r\nhost: {url}\r\n\r\n");
     // The function of the other measurements reads the event's name: an HTTP event has none at that place.
@@ -205,23 +202,6 @@ fn first_call(client: &Client, version: &str) -> Outcome<f64> {
     let answer = client.send(&request).map_err(|error| error.to_string())?;
     let took = began.elapsed().as_secs_f64() * 1e6;
     if answer.status == 200 { Ok(took) } else { Err(format!("{} {}", answer.status, answer.head)) }
-}
-
-/// Gives a function a URL for everyone; its host name.
-fn open(client: &Client, name: &str, mode: &str) -> Outcome<String> {
-    let url = json!({ "AuthType": "NONE", "InvokeMode": mode });
-    let made = client.lambda(&Method::POST, &format!("/2021-10-31/functions/{name}/url"), &url);
-    let made = made.map_err(|error| error.to_string())?;
-    let grants = [
-        json!({"StatementId": "url", "Action": "lambda:InvokeFunctionUrl", "Principal": "*", "FunctionUrlAuthType": "NONE"}),
-        json!({"StatementId": "via", "Action": "lambda:InvokeFunction", "Principal": "*", "InvokedViaFunctionUrl": true}),
-    ];
-    for grant in grants {
-        let granted = client.lambda(&Method::POST, &format!("/2015-03-31/functions/{name}/policy"), &grant);
-        granted.map_err(|error| error.to_string())?;
-    }
-    let url = made["FunctionUrl"].as_str().unwrap_or_default();
-    Ok(url.trim_start_matches("http://").trim_end_matches('/').to_owned())
 }
 
 fn deploy(client: &Client, name: &str, file: &str, source: &str) -> Outcome<()> {

@@ -400,16 +400,15 @@ impl Planner {
         Some(if begun { expected.until } else { now.plus(ROOM_RETRY_US).min(expected.until) })
     }
 
-    /// Whether a start ahead of calls takes nothing from anybody: nobody waits for a start, and a slot, memory and
+    /// Whether a start ahead of calls takes nothing from anybody: nobody waits for a start, and a slot, room and
     /// concurrency are free.
     fn has_room_ahead(&mut self, row: Row<Pool>, now: Tick) -> bool {
         self.starts.expire_slots(&self.limits, now);
         let pool = &self.pools[row];
-        let (function, free) =
-            (pool.function, u64::from(self.limits.memory_max().0).saturating_sub(self.memory.used));
+        let function = pool.function;
         !self.anybody_waits()
             && self.starts.slots_used() < self.limits.starts_parallel
-            && free >= u64::from(pool.memory.0)
+            && (self.memory.used + pool.room()).fits(self.room_max())
             && self.admission.starts_available(function, &self.limits, now) > 0
             && self.admission.has_room(function, super::count(pool.serving()), &self.limits)
     }

@@ -1,6 +1,6 @@
 //! One pool: the environments of one function version and the calls that wait for them.
 
-use super::{CallId, Tick, admission::Function, keeping::Remembered, table::Row};
+use super::{CallId, Tick, admission::Function, keeping::Remembered, room::Room, table::Row};
 use crate::keepalive::Expected;
 use base::{EnvironmentId, MemoryMib, VersionKey};
 use std::collections::VecDeque;
@@ -100,6 +100,11 @@ impl Pool {
             look_us: 0,
             judged: None,
         }
+    }
+
+    /// What one of its environments takes.
+    pub(super) fn room(&self) -> Room {
+        Room::of_one(u64::from(self.memory.0))
     }
 
     /// Starts that its queued calls need beyond those under way.

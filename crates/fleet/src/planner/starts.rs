@@ -3,6 +3,7 @@
 use super::{
     Effect, Member, Origin, Planner, Refusal, Tick,
     pool::{Pool, Queued},
+    room::Room,
     table::Row,
 };
 use crate::{
@@ -27,8 +28,8 @@ pub(super) struct Starts {
 enum Turn {
     /// A start has begun.
     Begun,
-    /// Memory for its start is being freed; so much of it must not go to others.
-    Awaits { mib: u64 },
+    /// Room for its start is being freed; so much of it must not go to others.
+    Awaits(Room),
     /// It cannot start now.
     Blocked,
     /// It wants nothing.
@@ -94,15 +95,15 @@ impl Planner {
 
     /// Gives each pool of the ring one turn. Returns whether any start began.
     fn start_round(&mut self, now: Tick, out: &mut Vec<Effect>) -> bool {
-        let mut claimed = 0;
+        let mut claimed = Room::NONE;
         let mut begun = false;
         if let Some(row) = self.starts.favoured {
             if !self.slot_free() {
                 return false;
             }
-            match self.turn(row, 0, now, out) {
+            match self.turn(row, Room::NONE, now, out) {
                 Turn::Begun | Turn::Done => self.starts.favoured = None,
-                Turn::Awaits { .. } | Turn::Blocked => return false,
+                Turn::Awaits(_) | Turn::Blocked => return false,
             }
         }
         for _ in 0..self.starts.ring.len() {
@@ -112,7 +113,7 @@ impl Planner {
             let Some(row) = self.starts.ring.pop_front() else { break };
             match self.turn(row, claimed, now, out) {
                 Turn::Begun => begun = true,
-                Turn::Awaits { mib } => claimed += mib,
+                Turn::Awaits(room) => claimed += room,
                 Turn::Blocked => {}
                 Turn::Done => {
                     self.pools[row].wanting = false;
@@ -140,8 +141,8 @@ impl Planner {
         false
     }
 
-    /// One pool's turn; `claimed` of the free memory belongs to pools before it.
-    fn turn(&mut self, row: Row<Pool>, claimed: u64, now: Tick, out: &mut Vec<Effect>) -> Turn {
+    /// One pool's turn; `claimed` of the free room belongs to pools before it.
+    fn turn(&mut self, row: Row<Pool>, claimed: Room, now: Tick, out: &mut Vec<Effect>) -> Turn {
         let pool = &mut self.pools[row];
         pool.starved = false;
         let queued = pool.uncovered().copied();
@@ -149,7 +150,7 @@ impl Planner {
             return Turn::Done;
         }
         let not_before = if queued.is_some() { pool.not_before } else { pool.floor_not_before };
-        let (function, mib) = (pool.function, u64::from(pool.memory.0));
+        let (function, one) = (pool.function, pool.room());
         if not_before > now {
             self.wake_at(not_before);
             return Turn::Blocked;
@@ -159,10 +160,8 @@ impl Planner {
             self.wake_at(now.plus(one.max(1)));
             return Turn::Blocked;
         }
-        let max = u64::from(self.limits.memory_max().0);
-        let free = max.saturating_sub(self.memory.used).saturating_sub(claimed);
-        if free < mib {
-            return self.make_room(row, mib, claimed, now, out);
+        if !(self.memory.used + claimed + one).fits(self.room_max()) {
+            return self.make_room(row, claimed, now, out);
         }
         let origin = if queued.is_some() { Origin::Call } else { Origin::Floor };
         self.begin(row, queued, origin, now, out);
@@ -179,7 +178,7 @@ impl Planner {
         out: &mut Vec<Effect>,
     ) {
         let pool = &self.pools[row];
-        let (function, mib) = (pool.function, u64::from(pool.memory.0));
+        let (function, one) = (pool.function, pool.room());
         let id = EnvironmentId(self.next_environment);
         self.next_environment += 1;
         let state = Environment::Booting { since: now };
@@ -190,7 +189,7 @@ impl Planner {
                 pool.foreseen.push(id);
             }
         });
-        self.memory.used += mib;
+        self.memory.used += one;
         self.starts.slots.push_back((now, id));
         self.admission.start(function);
         self.totals.starts += 1;
@@ -209,15 +208,13 @@ impl Planner {
             return None;
         }
         // The released environment itself is idle by now.
-        let own = u64::from(self.pools[row].memory.0);
-        let max = u64::from(self.limits.memory_max().0);
-        let available =
-            (max + self.memory.stopping + self.memory.idle).saturating_sub(self.memory.used + own);
+        let taken = self.memory.used + self.pools[row].room();
+        let available = self.room_max() + self.memory.stopping + self.memory.idle;
         let candidates = self.starts.ring.iter().copied().filter_map(|other| {
             let pool = &self.pools[other];
             let oldest = pool.queue.front()?.since;
             let starved = pool.serving() == 0
-                && u64::from(pool.memory.0) > available
+                && !(taken + pool.room()).fits(available)
                 && now.since(oldest) >= self.limits.yield_after_us
                 && pool.not_before <= now;
             (other != row && starved).then_some((oldest, other))
@@ -225,18 +222,17 @@ impl Planner {
         candidates.min_by_key(|&(oldest, _)| oldest).map(|(_, starved)| starved)
     }
 
-    /// Ends idle environments, least valuable first, until `mib` is free or will be.
-    fn make_room(
-        &mut self,
-        row: Row<Pool>,
-        mib: u64,
-        claimed: u64,
-        now: Tick,
-        out: &mut Vec<Effect>,
-    ) -> Turn {
-        let needed = self.memory.used + claimed + mib;
-        let max = u64::from(self.limits.memory_max().0);
-        if needed > max + self.memory.stopping + self.memory.idle {
+    /// What the node has for environments.
+    pub(super) fn room_max(&self) -> Room {
+        let (mib, places) = (self.limits.memory_max().0, self.limits.environments_max);
+        Room { mib: u64::from(mib), places: u64::from(places) }
+    }
+
+    /// Ends idle environments, least valuable first, until there is room for one of the pool or will be.
+    fn make_room(&mut self, row: Row<Pool>, claimed: Room, now: Tick, out: &mut Vec<Effect>) -> Turn {
+        let one = self.pools[row].room();
+        let (claimed, max) = (claimed + one, self.room_max());
+        if !(self.memory.used + claimed).fits(max + self.memory.stopping + self.memory.idle) {
             self.pools[row].starved = true;
             if let Some(queued) = self.pools[row].uncovered() {
                 let due = queued.since.plus(self.limits.full_wait_us_max);
@@ -244,12 +240,12 @@ impl Planner {
             }
             return Turn::Blocked;
         }
-        while needed > max + self.memory.stopping {
+        while !(self.memory.used + claimed).fits(max + self.memory.stopping) {
             let Some(victim) = self.unclaimed(row).or_else(|| self.least_valuable(now)) else { break };
             self.totals.evicted += 1;
             self.stop(victim, Transition::Stop, now, out);
         }
-        Turn::Awaits { mib }
+        Turn::Awaits(one)
     }
 
     /// A start under way for a call that has not come.

@@ -526,7 +526,8 @@ impl Audit {
         let retired = self.retired.contains(&machine.key);
         let used: u32 = self.machines.values().map(|machine| machine.memory).sum();
         let room = self.queued.values().any(|call| {
-            call.key != machine.key && used + self.memory_of(&call.key) > self.limits.memory_max().0
+            call.key != machine.key
+                && (used + self.memory_of(&call.key) > self.limits.memory_max().0 || self.places_taken())
         });
         let reason =
             expired || retired || machine.broken || self.draining || room || self.wants_room(&machine.key);
@@ -566,13 +567,19 @@ impl Audit {
     fn wants_room(&self, own: &VersionKey) -> bool {
         let used: u32 = self.machines.values().map(|machine| machine.memory).sum();
         self.floors.keys().filter(|key| *key != own).any(|key| {
-            self.serving(key) < self.floor(key) && used + self.memory_of(key) > self.limits.memory_max().0
+            self.serving(key) < self.floor(key)
+                && (used + self.memory_of(key) > self.limits.memory_max().0 || self.places_taken())
         })
+    }
+
+    fn places_taken(&self) -> bool {
+        self.machines.len() >= self.limits.environments_max as usize
     }
 
     fn check_sums(&self) {
         let used: u32 = self.machines.values().map(|machine| machine.memory).sum();
         assert!(used <= self.limits.memory_max().0, "memory bound: {used}\n{}", self.dump());
+        assert!(self.machines.len() <= self.limits.environments_max as usize, "places: {}", self.dump());
         let in_flight = self.queued.len() + self.running.len();
         assert!(
             in_flight <= self.limits.account_concurrency as usize,

@@ -172,6 +172,24 @@ fn ends_the_least_valuable_idle_environment_to_make_room() {
 }
 
 #[test]
+fn places_bound_environments_however_small_they_are() {
+    let mut limits = limits();
+    limits.environments_max = 2;
+    let mut audit = Audit::new(limits);
+    run(&mut audit, &function("busy", 1));
+    let idle = run(&mut audit, &function("idle", 1));
+    release(&mut audit, idle);
+    let (_, effects) = audit.request(&function("new", 1));
+    assert_eq!(stopped(&effects), [idle], "an idle one gives its place");
+    let [new] = launched(&audit.tell(Event::Ended(idle)))[..] else { panic!("a place is free") };
+    audit.tell(Event::Ready(new));
+    let (_, effects) = audit.request(&function("late", 1));
+    assert!(effects.is_empty());
+    audit.advance(audit.planner.wake().expect("the end of patience"));
+    assert_eq!(refused(&audit.tell(Event::Tick)), [Refusal::NodeFull { wanted: MemoryMib(1) }]);
+}
+
+#[test]
 fn refuses_what_never_fits_and_what_waited_too_long() {
     let mut audit = Audit::new(limits());
     let (_, effects) = audit.request(&function("huge", 1_001));

@@ -63,6 +63,7 @@ impl World {
         let budget = [1_000, 4_000, 20_000][random.below(3) as usize];
         let mut limits = Limits::new(MemoryMib(budget), 1 + random.below(4) as usize);
         limits.overcommit_percent = 100 + random.below(2) as u32 * 100;
+        limits.environments_max = [1, 6, u32::MAX][random.below(3) as usize];
         limits.account_concurrency = [5, 40, 1_000][random.below(3) as usize];
         limits.unreserved_concurrency_min = limits.account_concurrency / 10;
         limits.keep_us = [0, 2_000_000, 60_000_000, 600_000_000][random.below(4) as usize];

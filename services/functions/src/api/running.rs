@@ -15,7 +15,7 @@ pub struct EventConfigRequest {
     pub destination_config: Option<DestinationConfig>,
 }
 
-/// `DestinationConfig`: in answers, two destinations that are not set.
+/// `DestinationConfig`.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
@@ -50,13 +50,16 @@ pub struct FunctionEventInvokeConfig {
 
 impl FunctionEventInvokeConfig {
     pub(crate) fn of(id: &FunctionId, qualifier: &str, config: &EventConfig) -> FunctionEventInvokeConfig {
-        let unset = || Some(Destination::default());
+        let shown = |arn: &Option<String>| Some(Destination { destination: arn.clone() });
         FunctionEventInvokeConfig {
             last_modified: config.modified.0 as f64 / 1000.0,
             function_arn: id.qualified_arn(qualifier),
             maximum_retry_attempts: config.retries_max,
             maximum_event_age_in_seconds: config.age_max.map(|age| age.0),
-            destination_config: DestinationConfig { on_success: unset(), on_failure: unset() },
+            destination_config: DestinationConfig {
+                on_success: shown(&config.on_success),
+                on_failure: shown(&config.on_failure),
+            },
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     Error,
     model::{FunctionId, Qualifier, Target},
 };
-use base::{AccountId, FunctionName, Region};
+use base::{AccountId, Arn, FunctionName, Region, RequestId};
 use std::fmt;
 use wire::Violations;
 
@@ -252,8 +252,17 @@ pub fn new_function(asker: Asker<'_>, text: &str) -> Result<FunctionId, Error> {
     Ok(FunctionId { account: asker.account, region: region.clone(), name })
 }
 
-/// The function that a tag operation's ARN names.
-pub fn taggable(asker: Asker<'_>, arn: &str) -> Result<FunctionId, Error> {
+/// What can have tags.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Taggable {
+    /// A function.
+    Function(FunctionId),
+    /// An event source mapping.
+    Mapping(RequestId),
+}
+
+/// What a tag operation's ARN names.
+pub fn taggable(asker: Asker<'_>, arn: &str) -> Result<Taggable, Error> {
     let mut violations = Violations::default();
     violations.length("resource", arn, 1..=256);
     let kind = arn.split(':').nth(5);
@@ -266,6 +275,11 @@ pub fn taggable(asker: Asker<'_>, arn: &str) -> Result<FunctionId, Error> {
     if !violations.is_empty() {
         return Err(Error::Constraints(violations.to_string()));
     }
+    if let Some(named) = mapping(arn) {
+        let [region, account] = [3, 4].map(|place| arn.split(':').nth(place));
+        reachable(asker, &Reference { region, account, ..Reference::default() }, arn)?;
+        return Ok(Taggable::Mapping(named));
+    }
     let Some(reference) = reference else { return Err(Error::NotFound(arn.to_owned())) };
     let region = reachable(asker, &reference, arn)?;
     if reference.qualifier.is_some() {
@@ -274,11 +288,20 @@ pub fn taggable(asker: Asker<'_>, arn: &str) -> Result<FunctionId, Error> {
         ));
     }
     let name = reference.name.parse().map_err(|_| Error::NotFound(arn.to_owned()))?;
-    Ok(FunctionId { account: asker.account, region: region.clone(), name })
+    Ok(Taggable::Function(FunctionId { account: asker.account, region: region.clone(), name }))
+}
+
+/// The event source mapping that an ARN names, if it names one.
+fn mapping(arn: &str) -> Option<RequestId> {
+    let arn: Arn = arn.parse().ok().filter(|arn: &Arn| &*arn.service == "lambda")?;
+    arn.resource.strip_prefix("event-source-mapping:")?.parse().ok()
 }
 
 /// The ARN that permission to act on `text` is asked for; the caller's own unless the text names another.
 pub fn permission_arn(account: AccountId, region: &Region, text: &str, qualifier: Option<&str>) -> String {
+    if mapping(text).is_some() {
+        return text.to_owned();
+    }
     let reference =
         Reference::parse(text, Form::Namespaced).unwrap_or(Reference { name: text, ..Reference::default() });
     let region = reference.region.unwrap_or(region.as_str());
@@ -396,7 +419,11 @@ mod tests {
     fn tags_belong_to_whole_functions() {
         with("", |asker| {
             let arn = "arn:aws:lambda:us-east-1:123456789012:function:hello";
-            assert_eq!(taggable(asker, arn).unwrap().arn(), arn);
+            let Taggable::Function(id) = taggable(asker, arn).unwrap() else { panic!("{arn}") };
+            assert_eq!(id.arn(), arn);
+            let id = "2bac96f9-a36e-4017-a5a4-aa977086a2b6";
+            let named = arn.replace("function:hello", &format!("event-source-mapping:{id}"));
+            assert_eq!(taggable(asker, &named).unwrap(), Taggable::Mapping(id.parse().unwrap()));
             assert!(matches!(taggable(asker, &format!("{arn}:1")), Err(Error::InvalidParameter(_))));
             assert!(matches!(taggable(asker, "hello"), Err(Error::Constraints(_))));
             let layer = "arn:aws:lambda:us-east-1:123456789012:layer:x";

@@ -80,6 +80,13 @@ pub fn continued(trace: &str, own: &Mark, rule: RecursiveLoop) -> Result<String,
     Ok(parts.join(";"))
 }
 
+/// How often the chain has come to the function with the mark `own` already.
+pub fn depth(trace: &str, own: &Mark) -> u32 {
+    let lineage = trace.split(';').filter_map(|part| part.trim().strip_prefix(KEY));
+    let entries = lineage.flat_map(|lineage| lineage.split('|').filter_map(entry));
+    entries.filter(|(_, hash)| *hash == own.0).map(|(count, _)| count).next().unwrap_or_default()
+}
+
 fn entry(text: &str) -> Option<(u32, &str)> {
     let (count, rest) = text.split_once(':')?;
     let hash = rest.split(':').next()?;
@@ -113,6 +120,7 @@ mod tests {
             "Root=1-5e1b4151-5ac6c58f3dd4d01f9a1ab2ea;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=16:"
         ));
         assert_eq!(continued(&trace, &a, RecursiveLoop::Terminate), Err(Looped));
+        assert_eq!((depth(&trace, &b), depth(&trace, &mark("c"))), (16, 0));
         assert!(continued(&trace, &a, RecursiveLoop::Allow).unwrap().contains("17:"));
         assert!(continued(&trace, &mark("c"), RecursiveLoop::Terminate).is_ok());
     }

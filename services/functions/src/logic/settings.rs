@@ -3,7 +3,7 @@
 use crate::{
     Error,
     api::FunctionCode,
-    logic::{environment, layers},
+    logic::{destinations, environment, layers},
     model::{Configuration, IDLE_TAG, Tracing},
 };
 use base::{
@@ -53,6 +53,8 @@ pub struct Wanted {
     pub layers: Option<Vec<String>>,
     /// `TracingConfig`.
     pub tracing: Option<TracingConfig>,
+    /// `DeadLetterConfig`; without target it is none.
+    pub dead_letters: Option<DeadLetterConfig>,
     /// Everything that Neap carries out only in its "off" form.
     pub features: Features,
 }
@@ -112,8 +114,6 @@ pub struct Features {
     pub package_type: Option<String>,
     /// `VpcConfig`: without subnets and security groups.
     pub vpc: Option<VpcConfig>,
-    /// `DeadLetterConfig`: without target.
-    pub dead_letter: Option<DeadLetterConfig>,
     /// `KMSKeyArn`: empty.
     pub kms_key: Option<String>,
     /// `FileSystemConfigs`: none.
@@ -145,7 +145,7 @@ pub struct VpcConfig {
 }
 
 /// `DeadLetterConfig`.
-#[derive(Clone, Default, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Default, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DeadLetterConfig {
     /// Queue or topic.
@@ -196,6 +196,7 @@ pub fn create(wanted: &Wanted, name: &FunctionName, account: AccountId) -> Resul
         layers: Vec::new(),
         per_tenant: wanted.tenancy.is_some(),
         tracing: Tracing::PassThrough,
+        dead_letters: None,
     };
     apply(fresh, wanted, account)
 }
@@ -439,11 +440,6 @@ fn supported(features: &Features) -> Result<(), Error> {
         "VpcConfig.Ipv6AllowedForDualStack",
         "leave it out",
     )?;
-    refuse(
-        features.dead_letter.as_ref().is_some_and(|d| some_text(&d.target_arn)),
-        "DeadLetterConfig",
-        "leave it out",
-    )?;
     refuse(some_text(&features.kms_key), "KMSKeyArn", "leave it out")?;
     refuse(
         features.file_systems.as_ref().is_some_and(|f| !f.is_empty()),
@@ -513,6 +509,14 @@ fn apply(
             // A structure without a mode stands for the default one.
             Some(_) | None => Tracing::PassThrough,
         };
+    }
+    if let Some(dead_letters) = &wanted.dead_letters {
+        configuration.dead_letters = dead_letters
+            .target_arn
+            .as_deref()
+            .filter(|arn| !arn.is_empty())
+            .map(destinations::dead_letters)
+            .transpose()?;
     }
     Ok(configuration)
 }
@@ -694,10 +698,6 @@ mod tests {
                 |f| f.vpc = Some(VpcConfig { subnet_ids: Some(vec!["s".into()]), ..VpcConfig::default() }),
                 "VpcConfig",
             ),
-            (
-                |f| f.dead_letter = Some(DeadLetterConfig { target_arn: Some("arn".into()) }),
-                "DeadLetterConfig",
-            ),
             (|f| f.kms_key = Some("arn".into()), "KMSKeyArn"),
             (
                 |f| f.snap_start = Some(SnapStart { apply_on: Some("PublishedVersions".into()) }),
@@ -714,7 +714,6 @@ mod tests {
             *f = Features {
                 package_type: Some("Zip".into()),
                 vpc: Some(VpcConfig { subnet_ids: Some(vec![]), ..VpcConfig::default() }),
-                dead_letter: Some(DeadLetterConfig { target_arn: Some(String::new()) }),
                 kms_key: Some(String::new()),
                 snap_start: Some(SnapStart { apply_on: Some("None".into()) }),
                 ..Features::default()

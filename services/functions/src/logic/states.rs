@@ -5,7 +5,7 @@ use crate::{
         EnvironmentResponse, FunctionConfiguration, SnapStartResponse, TracingConfigResponse,
         layers::LayerReference,
     },
-    logic::settings::{EphemeralStorage, TenancyConfig, shown_logs},
+    logic::settings::{DeadLetterConfig, EphemeralStorage, TenancyConfig, shown_logs},
     model::{Condition, Deployment, FailureCode, VersionRecord},
 };
 use base::{PackageError, Timestamp, Version};
@@ -44,6 +44,10 @@ pub fn configuration(record: &VersionRecord, arn: String, shown: Shown) -> Funct
         code_sha256: base64::engine::general_purpose::STANDARD.encode(code.0),
         version: record.version.to_string(),
         environment: configuration.variables.clone().map(|variables| EnvironmentResponse { variables }),
+        dead_letter_config: configuration
+            .dead_letters
+            .clone()
+            .map(|arn| DeadLetterConfig { target_arn: Some(arn) }),
         tracing_config: TracingConfigResponse { mode: configuration.tracing.as_str() },
         revision_id: record.revision.to_string(),
         state: state.word,

@@ -112,6 +112,9 @@ impl Functions {
         let (record, retired) = loop {
             let before = self.latest_to_change(&id, input.revision_id.as_deref()).await?;
             let mut configured = settings::update(&before.deployment.configuration, &wanted, id.account)?;
+            if let (Some(target), true) = (&configured.dead_letters, wanted.dead_letters.is_some()) {
+                self.check_target(&configured.role, &id, target).await?;
+            }
             let action = "lambda:UpdateFunctionConfiguration";
             if let Some(layers) = self.wanted_layers(context, action, wanted.layers.as_deref()).await? {
                 self.check_size(before.deployment.code, &layers).await?;

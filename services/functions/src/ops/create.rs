@@ -32,6 +32,9 @@ impl Functions {
         let support =
             self.catalog.check(&configured.runtime, &configured.architecture, &configured.handler)?;
         self.refuse_taken(&id).await?;
+        if let Some(target) = &configured.dead_letters {
+            self.check_target(&configured.role, &id, target).await?;
+        }
         let layers = self.wanted_layers(context, "lambda:CreateFunction", wanted.layers.as_deref()).await?;
         configured.layers = layers.unwrap_or_default();
 

@@ -20,6 +20,7 @@ impl Functions {
         let target = asking(context, "lambda:DeleteFunction", |asker| {
             names::target(asker, &input.function_name, input.qualifier.as_deref(), Form::Namespaced)
         })?;
+        let whole = target.qualifier.is_none();
         if target.qualifier == Some(Qualifier::Version(Version::Latest)) {
             return Err(Error::invalid("$LATEST version cannot be deleted without deleting the function."));
         }
@@ -44,6 +45,9 @@ impl Functions {
             })
             .await?;
         self.forget(&id, &deleted, events);
+        if whole {
+            self.uncount(&id);
+        }
         self.reservations_changed().await;
         Ok(())
     }
@@ -57,13 +61,22 @@ impl Functions {
             let (gone, now) = (id.clone(), self.now());
             let (deleted, events) = self.db.write(move |tx| remove(tx, &gone, now)).await?;
             self.forget(&id, &deleted, events);
+            self.uncount(&id);
         }
+        self.db.write(data::delete_mappings).await?;
+        self.mappings.changed();
         self.db.write(data::delete_layers).await?;
         self.reservations_changed().await;
         Ok(())
     }
 
     /// What is kept in memory and in environments of versions that are deleted.
+    fn uncount(&self, id: &FunctionId) {
+        if let Some(meter) = self.meter.get() {
+            meter.deleted(id.account, &id.region, &id.name);
+        }
+    }
+
     fn forget(&self, id: &FunctionId, deleted: &[VersionRecord], events: u64) {
         self.specs.invalidate(id);
         self.events.dropped_with_function(events);

@@ -47,7 +47,10 @@ impl Functions {
         merge: bool,
     ) -> Result<FunctionEventInvokeConfig, Error> {
         let target = named(context, action, &input.function_name, input.qualifier.as_deref())?;
-        let wanted = event_config::wanted(&input)?;
+        let wanted = event_config::wanted(&input, &target.id)?;
+        for arn in [&wanted.on_success, &wanted.on_failure].into_iter().flatten().flatten() {
+            self.check_destination(&target, arn).await?;
+        }
         let (named, now) = (target.clone(), self.now());
         let config = self
             .db
@@ -57,11 +60,16 @@ impl Functions {
                 }
                 let mut config = match merge {
                     true => existing(tx, &target)?,
-                    false => EventConfig { modified: now, retries_max: None, age_max: None },
+                    false => EventConfig {
+                        modified: now,
+                        retries_max: None,
+                        age_max: None,
+                        on_success: None,
+                        on_failure: None,
+                    },
                 };
                 config.modified = now;
-                config.retries_max = wanted.retries_max.or(config.retries_max);
-                config.age_max = wanted.age_max.or(config.age_max);
+                wanted.clone().apply(&mut config);
                 data::put_config(tx, &target.id, &target.word(), &config)?;
                 Ok(config)
             })

@@ -72,11 +72,16 @@ impl Call {
         self
     }
 
-    /// The same as a link of the chain of invocations that it belongs to; refused if that is a loop.
-    pub(crate) fn chained(mut self, served: &Served) -> Result<Call, Error> {
+    /// The same as a link of the chain of invocations that it belongs to; refused and metered if that is a loop.
+    pub(crate) fn chained(mut self, functions: &Functions, served: &Served) -> Result<Call, Error> {
         let trace = self.trace.as_deref().unwrap_or_default();
-        self.trace =
-            Some(continued(trace, &served.mark, served.recursion).map_err(|Looped| Error::Recursive)?);
+        match continued(trace, &served.mark, served.recursion) {
+            Ok(trace) => self.trace = Some(trace),
+            Err(Looped) => {
+                functions.meter_loop(served, &self.invoked_arn);
+                return Err(Error::Recursive);
+            }
+        }
         Ok(self)
     }
 }
@@ -99,13 +104,13 @@ impl Functions {
                 .header("x-amz-executed-version", version.to_string())),
             Kind::Event => {
                 let target = wanted.target.clone();
-                let call = Call::of(self, context, wanted).chained(&served)?;
+                let call = Call::of(self, context, wanted).chained(self, &served)?;
                 self.affordable(&served.spec.key, &call.invoked_arn)?;
                 self.accept(target, version, &served, call).await?;
                 Ok(RawResponse::new(StatusCode::ACCEPTED, Bytes::new()))
             }
             Kind::RequestResponse => {
-                let call = Call::of(self, context, wanted).chained(&served)?;
+                let call = Call::of(self, context, wanted).chained(self, &served)?;
                 let outcome = run(self, &served, call).await?;
                 Ok(render(version, outcome))
             }
@@ -173,11 +178,12 @@ impl Functions {
             return Err(Error::NotActive(state_word(&record.condition)));
         };
         let spec = Arc::new(record.spec(serving, &function));
-        let policies = configs.into_iter().map(|(qualifier, config)| (qualifier, config.policy())).collect();
+        let policies = configs.into_iter().collect();
         let configuration = &serving.configuration;
         let sampling = (configuration.tracing == Tracing::Active).then(DefaultRule::default);
         let (per_tenant, mark) = (configuration.per_tenant, Mark::of(&record.id));
-        let served = Arc::new(Served { spec, per_tenant, policies, recursion, sampling, mark });
+        let dead_letters = configuration.dead_letters.clone();
+        let served = Arc::new(Served { spec, per_tenant, policies, dead_letters, recursion, sampling, mark });
         self.specs.keep(record.id, version, Arc::clone(&served), epoch);
         Ok(served)
     }
@@ -215,6 +221,7 @@ impl Functions {
             accepted,
             failures: 0,
             refusals: 0,
+            outcome: None,
         };
         let invoked_arn = event.invoked_arn.clone();
         self.db.write(move |tx| data::insert_event(tx, &event)).await?;

@@ -1,11 +1,16 @@
 //! TagResource, UntagResource, ListTags.
 
+use super::mappings::owned;
 use crate::{
     Error, Functions,
     api::{ListTagsRequest, ListTagsResponse, TagResourceRequest, UntagResourceRequest},
     asking, data,
-    logic::{names, settings},
+    logic::{
+        names::{self, Taggable},
+        settings,
+    },
 };
+use std::collections::BTreeMap;
 use wire::Context;
 
 impl Functions {
@@ -14,21 +19,11 @@ impl Functions {
         context: &Context,
         input: TagResourceRequest,
     ) -> Result<(), Error> {
-        let id = asking(context, "lambda:TagResource", |asker| names::taggable(asker, &input.resource))?;
+        let what = asking(context, "lambda:TagResource", |asker| names::taggable(asker, &input.resource))?;
         if input.tags.is_empty() {
             return Err(Error::invalid("An error occurred and the request cannot be processed."));
         }
-        let changed = id.clone();
-        self.db
-            .write(move |tx| {
-                let mut function = data::function(tx, &id)?.ok_or_else(|| Error::NotFound(id.arn()))?;
-                function.tags = settings::tags(&function.tags, &input.tags)?;
-                data::update_function(tx, &function)
-            })
-            .await?;
-        // How long environments may be idle is a tag.
-        self.specs.invalidate(&changed);
-        Ok(())
+        self.change_tags(context, what, move |tags| settings::tags(tags, &input.tags)).await
     }
 
     pub(crate) async fn untag_resource(
@@ -36,17 +31,41 @@ impl Functions {
         context: &Context,
         input: UntagResourceRequest,
     ) -> Result<(), Error> {
-        let id = asking(context, "lambda:UntagResource", |asker| names::taggable(asker, &input.resource))?;
-        let changed = id.clone();
+        let what = asking(context, "lambda:UntagResource", |asker| names::taggable(asker, &input.resource))?;
+        self.change_tags(context, what, move |tags| {
+            let mut tags = tags.clone();
+            tags.retain(|key, _| !input.tag_keys.contains(key));
+            Ok(tags)
+        })
+        .await
+    }
+
+    async fn change_tags(
+        &self,
+        context: &Context,
+        what: Taggable,
+        change: impl Fn(&BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let owner = (context.account, context.region.clone());
+        let named = what.clone();
         self.db
-            .write(move |tx| {
-                let mut function = data::function(tx, &id)?.ok_or_else(|| Error::NotFound(id.arn()))?;
-                function.tags.retain(|key, _| !input.tag_keys.contains(key));
-                data::update_function(tx, &function)
+            .write(move |tx| match &named {
+                Taggable::Function(id) => {
+                    let mut function = data::function(tx, id)?.ok_or_else(|| Error::NotFound(id.arn()))?;
+                    function.tags = change(&function.tags)?;
+                    data::update_function(tx, &function)
+                }
+                Taggable::Mapping(id) => {
+                    let mut mapping = owned(tx, *id, &owner)?;
+                    mapping.tags = change(&mapping.tags)?;
+                    data::update_mapping(tx, &mapping)
+                }
             })
             .await?;
-        // How long environments may be idle is a tag.
-        self.specs.invalidate(&changed);
+        if let Taggable::Function(id) = &what {
+            // How long environments may be idle is a tag.
+            self.specs.invalidate(id);
+        }
         Ok(())
     }
 
@@ -55,11 +74,15 @@ impl Functions {
         context: &Context,
         input: ListTagsRequest,
     ) -> Result<ListTagsResponse, Error> {
-        let id = asking(context, "lambda:ListTags", |asker| names::taggable(asker, &input.resource))?;
+        let what = asking(context, "lambda:ListTags", |asker| names::taggable(asker, &input.resource))?;
+        let owner = (context.account, context.region.clone());
         self.db
-            .read(move |tx| match data::function(tx, &id)? {
-                Some(function) => Ok(ListTagsResponse { tags: function.tags }),
-                None => Err(Error::NotFound(id.arn())),
+            .read(move |tx| match &what {
+                Taggable::Function(id) => match data::function(tx, id)? {
+                    Some(function) => Ok(ListTagsResponse { tags: function.tags }),
+                    None => Err(Error::NotFound(id.arn())),
+                },
+                Taggable::Mapping(id) => Ok(ListTagsResponse { tags: owned(tx, *id, &owner)?.tags }),
             })
             .await
     }

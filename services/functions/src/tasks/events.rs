@@ -3,16 +3,18 @@
 //! Rows carry their lease: `due_ms` of a claimed row is when others may take it. Claims, deletions and retries are
 //! bookkeeping: losing them repeats an attempt, which at-least-once permits, so they do not wait for the disk.
 
-use super::add;
+use super::{add, destinations};
 use crate::{
-    Error, Functions, data,
+    Error, Functions,
+    cache::Served,
+    data,
     logic::{
         dispatch::{Claim, Dispatcher},
         event_config,
         retry::{self, Ended, Fate, GivenUp},
     },
-    model::{Event, EventPolicy, FunctionId, Qualifier, Target},
-    ops::{Call, run as run_call},
+    model::{Event, EventConfig, EventPolicy, FunctionId, Qualifier, Target},
+    ops::{Call, Outcome as CallOutcome, run as run_call},
 };
 use base::{Attempt, Millis, QueueStep, RequestId, Timestamp};
 use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
@@ -249,10 +251,15 @@ async fn lease(
 }
 
 /// One attempt at one event, from claim to its row's end or next time.
-async fn attempt(functions: Arc<Functions>, event: Event) -> Finished {
+async fn attempt(functions: Arc<Functions>, mut event: Event) -> Finished {
     let (id, request_id, invoked_arn) = (event.id.clone(), event.request_id, event.invoked_arn.clone());
+    // It has ended before, and is not run again.
+    if let Some(outcome) = event.outcome.take() {
+        let again = destinations::hand_in(&functions, &event, outcome).await;
+        return Finished { id, refused: false, again, at: functions.now() };
+    }
     let facts = (event.accepted, (event.failures, event.refusals));
-    let (ended, policy) = try_once(&functions, event).await;
+    let Run { ended, policy, outcome, served } = try_once(&functions, &event).await;
     let now = functions.now();
     let fate = match ended {
         Tried::Expired => Fate::Drop(GivenUp::EventAgeExceeded),
@@ -265,14 +272,27 @@ async fn attempt(functions: Arc<Functions>, event: Event) -> Finished {
             retry::fate(ended, facts.0, facts.1, policy, &functions.settings.events.waits, now)
         }
     };
-    let again = match fate {
+    let mut again = match fate {
         Fate::Again { due, .. } => Some(due),
         Fate::Done | Fate::Drop(_) => None,
     };
     if let Fate::Drop(why) = fate {
         tracing::warn!(function = %id.arn(), %request_id, ?why, "an asynchronous invocation is given up");
     }
-    match settle(&functions, request_id, fate).await {
+    let told = served.as_deref().and_then(|served| {
+        destinations::outcome(&event, served, fate, outcome.as_ref().map(|outcome| &outcome.answer), now)
+    });
+    let settled = match told {
+        None => settle(&functions, request_id, fate).await,
+        Some(outcome) => match destinations::keep(&functions, request_id, &outcome).await {
+            Ok(()) => {
+                again = destinations::hand_in(&functions, &event, outcome).await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        },
+    };
+    match settled {
         Ok(()) if matches!(fate, Fate::Drop(_)) => functions.meter(&id, &invoked_arn, QueueStep::Dropped),
         Ok(()) => {}
         // The row keeps its lease and is tried again after it.
@@ -294,45 +314,59 @@ enum Tried {
     Ended(Ended),
 }
 
-async fn try_once(functions: &Functions, event: Event) -> (Tried, EventPolicy) {
-    let target = Target { id: event.id, qualifier: Some(Qualifier::Version(event.version)) };
+/// An attempt and what is known of it.
+struct Run {
+    ended: Tried,
+    policy: EventPolicy,
+    outcome: Option<CallOutcome>,
+    served: Option<Arc<Served>>,
+}
+
+async fn try_once(functions: &Functions, event: &Event) -> Run {
+    let target = Target { id: event.id.clone(), qualifier: Some(Qualifier::Version(event.version)) };
     let served = match functions.served(&target, event.version).await {
         Ok(served) => served,
-        Err(Error::NotFound(_) | Error::NotActive("Failed")) => {
-            return (Tried::Ended(Ended::Impossible), EventPolicy::default());
+        Err(error) => {
+            let ended = match error {
+                Error::NotFound(_) | Error::NotActive("Failed") => Ended::Impossible,
+                _ => Ended::Refused,
+            };
+            let policy = EventPolicy::default();
+            return Run { ended: Tried::Ended(ended), policy, outcome: None, served: None };
         }
-        Err(_) => return (Tried::Ended(Ended::Refused), EventPolicy::default()),
     };
-    let policy =
-        served.policies.get(event_config::qualifier(&event.invoked_arn)).copied().unwrap_or_default();
+    let config = served.policies.get(event_config::qualifier(&event.invoked_arn));
+    let policy = config.map(EventConfig::policy).unwrap_or_default();
+    let run = |ended, outcome| Run { ended, policy, outcome, served: Some(Arc::clone(&served)) };
     if retry::expired(event.accepted, policy, functions.now()) {
-        return (Tried::Expired, policy);
+        return run(Tried::Expired, None);
     }
     // Reserved concurrency 0 switches a function off: as on Lambda its events are not kept for later.
     if served.spec.reserved_concurrency == Some(0) {
-        return (Tried::Ended(Ended::Impossible), policy);
+        return run(Tried::Ended(Ended::Impossible), None);
     }
     let age = functions.now().0.saturating_sub(event.accepted.0);
     let age = QueueStep::Attempted(Millis(u64::try_from(age).unwrap_or_default()));
     functions.meter(&target.id, &event.invoked_arn, age);
     let call = Call {
         request_id: event.request_id,
-        payload: event.payload,
-        invoked_arn: event.invoked_arn,
-        client_context: event.client_context,
-        trace: event.trace,
-        tenant: event.tenant,
+        payload: event.payload.clone(),
+        invoked_arn: event.invoked_arn.clone(),
+        client_context: event.client_context.clone(),
+        trace: event.trace.clone(),
+        tenant: event.tenant.clone(),
         tail: false,
         attempt: Some(Attempt { number: event.failures + 1, since: event.accepted }),
         streamed: false,
     };
-    let tried = match run_call(functions, &served, call).await {
-        Ok(outcome) if outcome.answer.is_ok() => Tried::Ended(Ended::Answered),
-        Ok(_) => Tried::Ended(Ended::Failed),
-        Err(Error::ShuttingDown) => Tried::Interrupted,
-        Err(_) => Tried::Ended(Ended::Refused),
-    };
-    (tried, policy)
+    match run_call(functions, &served, call).await {
+        Ok(outcome) => {
+            let ended = if outcome.answer.is_ok() { Ended::Answered } else { Ended::Failed };
+            run(Tried::Ended(ended), Some(outcome))
+        }
+        Err(Error::ShuttingDown) => run(Tried::Interrupted, None),
+        Err(_) => run(Tried::Ended(Ended::Refused), None),
+    }
 }
 
 async fn settle(functions: &Functions, request_id: RequestId, fate: Fate) -> Result<(), Error> {

@@ -8,6 +8,8 @@ mod events;
 mod growth;
 mod invoke;
 mod layers;
+mod mappings;
 mod packages;
+mod queues;
 mod support;
 mod versions;

@@ -1,5 +1,6 @@
 //! Fakes, a world to run the service in, and a client.
 
+use crate::queues::FakeQueues;
 use base::{
     AccountId, Answer, Authorize, Clock, CodeSha256, Credential, CredentialError, Credentials, Denied,
     Entropy, Execute, ExecuteError, Executed, FunctionError, FunctionErrorKind, FunctionSpec, Future,
@@ -140,6 +141,7 @@ impl RuntimeCatalog for Catalog {
 /// What a fake environment does with a call.
 pub(crate) enum Act {
     Echo,
+    Answer(String),
     Fail,
     Throttle,
     NodeFull,
@@ -183,6 +185,7 @@ impl Execute for FakeExecute {
         let answer = |answer| Ok(Executed { answer, tail });
         let outcome = match act {
             Act::Echo => answer(Answer::Buffered(call.payload)),
+            Act::Answer(text) => answer(Answer::Buffered(text.into())),
             Act::Fail => answer(Answer::Failed(FunctionError {
                 kind: FunctionErrorKind::Unhandled,
                 payload: r#"{"errorMessage":"boom","errorType":"Error"}"#.into(),
@@ -227,6 +230,7 @@ pub(crate) struct World {
     pub(crate) execute: Arc<FakeExecute>,
     pub(crate) packages: Arc<FakePackages>,
     pub(crate) functions: Arc<Functions>,
+    pub(crate) queues: Arc<FakeQueues>,
     pub(crate) blobs: Blobs,
     gateway: Gateway,
     tasks: JoinSet<()>,
@@ -260,7 +264,9 @@ impl World {
             open: watch::Sender::new(true),
         });
         let entropy = Arc::new(Counting(AtomicU64::new(0)));
+        let queues = FakeQueues::new(Arc::clone(&clock));
         let (functions, gateway, blobs) = assemble(&folder, &settings, &entropy, &clock, &execute, &packages);
+        functions.poll_queues(Arc::clone(&queues) as _);
         World {
             folder,
             settings,
@@ -269,6 +275,7 @@ impl World {
             execute,
             packages,
             functions,
+            queues,
             blobs,
             gateway,
             tasks: JoinSet::new(),
@@ -281,6 +288,7 @@ impl World {
         let (functions, gateway, blobs) =
             assemble(&self.folder, &self.settings, &self.entropy, &self.clock, &self.execute, &self.packages);
         (self.functions, self.gateway, self.blobs) = (functions, gateway, blobs);
+        self.functions.poll_queues(Arc::clone(&self.queues) as _);
     }
 
     /// The name of the node from its next start on.
@@ -290,6 +298,10 @@ impl World {
 
     pub(crate) fn run_events(&mut self) {
         self.tasks.spawn(Arc::clone(&self.functions).run_events(std::future::pending()));
+    }
+
+    pub(crate) fn run_mappings(&mut self) {
+        self.tasks.spawn(Arc::clone(&self.functions).run_mappings(std::future::pending()));
     }
 
     pub(crate) fn run_upkeep(&mut self) {

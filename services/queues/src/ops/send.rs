@@ -15,6 +15,7 @@ use crate::{
     model::{Outgoing, Queue, Sent},
     signals::Kind,
 };
+use base::MessageStep;
 use std::sync::{Arc, atomic::Ordering};
 use wire::{Context, Flat};
 
@@ -40,7 +41,8 @@ impl Queues {
                         group: input.message_group_id.clone(),
                         deduplication: input.message_deduplication_id.clone(),
                     };
-                    let message = messages::outgoing(given, &queue.settings, &sender, self.fresh_id())?;
+                    let mut message = messages::outgoing(given, &queue.settings, &sender, self.fresh_id())?;
+                    message.trace = message.trace.or_else(|| context.trace.as_deref().map(str::to_owned));
                     let mut sent = self.put(&queue, vec![message.clone()]).await?;
                     Ok((message, sent.pop().ok_or(Error::Stale)?))
                 }
@@ -72,7 +74,9 @@ impl Queues {
                 let mut bytes = 0;
                 for entry in entries {
                     match messages::outgoing(given(entry), &queue.settings, &sender, self.fresh_id()) {
-                        Ok(message) => {
+                        Ok(mut message) => {
+                            message.trace =
+                                message.trace.or_else(|| context.trace.as_deref().map(str::to_owned));
                             bytes += message.bytes();
                             ids.push(entry.id.clone());
                             good.push(message);
@@ -113,6 +117,7 @@ impl Queues {
             signal.admit(Kind::Send, now)?;
         }
         let (into, count) = (Arc::clone(queue), messages.len());
+        let sizes: Vec<usize> = messages.iter().map(Outgoing::bytes).collect();
         let sent = self
             .db
             .write(move |tx| {
@@ -121,6 +126,7 @@ impl Queues {
             })
             .await?;
         signal.counts.sent.fetch_add(count as u64, Ordering::Relaxed);
+        self.count(queue, MessageStep::Sent(&sizes));
         signal.wake(count);
         self.to_be_removed(queue, now);
         Ok(sent)

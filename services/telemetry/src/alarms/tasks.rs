@@ -208,7 +208,9 @@ impl Inner {
                 let outcome = match definition::function(&action.place, &action.action) {
                     Some(function) => {
                         let payload = action.payload.clone().into_bytes().into();
-                        invoke.invoke_later(Some(caller(&action)), function, action.request_id, payload).await
+                        invoke
+                            .invoke_later(Some(caller(&action)), function, action.request_id, payload, None)
+                            .await
                     }
                     None => Err(NotInvoked::Never("not a function of this account and region".to_owned())),
                 };

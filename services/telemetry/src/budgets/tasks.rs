@@ -112,7 +112,7 @@ impl Telemetry {
         let arn = function.parse().map_err(|error: base::BadArn| NotInvoked::Never(error.to_string()))?;
         let request = RequestId::new(&*self.inner.entropy);
         // Of the account itself, for the account itself.
-        invoke.invoke_later(None, arn, request, alert.to_string().into()).await
+        invoke.invoke_later(None, arn, request, alert.to_string().into(), None).await
     }
 }
 

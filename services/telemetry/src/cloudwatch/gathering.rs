@@ -1,21 +1,26 @@
 //! What functions do, as metrics of AWS/Lambda, and what their log lines say in embedded metric format: gathered in memory by
 //! minute, then stored exactly once, as usage is.
 //!
-//! Published is what is measured: `Invocations`, `Errors`, `Throttles`, `Duration`, `AsyncEventsReceived`, `AsyncEventAge` and
-//! `AsyncEventsDropped` by `FunctionName`, by `FunctionName` with `Resource` (the name, or with its qualifier, as invoked), and of
+//! Published is what is measured: `Invocations`, `Errors`, `Throttles`, `Duration`, `AsyncEventsReceived`, `AsyncEventAge`,
+//! `AsyncEventsDropped` and `RecursiveInvocationsDropped` by `FunctionName`, by `FunctionName` with `Resource` (the name, or with its qualifier, as invoked), and of
 //! the whole account; `ConcurrentExecutions` by `FunctionName` and of the account, `UnreservedConcurrentExecutions` of the
 //! account. `ProvisionedConcurrencyInvocations`, `ProvisionedConcurrencySpilloverInvocations`, `ProvisionedConcurrentExecutions` and
 //! `ProvisionedConcurrencyUtilization` by `FunctionName` with `Resource`, the last two as they were when each invocation began, of the
 //! version that runs it. Concurrency is the greatest number of calls that ran at once, on this node, since it was last stored: its statistic is
-//! `Maximum`. Source of names and dimensions: Lambda developer guide, "Types of metrics for Lambda functions".
+//! `Maximum`.
+//!
+//! Of queues, by `QueueName`: `NumberOfMessagesSent`, `SentMessageSize`, `NumberOfMessagesReceived`, `NumberOfEmptyReceives` and
+//! `NumberOfMessagesDeleted`. Source of these: SQS developer guide, "Available CloudWatch metrics for Amazon SQS".
+//!
+//! Source of names and dimensions: Lambda developer guide, "Types of metrics for Lambda functions".
 
 use super::{
     logic::Place,
     model::{Aggregate, Dimensions, Points, SeriesKey, Slot, Unit, gather},
 };
 use base::{
-    AccountId, FunctionName, InvocationRecord, Outcome, ProvisionedCall, QueueStep, QueuedEvent, Region,
-    RequestId, Timestamp, VersionKey,
+    AccountId, FunctionName, InvocationRecord, MessageStep, MeteredQueue, Outcome, ProvisionedCall,
+    QueueStep, QueuedEvent, Region, RequestId, Timestamp, VersionKey,
 };
 use std::{
     collections::HashMap,
@@ -26,6 +31,7 @@ use std::{
 /// Functions with their minutes, and points of log lines, that wait at most; more are left out and counted.
 const WAITING_MAX: usize = 20_000;
 const NAMESPACE: &str = "AWS/Lambda";
+const QUEUES: &str = "AWS/SQS";
 
 /// Points to be stored once.
 #[derive(Debug)]
@@ -48,6 +54,7 @@ struct Waiting {
     sequence: i64,
     functions: HashMap<FunctionMinute, Measured>,
     running: HashMap<Scope, Running>,
+    queues: HashMap<QueueMinute, Messages>,
     /// Of log lines.
     points: Points,
     points_count: usize,
@@ -75,12 +82,36 @@ struct Measured {
     received: u64,
     age: Option<Aggregate>,
     dropped: u64,
+    not_told: u64,
+    not_buried: u64,
+    looped: u64,
     /// Invocations on provisioned concurrency, and beyond it.
     within: u64,
     beyond: u64,
     /// How much of it was in use when each began: invocations, and of what is provisioned.
     in_use: Option<Aggregate>,
     utilization: Option<Aggregate>,
+}
+
+/// A queue in one minute.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct QueueMinute {
+    account: AccountId,
+    region: Region,
+    name: Box<str>,
+    /// Seconds.
+    minute: i64,
+}
+
+/// What happened to its messages.
+#[derive(Debug, Default)]
+struct Messages {
+    /// Bytes of those that were sent.
+    sizes: Option<Aggregate>,
+    sent: Option<Aggregate>,
+    received: Option<Aggregate>,
+    empty: Option<Aggregate>,
+    deleted: Option<Aggregate>,
 }
 
 /// Whose concurrency.
@@ -215,7 +246,36 @@ impl Gathering {
             QueueStep::Received => measured.received += 1,
             QueueStep::Attempted(age) => merge(&mut measured.age, Aggregate::of(age.0 as f64, 1.0)),
             QueueStep::Dropped => measured.dropped += 1,
+            QueueStep::NotTold => measured.not_told += 1,
+            QueueStep::NotBuried => measured.not_buried += 1,
+            QueueStep::Looped => measured.looped += 1,
         });
+    }
+
+    /// Each request is one measurement of how many messages it dealt with.
+    pub(crate) fn messages(&self, queue: MeteredQueue<'_>, step: MessageStep<'_>, now: Timestamp) {
+        let key = QueueMinute {
+            account: queue.account,
+            region: queue.region.clone(),
+            name: queue.name.into(),
+            minute: minute(now),
+        };
+        let mut waiting = self.lock();
+        if waiting.queues.len() >= WAITING_MAX && !waiting.queues.contains_key(&key) {
+            waiting.left_out += 1;
+            return;
+        }
+        let messages = waiting.queues.entry(key).or_default();
+        let number = |count: usize| Aggregate::of(count as f64, 1.0);
+        match step {
+            MessageStep::Sent(sizes) => {
+                merge(&mut messages.sent, number(sizes.len()));
+                sizes.iter().for_each(|bytes| merge(&mut messages.sizes, number(*bytes)));
+            }
+            MessageStep::Received(count) => merge(&mut messages.received, number(count)),
+            MessageStep::EmptyReceive => merge(&mut messages.empty, number(1)),
+            MessageStep::Deleted(count) => merge(&mut messages.deleted, number(count)),
+        }
     }
 
     pub(crate) fn began(&self, key: &VersionKey, reserved: bool, now: Timestamp) {
@@ -267,7 +327,7 @@ impl Gathering {
 
     /// What has been gathered since the last time.
     pub(crate) fn take(&self) -> Option<Arc<Batch>> {
-        let (functions, running, mut points, left_out, sequence) = {
+        let (functions, queues, running, mut points, left_out, sequence) = {
             let mut waiting = self.lock();
             let mut running = Vec::new();
             for (scope, own) in &mut waiting.running {
@@ -275,13 +335,15 @@ impl Gathering {
                 running.extend(own.earlier.drain(..).chain(most).map(|(at, most)| (scope.clone(), at, most)));
             }
             waiting.running.retain(|_, running| running.now > 0);
-            if waiting.functions.is_empty() && waiting.points.is_empty() && running.is_empty() {
+            let waits = !(waiting.functions.is_empty() && waiting.queues.is_empty());
+            if !waits && waiting.points.is_empty() && running.is_empty() {
                 return None;
             }
             waiting.sequence += 1;
             waiting.points_count = 0;
             (
                 mem::take(&mut waiting.functions),
+                mem::take(&mut waiting.queues),
                 running,
                 mem::take(&mut waiting.points),
                 mem::take(&mut waiting.left_out),
@@ -290,6 +352,9 @@ impl Gathering {
         };
         for (key, measured) in functions {
             publish(&mut points, &key, &measured);
+        }
+        for (key, messages) in queues {
+            publish_messages(&mut points, key, messages);
         }
         for (scope, at, most) in running {
             let (key, name) = scope.series();
@@ -359,6 +424,7 @@ fn publish(points: &mut Points, key: &FunctionMinute, measured: &Measured) {
     };
     let by_name = ("FunctionName".to_owned(), name);
     let Measured { invocations, errors, throttles, duration, received, age, dropped, .. } = measured;
+    let Measured { not_told, not_buried, looped, .. } = measured;
     let metrics = [
         ("Invocations", Unit::Count, count(*invocations, *invocations)),
         ("Errors", Unit::Count, count(*errors, *invocations)),
@@ -367,6 +433,9 @@ fn publish(points: &mut Points, key: &FunctionMinute, measured: &Measured) {
         ("AsyncEventsReceived", Unit::Count, count(*received, *received)),
         ("AsyncEventAge", Unit::Milliseconds, age.clone()),
         ("AsyncEventsDropped", Unit::Count, count(*dropped, *dropped)),
+        ("DestinationDeliveryFailures", Unit::Count, count(*not_told, *not_told)),
+        ("DeadLetterErrors", Unit::Count, count(*not_buried, *not_buried)),
+        ("RecursiveInvocationsDropped", Unit::Count, count(*looped, *looped)),
     ];
     let Measured { within, beyond, in_use, utilization, .. } = measured;
     let provisioned = [
@@ -390,6 +459,24 @@ fn publish(points: &mut Points, key: &FunctionMinute, measured: &Measured) {
     add(by_resource.clone(), &metrics);
     // Provisioned concurrency belongs to a version or an alias: a sum over them says nothing.
     add(by_resource, &provisioned);
+}
+
+/// Adds what happened to the messages of one queue in one minute to its metrics.
+fn publish_messages(points: &mut Points, key: QueueMinute, messages: Messages) {
+    let place = Place { account: key.account, region: key.region };
+    let dimensions = vec![("QueueName".to_owned(), key.name.into())];
+    let Some(dimensions) = Dimensions::new(dimensions) else { return };
+    for (name, unit, aggregate) in [
+        ("NumberOfMessagesSent", Unit::Count, messages.sent),
+        ("SentMessageSize", Unit::Bytes, messages.sizes),
+        ("NumberOfMessagesReceived", Unit::Count, messages.received),
+        ("NumberOfEmptyReceives", Unit::Count, messages.empty),
+        ("NumberOfMessagesDeleted", Unit::Count, messages.deleted),
+    ] {
+        if let Some(aggregate) = aggregate {
+            gather(points, place.key(QUEUES, name, dimensions.clone()), slot(key.minute, unit), aggregate);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -477,6 +564,7 @@ mod tests {
             QueueStep::Attempted(Millis(5)),
             QueueStep::Attempted(Millis(90)),
             QueueStep::Dropped,
+            QueueStep::Looped,
         ] {
             gathering.queued(event, step, Timestamp(0));
         }
@@ -484,6 +572,7 @@ mod tests {
         assert_eq!(of(&batch, "AsyncEventsReceived", BY_ALIAS, 0), Some((1.0, 1.0, 1.0)));
         assert_eq!(of(&batch, "AsyncEventAge", BY_NAME, 0), Some((2.0, 95.0, 90.0)));
         assert_eq!(of(&batch, "AsyncEventsDropped", ALL, 0), Some((1.0, 1.0, 1.0)));
+        assert_eq!(of(&batch, "RecursiveInvocationsDropped", BY_NAME, 0), Some((1.0, 1.0, 1.0)));
         assert_eq!(of(&batch, "Invocations", ALL, 0), None);
     }
 
@@ -529,6 +618,30 @@ mod tests {
         assert_eq!(of("ConcurrentExecutions", BY_ALIAS), Some((3.0, 5.0, 2.0)));
         assert_eq!(of("ConcurrencyUtilization", BY_ALIAS), Some((3.0, 2.5, 1.0)));
         assert_eq!(of("ConcurrencyInvocations", BY_NAME), None);
+    }
+
+    #[test]
+    fn messages_are_counted_by_queue() {
+        let gathering = Gathering::new(RequestId::from_random([3; 16]));
+        let region = "us-east-1".parse().unwrap();
+        let queue = MeteredQueue { account: AccountId::DEFAULT, region: &region, name: "q" };
+        for step in [
+            MessageStep::Sent(&[100, 300]),
+            MessageStep::Sent(&[50]),
+            MessageStep::Received(3),
+            MessageStep::EmptyReceive,
+            MessageStep::Deleted(2),
+        ] {
+            gathering.messages(queue, step, Timestamp(61_000));
+        }
+        let batch = gathering.take().unwrap();
+        let of = |name| of(&batch, name, r#"["QueueName","q"]"#, 60);
+        assert_eq!(of("NumberOfMessagesSent"), Some((2.0, 3.0, 2.0)));
+        assert_eq!(of("SentMessageSize"), Some((3.0, 450.0, 300.0)));
+        assert_eq!(of("NumberOfMessagesReceived"), Some((1.0, 3.0, 3.0)));
+        assert_eq!(of("NumberOfEmptyReceives"), Some((1.0, 1.0, 1.0)));
+        assert_eq!(of("NumberOfMessagesDeleted"), Some((1.0, 2.0, 2.0)));
+        assert!(gathering.take().is_none());
     }
 
     #[test]

@@ -23,6 +23,7 @@ impl InvokeLater for Functions {
         function: Arn,
         id: RequestId,
         payload: Bytes,
+        _: Option<String>,
     ) -> Future<'_, Result<(), NotInvoked>> {
         Box::pin(async move {
             if !self.ready.load(Ordering::Relaxed) {

@@ -1,115 +1,20 @@
-//! `bench invoke`: the whole life of invocations against its floors.
+//! `bench warm`: invocations of environments that are there, against their floors.
 
 use super::{
     Outcome,
-    apps::{self, App},
-    cargo, cargo_output, cold,
+    apps::App,
     floors::{self, Floor},
-    options::{Options, Part},
+    options::Options,
+    setup::{apps, binary, cpus, create, kernel, leave, progress, ring, start},
     table::{Table, mib, ms, thousands},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
-use http::Method;
-use serde_json::{Value, json};
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 use testkit::{
     client::{Client, Credentials},
     load::{self, Plan},
-    node::Node,
     process,
     stats::{median, percentile},
 };
-
-/// Distinct ready-made requests; few enough to be made in no time, many enough that none repeats at once.
-const RING: usize = 256;
-/// The SDKs for functions are not part of any measurement and are not downloaded for it.
-pub(super) const CONFIG: &str = "[runtimes]\ninstall_sdks = false\n";
-
-pub(super) fn run(options: &Options) -> Outcome<()> {
-    let neap = match &options.neap {
-        Some(path) => path.clone(),
-        None => built()?,
-    };
-    println!("## Invocations\n");
-    println!("`cargo xtask bench invoke`, {} processors, {}.", cpus(), kernel());
-    println!("Latencies as seen by the client. Load generator, floors and Neap share the machine.");
-    if options.wants(Part::Idle) {
-        idle(options, &neap)?;
-    }
-    if options.wants(Part::Warm) {
-        warm(options, &neap)?;
-    }
-    if options.wants(Part::Cold) {
-        cold::starts(options, &neap)?;
-    }
-    if options.wants(Part::Burst) {
-        cold::bursts(options, &neap)?;
-    }
-    Ok(())
-}
-
-pub(super) fn built() -> Outcome<PathBuf> {
-    progress("building neap");
-    cargo(&["build", "--release", "--quiet", "--package", "neap"])?;
-    let metadata = cargo_output(&["metadata", "--no-deps", "--format-version", "1"])?;
-    let metadata: Value = serde_json::from_str(&metadata).map_err(|error| error.to_string())?;
-    let target = metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?;
-    Ok(PathBuf::from(target).join("release/neap"))
-}
-
-pub(super) fn start(neap: &Path) -> Outcome<Node> {
-    Node::start(neap, CONFIG).map_err(|error| error.to_string())
-}
-
-/// Every app that this machine and the options have, as functions of `client`'s node.
-pub(super) fn apps(options: &Options) -> Vec<App> {
-    let mut apps = vec![App::Python, App::Node];
-    apps.extend(options.bootstrap.is_some().then_some(App::Rust));
-    apps
-}
-
-/// Creates a function of `app` and waits until it is active.
-pub(super) fn create(client: &Client, app: App, name: &str, options: &Options) -> Outcome<()> {
-    let Some(zip) = app.package(options.bootstrap.as_deref())? else { return Ok(()) };
-    let (runtime, handler) = app.runtime();
-    let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-    let function = json!({
-        "FunctionName": name, "Runtime": runtime, "Handler": handler, "Role": "arn:aws:iam::000000000000:role/bench",
-        "Architectures": [architecture], "MemorySize": 128, "Timeout": 30,
-        "Code": { "ZipFile": STANDARD.encode(zip) },
-    });
-    let created = client.lambda(&Method::POST, "/2015-03-31/functions", &function);
-    created.map_err(|error| format!("{}: {error}", app.name()))?;
-    active(client, name)
-}
-
-/// Waits until the last change of a function has taken effect.
-pub(super) fn active(client: &Client, name: &str) -> Outcome<()> {
-    let path = format!("/2015-03-31/functions/{name}/configuration");
-    let began = Instant::now();
-    loop {
-        let state = client.lambda(&Method::GET, &path, &Value::Null).map_err(|error| error.to_string())?;
-        let settled = state["LastUpdateStatus"].as_str().is_none_or(|status| status != "InProgress");
-        match state["State"].as_str() {
-            Some("Active") if settled => return Ok(()),
-            Some("Failed") => return Err(format!("{name} failed: {}", state["StateReason"])),
-            _ if began.elapsed() > Duration::from_secs(60) => {
-                return Err(format!("{name} is not active: {state}"));
-            }
-            _ => std::thread::sleep(Duration::from_millis(2)),
-        }
-    }
-}
-
-pub(super) fn ring(client: &Client, function: &str) -> Outcome<Vec<Bytes>> {
-    let signed = |number| client.invocation(function, apps::event(number).as_bytes());
-    (0..RING).map(signed).collect::<Result<_, _>>().map_err(|error| error.to_string())
-}
 
 /// What is put under load.
 struct Target {
@@ -153,14 +58,17 @@ pub(super) fn floors(options: &Options) -> Outcome<()> {
     alone(options)
 }
 
-fn warm(options: &Options, neap: &Path) -> Outcome<()> {
-    let node = start(neap)?;
+pub(super) fn run(options: &Options) -> Outcome<()> {
+    println!("## Warm invocations\n");
+    println!("`cargo xtask bench warm`, {} processors, {}.", cpus(), kernel());
+    println!("Latencies as seen by the client. Load generator, floors and Neap share the machine.");
+    let node = start(&binary(options)?)?;
     let client = node.client();
     let echo = Floor::echo()?;
     let mut targets = vec![Target::of(&echo, "floor: hyper echo".to_owned(), None)];
     let mut servers = Vec::new();
     for app in apps(options) {
-        create(&client, app, function(app), options)?;
+        create(&client, app, function(app), options.bootstrap.as_deref())?;
         let floor = add_floor(app, &mut targets, &mut servers)?;
         targets.push(Target {
             name: format!("Neap, {}", app.name()),
@@ -301,62 +209,10 @@ fn measure(
     Ok(())
 }
 
-fn idle(options: &Options, neap: &Path) -> Outcome<()> {
-    let (mut launches, mut prepared) = (Vec::new(), Vec::new());
-    let mut memory = Table::new(&["process of an idle node", "resident MiB", "proportional MiB"]);
-    for round in 0..options.launches {
-        progress(&format!("launch {}", round + 1));
-        let node = start(neap)?;
-        launches.push(node.launch.as_secs_f64() * 1000.0);
-        prepared.push(node.prepared.as_secs_f64() * 1000.0);
-        if round + 1 == options.launches {
-            // Pools fill in the background.
-            std::thread::sleep(Duration::from_secs(3));
-            let mut sum = (0, 0);
-            for (pid, name) in process::named_tree(node.pid()) {
-                let used = process::memory(pid);
-                sum = (sum.0 + used.resident, sum.1 + used.proportional);
-                memory.row(&[&name, &mib(used.resident), &mib(used.proportional)]);
-            }
-            memory.row(&[&"all", &mib(sum.0), &mib(sum.1)]);
-        }
-        leave(node)?;
-    }
-    memory.print("Idle memory, no function deployed");
-    let slowest = launches.iter().copied().fold(0.0, f64::max);
-    println!(
-        "\nLaunch to the first answer: median {:.0} ms, slowest of {} {slowest:.0} ms; until the runtimes of a new data folder \
-         are prepared: median {:.0} ms.",
-        median(launches),
-        options.launches,
-        median(prepared),
-    );
-    Ok(())
-}
-
-/// Ends a node; processes that it leaves behind are an error.
-pub(super) fn leave(node: Node) -> Outcome<()> {
-    let left = node.stop();
-    if left.is_empty() { Ok(()) } else { Err(format!("the node left processes behind: {left:?}")) }
-}
-
 fn function(app: App) -> &'static str {
     match app {
         App::Python => "python",
         App::Node => "node",
         App::Rust => "rust",
     }
-}
-
-pub(super) fn progress(text: &str) {
-    eprintln!("  {text}");
-}
-
-pub(super) fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-pub(super) fn kernel() -> String {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("Linux {}", release.trim())
 }
