@@ -164,8 +164,7 @@ impl Queues {
         let moves = self.move_some().await?;
         let expiry = self.expire().await?;
         let forgotten = self.db.read(data::next_forgotten).await?;
-        let swept =
-            [expiry, forgotten].into_iter().flatten().min().map(|at| at.max(self.now().plus_ms(SWEEP_MS)));
+        let swept = [expiry, forgotten].into_iter().flatten().min().map(|at| at.max(now.plus_ms(SWEEP_MS)));
         let shared = self.settings.shared.then(|| self.now().plus_ms(SHARED_MS));
         Ok([moves, swept, shared].into_iter().flatten().min())
     }
