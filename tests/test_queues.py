@@ -843,3 +843,38 @@ def test_what_was_sent_survives_kill_9(tmp_path):
             numbers = [int(body[2:]) for body in order if body.startswith(group)]
             # A deletion whose answer was lost may have been carried out: then a number is missing here, never out of order.
             assert numbers == sorted(set(numbers)), group
+
+
+def test_messages_are_counted_as_metrics_of_their_queue(dev, sqs, queue):
+    url = queue()
+    name = url.rsplit("/", 1)[1]
+    began = requests.post(dev.endpoint + "/_neap/clock", json={"advance_ms": 0}, timeout=30).json()["now_ms"] / 1000
+    sqs.send_message_batch(
+        QueueUrl=url, Entries=[{"Id": str(n), "MessageBody": "x" * size} for n, size in enumerate((10, 30))]
+    )
+    sqs.send_message(QueueUrl=url, MessageBody="y" * 20)
+    got = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    assert len(got) == 3
+    sqs.receive_message(QueueUrl=url)
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=got[0]["ReceiptHandle"])
+    # Voids and repeats delete nothing.
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=got[0]["ReceiptHandle"])
+    cloudwatch = dev.client("cloudwatch")
+
+    def measured(metric):
+        points = cloudwatch.get_metric_statistics(
+            Namespace="AWS/SQS",
+            MetricName=metric,
+            Dimensions=[{"Name": "QueueName", "Value": name}],
+            StartTime=began - 120,
+            EndTime=began + 3600,
+            Period=60,
+            Statistics=["Sum", "SampleCount", "Maximum"],
+        )["Datapoints"]
+        return sum(p["SampleCount"] for p in points), sum(p["Sum"] for p in points), max(p["Maximum"] for p in points)
+
+    assert measured("NumberOfMessagesSent") == (2, 3, 2)
+    assert measured("SentMessageSize") == (3, 60, 30)
+    assert measured("NumberOfMessagesReceived") == (1, 3, 3)
+    assert measured("NumberOfEmptyReceives") == (1, 1, 1)
+    assert measured("NumberOfMessagesDeleted") == (1, 1, 1)

@@ -10,6 +10,7 @@ mod floors;
 mod idle;
 mod noisy;
 pub(crate) mod options;
+mod queue;
 pub(crate) mod setup;
 mod stream;
 mod table;
@@ -30,6 +31,7 @@ burst     1, 100 and 1,000 simultaneous requests to one cold function, and to a 
 idle      memory and launch of an idle node, and what deployed functions cost it
 floors    the floors of warm alone
 noisy     a function beside neighbours that use up processors, memory, processes, the disk
+queue     messages sent, received and deleted, beside the store; growth of messages, queues, groups
 stream    function URLs beside Invoke, streamed answers, provisioned environments beside cold ones
 wasm      WebAssembly: cold starts and new instances beside the bare engine, warm rate by function URL
 store     durable writes of the store beside plain SQLite
@@ -38,7 +40,7 @@ policy    cold starts and idle memory of keep-alive policies, on generated trace
           --functions N, --hours N
 sandbox   starts of the bare sandbox
 
-options of warm, cold, burst, idle, floors, noisy, stream and wasm:
+options of warm, cold, burst, idle, floors, noisy, queue, stream and wasm:
   --quick              one short round of everything
   --rounds N           rounds of each measurement, default 3
   --seconds N          length of one warm measurement, default 3
@@ -47,7 +49,8 @@ options of warm, cold, burst, idle, floors, noisy, stream and wasm:
   --size N             requests at once of a burst, default 1, 100 and 1000; may be repeated
   --app NAME           Python, Node.js or Rust, default all; may be repeated
   --bootstrap FILE     a built `bootstrap` executable to measure as provided.al2023
-  --connections N      of warm measurements, default 1, 16 and 64; may be repeated
+  --connections N      of warm measurements, and clients of queues, default 1, 16 and 64; may be repeated
+  --growth N           of queue: messages, queues and groups at most, default 100000; from 1000
   --neap FILE          a binary to measure instead of building one
   --component FILE     wasm: a component to measure besides the lean one, e.g. the `js.wasm` that
                        tests/test_wasm_languages.py leaves in the cache folder
@@ -75,6 +78,7 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
         "idle" => idle::run(&Options::parse(rest)?),
         "floors" => warm::floors(&Options::parse(rest)?),
         "noisy" => noisy::run(&Options::parse(rest)?),
+        "queue" => queue::run(&Options::parse(rest)?),
         "stream" => stream::run(&Options::parse(rest)?),
         "wasm" => wasm::run(&Options::parse(rest)?),
         "store" => cargo(&["bench", "--package", "neap-store", "--bench", "store"]),

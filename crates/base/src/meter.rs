@@ -38,6 +38,10 @@ pub trait Meter: Send + Sync {
     fn deleted(&self, account: AccountId, region: &Region, name: &FunctionName) {
         let _ = (account, region, name);
     }
+    /// One request has done something with messages of a queue.
+    fn messages(&self, queue: MeteredQueue<'_>, what: MessageStep<'_>) {
+        let _ = (queue, what);
+    }
     /// A request in a trace that is recorded has ended without an environment's part.
     fn answered(&self, request: TracedRequest<'_>) {
         let _ = request;
@@ -128,6 +132,30 @@ pub enum QueueStep {
     NotBuried,
     /// A chain of invocations came back too often and ends.
     Looped,
+}
+
+/// A queue whose messages are counted.
+#[derive(Clone, Copy, Debug)]
+pub struct MeteredQueue<'a> {
+    /// Its owner.
+    pub account: AccountId,
+    /// Where.
+    pub region: &'a Region,
+    /// Its name.
+    pub name: &'a str,
+}
+
+/// What one request did with messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageStep<'a> {
+    /// They are on disk; the bytes of each, attributes included.
+    Sent(&'a [usize]),
+    /// So many were received.
+    Received(usize),
+    /// A receive found nothing.
+    EmptyReceive,
+    /// So many were deleted.
+    Deleted(usize),
 }
 
 /// What one invocation used.

@@ -153,7 +153,7 @@ impl Prepared {
             entropy.clone(),
             functions_settings(&config),
         );
-        functions.meter_events(meter);
+        functions.meter_events(meter.clone());
         let queues = Queues::new(
             queues_data?,
             system.clone(),
@@ -161,6 +161,7 @@ impl Prepared {
             identity.clone(),
             queues::Settings { shared: config.store.postgres_url.is_some() },
         );
+        queues.meter_messages(meter);
         functions.poll_queues(queues.clone());
         telemetry.invoke_through(functions.clone());
         functions.capped_by(Arc::new(telemetry.clone()));

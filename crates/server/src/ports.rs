@@ -2,8 +2,8 @@
 
 use base::{
     AccountId, Arn, Authorize, Deliver, Delivery, FunctionName, FunctionSpec, Future, InvocationRecord,
-    InvokeLater as _, LogEvent, LogSink, Meter, NotDelivered, NotInvoked, ProvisionedCall, QueueStep,
-    QueuedEvent, Region, Reserved, Sender, TracedRequest, VersionKey, Within,
+    InvokeLater as _, LogEvent, LogSink, MessageStep, Meter, MeteredQueue, NotDelivered, NotInvoked,
+    ProvisionedCall, QueueStep, QueuedEvent, Region, Reserved, Sender, TracedRequest, VersionKey, Within,
 };
 use functions::Functions;
 use queues::Queues;
@@ -165,6 +165,10 @@ impl Meter for Exported {
 
     fn queued(&self, event: QueuedEvent<'_>, what: QueueStep) {
         self.telemetry.queued(event, what);
+    }
+
+    fn messages(&self, queue: MeteredQueue<'_>, what: MessageStep<'_>) {
+        self.telemetry.messages(queue, what);
     }
 
     fn deleted(&self, account: AccountId, region: &Region, name: &FunctionName) {

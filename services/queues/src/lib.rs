@@ -27,15 +27,19 @@ mod tasks;
 pub use data::MIGRATIONS;
 pub use error::Error;
 
-use base::{Authorize, Denied, Entropy, Principal, RequestId, ServiceCaller, Timer, Timestamp};
+use base::{
+    Authorize, Denied, Entropy, MessageStep, Meter, MeteredQueue, Principal, RequestId, ServiceCaller, Timer,
+    Timestamp,
+};
 use logic::policy::{Verdict, Who};
 use model::{Queue, QueueKey};
 use signals::Signals;
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 use store::Database;
+use tasks::UpkeepAt;
 use tokio::sync::Notify;
 
 /// After a queue is deleted its name rests so long. Source: SQS API reference, `CreateQueue`.
@@ -86,6 +90,8 @@ pub struct Queues {
     signals: Signals,
     /// Wakes the background work.
     work: Notify,
+    upkeep_at: UpkeepAt,
+    meter: OnceLock<Arc<dyn Meter>>,
 }
 
 impl Queues {
@@ -106,7 +112,22 @@ impl Queues {
             cache: RwLock::default(),
             signals: Signals::default(),
             work: Notify::new(),
+            upkeep_at: UpkeepAt::new(),
+            meter: OnceLock::new(),
         })
+    }
+
+    /// Counts messages with `meter`. Set once, before the first request; nothing is counted otherwise.
+    pub fn meter_messages(&self, meter: Arc<dyn Meter>) {
+        // A second call would change nothing.
+        let _ = self.meter.set(meter);
+    }
+
+    pub(crate) fn count(&self, queue: &Queue, what: MessageStep<'_>) {
+        if let Some(meter) = self.meter.get() {
+            let QueueKey { account, region, name } = &queue.key;
+            meter.messages(MeteredQueue { account: *account, region, name }, what);
+        }
     }
 
     /// What became of messages since the node began.

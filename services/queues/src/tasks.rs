@@ -5,8 +5,16 @@
 
 use crate::{Error, Queues, data, model::Queue};
 use base::Timestamp;
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 use store::Commit;
+use tokio::sync::Notify;
 
 /// Messages a second that a move task moves at most. Source: SQS API reference, `StartMessageMoveTask`.
 pub(crate) const MOVE_RATE_MAX: u32 = 500;
@@ -20,6 +28,34 @@ const SWEEP_MS: i64 = 60_000;
 const SHARED_MS: i64 = 10_000;
 /// After an error of the store.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// When the next round of upkeep is due.
+#[derive(Debug)]
+pub(crate) struct UpkeepAt {
+    at: AtomicI64,
+    /// Told when it has become earlier.
+    earlier: Notify,
+}
+
+impl UpkeepAt {
+    pub(crate) fn new() -> UpkeepAt {
+        UpkeepAt { at: AtomicI64::new(i64::MAX), earlier: Notify::new() }
+    }
+
+    fn forget(&self) {
+        self.at.store(i64::MAX, Ordering::SeqCst);
+    }
+
+    fn get(&self) -> Timestamp {
+        Timestamp(self.at.load(Ordering::SeqCst))
+    }
+
+    /// Makes it `at` if that is earlier; whether it was.
+    fn lower(&self, at: Timestamp) -> bool {
+        // Mostly it is not, and then nothing is written that others read.
+        self.get() > at && self.at.fetch_min(at.0, Ordering::SeqCst) > at.0
+    }
+}
 
 /// A task that moves messages from a dead-letter queue.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,15 +110,12 @@ impl Queues {
         let mut stop = pin!(stop);
         loop {
             let round = async {
+                // What is sent while the round looks is noted for the next one.
+                self.upkeep_at.forget();
                 match self.round().await {
                     Ok(next) => {
-                        let next = async {
-                            match next {
-                                Some(at) => self.clock.sleep_until(at).await,
-                                None => std::future::pending().await,
-                            }
-                        };
-                        tokio::select! { () = next => {}, () = self.work.notified() => {} }
+                        self.upkeep_at.lower(next.unwrap_or(Timestamp(i64::MAX)));
+                        tokio::select! { () = self.upkeep_due() => {}, () = self.work.notified() => {} }
                     }
                     Err(error) => {
                         tracing::error!(%error, "the upkeep of queues waits for the store");
@@ -94,6 +127,28 @@ impl Queues {
                 () = &mut stop => return,
                 () = round => {}
             }
+        }
+    }
+
+    /// Resolves when the next round is due, which what is sent meanwhile may make earlier.
+    async fn upkeep_due(&self) {
+        loop {
+            let mut earlier = pin!(self.upkeep_at.earlier.notified());
+            earlier.as_mut().enable();
+            let at = self.upkeep_at.get();
+            if at <= self.now() {
+                return;
+            }
+            tokio::select! { () = self.clock.sleep_until(at) => return, () = earlier => {} }
+        }
+    }
+
+    /// Notes that messages were sent to a queue: they, and their deduplication ids, become too old one day.
+    pub(crate) fn to_be_removed(&self, queue: &Queue, sent: Timestamp) {
+        let kept_ms = i64::from(queue.settings.retention.0) * 1_000;
+        let forgotten_ms = if queue.settings.fifo.is_some() { data::DEDUPLICATION_MS } else { kept_ms };
+        if self.upkeep_at.lower(sent.plus_ms(kept_ms.min(forgotten_ms))) {
+            self.upkeep_at.earlier.notify_one();
         }
     }
 
@@ -109,8 +164,7 @@ impl Queues {
         let moves = self.move_some().await?;
         let expiry = self.expire().await?;
         let forgotten = self.db.read(data::next_forgotten).await?;
-        let swept =
-            [expiry, forgotten].into_iter().flatten().min().map(|at| at.max(self.now().plus_ms(SWEEP_MS)));
+        let swept = [expiry, forgotten].into_iter().flatten().min().map(|at| at.max(now.plus_ms(SWEEP_MS)));
         let shared = self.settings.shared.then(|| self.now().plus_ms(SHARED_MS));
         Ok([moves, swept, shared].into_iter().flatten().min())
     }

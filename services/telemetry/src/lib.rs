@@ -61,9 +61,9 @@ pub use metrics::{Metric, MetricKind};
 
 use api::{logs::Logs, monitoring::Monitoring, tracing::Tracing, usage::Usage};
 use base::{
-    AccountId, Clock, Entropy, FunctionName, InvocationRecord, InvokeLater, LogEvent, LogSink, Meter,
-    ProvisionedCall, QueueStep, QueuedEvent, Region, RequestId, Reserved, Spending, TracedRequest,
-    VersionKey,
+    AccountId, Clock, Entropy, FunctionName, InvocationRecord, InvokeLater, LogEvent, LogSink, MessageStep,
+    Meter, MeteredQueue, ProvisionedCall, QueueStep, QueuedEvent, Region, RequestId, Reserved, Spending,
+    TracedRequest, VersionKey,
 };
 use std::{
     sync::{Arc, OnceLock},
@@ -388,6 +388,11 @@ impl Meter for Telemetry {
 
     fn deleted(&self, account: AccountId, region: &Region, name: &FunctionName) {
         self.inner.metrics.forget(account, region, name);
+    }
+
+    fn messages(&self, queue: MeteredQueue<'_>, what: MessageStep<'_>) {
+        self.inner.gathering.messages(queue, what, self.inner.clock.now());
+        self.inner.metrics_wait.notify_one();
     }
 
     fn answered(&self, request: TracedRequest<'_>) {

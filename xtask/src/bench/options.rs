@@ -22,6 +22,8 @@ pub(crate) struct Options {
     pub(crate) floor: Option<PathBuf>,
     /// Numbers of connections of warm measurements.
     pub(crate) connections: Vec<usize>,
+    /// Up to how many messages, queues and groups growth is measured.
+    pub(crate) growth: usize,
     /// Requests at once in bursts.
     pub(crate) sizes: Vec<usize>,
     /// Whether percentiles of each phase are printed.
@@ -42,6 +44,7 @@ impl Options {
             component: None,
             floor: None,
             connections: Vec::new(),
+            growth: 100_000,
             sizes: Vec::new(),
             histogram: false,
             apps: Vec::new(),
@@ -53,12 +56,14 @@ impl Options {
                 "--quick" => {
                     (options.rounds, options.colds, options.launches) = (1, 10, 2);
                     options.measured = Duration::from_secs(1);
+                    options.growth = 1_000;
                 }
                 "--rounds" => options.rounds = number(value()?)?,
                 "--seconds" => options.measured = Duration::from_secs(number(value()?)? as u64),
                 "--colds" => options.colds = number(value()?)?,
                 "--bootstrap" => options.bootstrap = Some(value()?.into()),
                 "--connections" => options.connections.push(number(value()?)?),
+                "--growth" => options.growth = number(value()?)?,
                 "--size" => options.sizes.push(number(value()?)?),
                 "--histogram" => options.histogram = true,
                 "--app" => options.apps.push(value()?.clone()),

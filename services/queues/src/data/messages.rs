@@ -265,11 +265,11 @@ pub(crate) fn receive(tx: &mut Tx<'_>, queue: &Queue, wish: &Wish, now: Timestam
     }
     taken.more = taken.messages.len() == wish.max || full;
     if let (Some(attempt), false) = (&wish.attempt, taken.messages.is_empty()) {
-        let seqs: Vec<i64> = taken.messages.iter().map(|message| message.seq).collect();
+        let given: Vec<(i64, i64)> = taken.messages.iter().map(|message| (message.seq, wish.nonce)).collect();
         tx.execute(
             "INSERT INTO attempt (queue, id, until_ms, seqs) VALUES (?1, ?2, ?3, ?4)
              ON CONFLICT (queue, id) DO UPDATE SET until_ms = ?3, seqs = ?4",
-            params![queue.id, attempt.as_str(), now.0 + DEDUPLICATION_MS, text("seqs", &seqs)?],
+            params![queue.id, attempt.as_str(), now.0 + DEDUPLICATION_MS, text("seqs", &given)?],
         )?;
     }
     Ok(taken)
@@ -335,11 +335,12 @@ fn repeated(
         |row| row.get::<String>(0),
     )?;
     let Some(seqs) = seqs else { return Ok(None) };
-    let seqs: Vec<i64> = json("seqs", &seqs)?;
+    let given: Vec<(i64, i64)> = json("seqs", &seqs)?;
     let mut messages = Vec::new();
-    for seq in seqs {
+    for (seq, nonce) in given {
+        // What somebody else has received since is theirs.
         let found =
-            message(tx, queue.id, seq)?.filter(|message| message.due > now && message.receipt.is_some());
+            message(tx, queue.id, seq)?.filter(|message| message.due > now && message.receipt == Some(nonce));
         let Some(found) = found else { return Ok(None) };
         messages.push(found);
     }
@@ -356,6 +357,11 @@ fn repeated(
         }
         again.push(message);
     }
+    let given: Vec<(i64, i64)> = again.iter().map(|message| (message.seq, wish.nonce)).collect();
+    tx.execute(
+        "UPDATE attempt SET seqs = ?3 WHERE queue = ?1 AND id = ?2",
+        params![queue.id, attempt.as_str(), text("seqs", &given)?],
+    )?;
     Ok(Some(again))
 }
 

@@ -8,7 +8,7 @@ use crate::{
     model::{Queue, QueueKey, Stored},
     signals::{Kind, Signal, nonce},
 };
-use base::{Seconds, Timestamp};
+use base::{MessageStep, Seconds, Timestamp};
 use std::{
     collections::BTreeMap,
     pin::pin,
@@ -117,6 +117,7 @@ impl Queues {
             if !taken.messages.is_empty() || now >= end {
                 if taken.messages.is_empty() {
                     signal.counts.empty.fetch_add(1, Ordering::Relaxed);
+                    self.count(&queue, MessageStep::EmptyReceive);
                 }
                 return Ok(taken.messages.into_iter().map(|message| (Arc::clone(&queue), message)).collect());
             }
@@ -168,6 +169,9 @@ impl Queues {
             let got = taken.messages.len();
             signal.in_flight.fetch_add(i64::try_from(got).unwrap_or_default(), Ordering::Relaxed);
             signal.counts.received.fetch_add(got as u64, Ordering::Relaxed);
+            if got > 0 {
+                self.count(&queue, MessageStep::Received(got));
+            }
             if let (Some(target), true) = (buried_in, taken.moved > 0) {
                 signal.counts.buried.fetch_add(taken.moved as u64, Ordering::Relaxed);
                 self.signals.of(target).wake(taken.moved);

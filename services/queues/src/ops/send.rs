@@ -15,6 +15,7 @@ use crate::{
     model::{Outgoing, Queue, Sent},
     signals::Kind,
 };
+use base::MessageStep;
 use std::sync::{Arc, atomic::Ordering};
 use wire::{Context, Flat};
 
@@ -116,6 +117,7 @@ impl Queues {
             signal.admit(Kind::Send, now)?;
         }
         let (into, count) = (Arc::clone(queue), messages.len());
+        let sizes: Vec<usize> = messages.iter().map(Outgoing::bytes).collect();
         let sent = self
             .db
             .write(move |tx| {
@@ -124,7 +126,9 @@ impl Queues {
             })
             .await?;
         signal.counts.sent.fetch_add(count as u64, Ordering::Relaxed);
+        self.count(queue, MessageStep::Sent(&sizes));
         signal.wake(count);
+        self.to_be_removed(queue, now);
         Ok(sent)
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     model::{Queue, QueueKey},
     signals::Kind,
 };
-use base::Seconds;
+use base::{MessageStep, Seconds};
 use std::sync::{Arc, atomic::Ordering};
 use wire::{Context, Flat};
 
@@ -162,6 +162,9 @@ impl Queues {
         let deleted = deleted.count();
         signal.in_flight.fetch_sub(i64::try_from(deleted).unwrap_or_default(), Ordering::Relaxed);
         signal.counts.deleted.fetch_add(deleted as u64, Ordering::Relaxed);
+        if deleted > 0 {
+            self.count(queue, MessageStep::Deleted(deleted));
+        }
         let shown = all.iter().filter(|(_, settle)| matches!(settle, Settle::Hide(Seconds(0)))).count();
         if shown > 0 || queue.settings.fifo.is_some() {
             // A group may be free now.

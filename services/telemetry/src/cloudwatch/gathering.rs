@@ -7,15 +7,20 @@
 //! account. `ProvisionedConcurrencyInvocations`, `ProvisionedConcurrencySpilloverInvocations`, `ProvisionedConcurrentExecutions` and
 //! `ProvisionedConcurrencyUtilization` by `FunctionName` with `Resource`, the last two as they were when each invocation began, of the
 //! version that runs it. Concurrency is the greatest number of calls that ran at once, on this node, since it was last stored: its statistic is
-//! `Maximum`. Source of names and dimensions: Lambda developer guide, "Types of metrics for Lambda functions".
+//! `Maximum`.
+//!
+//! Of queues, by `QueueName`: `NumberOfMessagesSent`, `SentMessageSize`, `NumberOfMessagesReceived`, `NumberOfEmptyReceives` and
+//! `NumberOfMessagesDeleted`. Source of these: SQS developer guide, "Available CloudWatch metrics for Amazon SQS".
+//!
+//! Source of names and dimensions: Lambda developer guide, "Types of metrics for Lambda functions".
 
 use super::{
     logic::Place,
     model::{Aggregate, Dimensions, Points, SeriesKey, Slot, Unit, gather},
 };
 use base::{
-    AccountId, FunctionName, InvocationRecord, Outcome, ProvisionedCall, QueueStep, QueuedEvent, Region,
-    RequestId, Timestamp, VersionKey,
+    AccountId, FunctionName, InvocationRecord, MessageStep, MeteredQueue, Outcome, ProvisionedCall,
+    QueueStep, QueuedEvent, Region, RequestId, Timestamp, VersionKey,
 };
 use std::{
     collections::HashMap,
@@ -26,6 +31,7 @@ use std::{
 /// Functions with their minutes, and points of log lines, that wait at most; more are left out and counted.
 const WAITING_MAX: usize = 20_000;
 const NAMESPACE: &str = "AWS/Lambda";
+const QUEUES: &str = "AWS/SQS";
 
 /// Points to be stored once.
 #[derive(Debug)]
@@ -48,6 +54,7 @@ struct Waiting {
     sequence: i64,
     functions: HashMap<FunctionMinute, Measured>,
     running: HashMap<Scope, Running>,
+    queues: HashMap<QueueMinute, Messages>,
     /// Of log lines.
     points: Points,
     points_count: usize,
@@ -84,6 +91,27 @@ struct Measured {
     /// How much of it was in use when each began: invocations, and of what is provisioned.
     in_use: Option<Aggregate>,
     utilization: Option<Aggregate>,
+}
+
+/// A queue in one minute.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct QueueMinute {
+    account: AccountId,
+    region: Region,
+    name: Box<str>,
+    /// Seconds.
+    minute: i64,
+}
+
+/// What happened to its messages.
+#[derive(Debug, Default)]
+struct Messages {
+    /// Bytes of those that were sent.
+    sizes: Option<Aggregate>,
+    sent: Option<Aggregate>,
+    received: Option<Aggregate>,
+    empty: Option<Aggregate>,
+    deleted: Option<Aggregate>,
 }
 
 /// Whose concurrency.
@@ -224,6 +252,32 @@ impl Gathering {
         });
     }
 
+    /// Each request is one measurement of how many messages it dealt with.
+    pub(crate) fn messages(&self, queue: MeteredQueue<'_>, step: MessageStep<'_>, now: Timestamp) {
+        let key = QueueMinute {
+            account: queue.account,
+            region: queue.region.clone(),
+            name: queue.name.into(),
+            minute: minute(now),
+        };
+        let mut waiting = self.lock();
+        if waiting.queues.len() >= WAITING_MAX && !waiting.queues.contains_key(&key) {
+            waiting.left_out += 1;
+            return;
+        }
+        let messages = waiting.queues.entry(key).or_default();
+        let number = |count: usize| Aggregate::of(count as f64, 1.0);
+        match step {
+            MessageStep::Sent(sizes) => {
+                merge(&mut messages.sent, number(sizes.len()));
+                sizes.iter().for_each(|bytes| merge(&mut messages.sizes, number(*bytes)));
+            }
+            MessageStep::Received(count) => merge(&mut messages.received, number(count)),
+            MessageStep::EmptyReceive => merge(&mut messages.empty, number(1)),
+            MessageStep::Deleted(count) => merge(&mut messages.deleted, number(count)),
+        }
+    }
+
     pub(crate) fn began(&self, key: &VersionKey, reserved: bool, now: Timestamp) {
         let mut waiting = self.lock();
         for scope in scopes(key, reserved) {
@@ -273,7 +327,7 @@ impl Gathering {
 
     /// What has been gathered since the last time.
     pub(crate) fn take(&self) -> Option<Arc<Batch>> {
-        let (functions, running, mut points, left_out, sequence) = {
+        let (functions, queues, running, mut points, left_out, sequence) = {
             let mut waiting = self.lock();
             let mut running = Vec::new();
             for (scope, own) in &mut waiting.running {
@@ -281,13 +335,15 @@ impl Gathering {
                 running.extend(own.earlier.drain(..).chain(most).map(|(at, most)| (scope.clone(), at, most)));
             }
             waiting.running.retain(|_, running| running.now > 0);
-            if waiting.functions.is_empty() && waiting.points.is_empty() && running.is_empty() {
+            let waits = !(waiting.functions.is_empty() && waiting.queues.is_empty());
+            if !waits && waiting.points.is_empty() && running.is_empty() {
                 return None;
             }
             waiting.sequence += 1;
             waiting.points_count = 0;
             (
                 mem::take(&mut waiting.functions),
+                mem::take(&mut waiting.queues),
                 running,
                 mem::take(&mut waiting.points),
                 mem::take(&mut waiting.left_out),
@@ -296,6 +352,9 @@ impl Gathering {
         };
         for (key, measured) in functions {
             publish(&mut points, &key, &measured);
+        }
+        for (key, messages) in queues {
+            publish_messages(&mut points, key, messages);
         }
         for (scope, at, most) in running {
             let (key, name) = scope.series();
@@ -400,6 +459,24 @@ fn publish(points: &mut Points, key: &FunctionMinute, measured: &Measured) {
     add(by_resource.clone(), &metrics);
     // Provisioned concurrency belongs to a version or an alias: a sum over them says nothing.
     add(by_resource, &provisioned);
+}
+
+/// Adds what happened to the messages of one queue in one minute to its metrics.
+fn publish_messages(points: &mut Points, key: QueueMinute, messages: Messages) {
+    let place = Place { account: key.account, region: key.region };
+    let dimensions = vec![("QueueName".to_owned(), key.name.into())];
+    let Some(dimensions) = Dimensions::new(dimensions) else { return };
+    for (name, unit, aggregate) in [
+        ("NumberOfMessagesSent", Unit::Count, messages.sent),
+        ("SentMessageSize", Unit::Bytes, messages.sizes),
+        ("NumberOfMessagesReceived", Unit::Count, messages.received),
+        ("NumberOfEmptyReceives", Unit::Count, messages.empty),
+        ("NumberOfMessagesDeleted", Unit::Count, messages.deleted),
+    ] {
+        if let Some(aggregate) = aggregate {
+            gather(points, place.key(QUEUES, name, dimensions.clone()), slot(key.minute, unit), aggregate);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -541,6 +618,30 @@ mod tests {
         assert_eq!(of("ConcurrentExecutions", BY_ALIAS), Some((3.0, 5.0, 2.0)));
         assert_eq!(of("ConcurrencyUtilization", BY_ALIAS), Some((3.0, 2.5, 1.0)));
         assert_eq!(of("ConcurrencyInvocations", BY_NAME), None);
+    }
+
+    #[test]
+    fn messages_are_counted_by_queue() {
+        let gathering = Gathering::new(RequestId::from_random([3; 16]));
+        let region = "us-east-1".parse().unwrap();
+        let queue = MeteredQueue { account: AccountId::DEFAULT, region: &region, name: "q" };
+        for step in [
+            MessageStep::Sent(&[100, 300]),
+            MessageStep::Sent(&[50]),
+            MessageStep::Received(3),
+            MessageStep::EmptyReceive,
+            MessageStep::Deleted(2),
+        ] {
+            gathering.messages(queue, step, Timestamp(61_000));
+        }
+        let batch = gathering.take().unwrap();
+        let of = |name| of(&batch, name, r#"["QueueName","q"]"#, 60);
+        assert_eq!(of("NumberOfMessagesSent"), Some((2.0, 3.0, 2.0)));
+        assert_eq!(of("SentMessageSize"), Some((3.0, 450.0, 300.0)));
+        assert_eq!(of("NumberOfMessagesReceived"), Some((1.0, 3.0, 3.0)));
+        assert_eq!(of("NumberOfEmptyReceives"), Some((1.0, 1.0, 1.0)));
+        assert_eq!(of("NumberOfMessagesDeleted"), Some((1.0, 2.0, 2.0)));
+        assert!(gathering.take().is_none());
     }
 
     #[test]
