@@ -328,7 +328,31 @@ def test_limits_of_messages(sqs, queue):
     sqs.send_message(QueueUrl=large, MessageBody="\"" * 1_048_576)
     assert len(bodies(sqs.receive_message(QueueUrl=large))[0]) == 1_048_576
     assert refused(sqs.send_message, QueueUrl=large, MessageBody="x" * 1_048_577)[0] == "InvalidParameterValue"
-    assert refused(sqs.send_message, QueueUrl=large, MessageBody="x", MessageGroupId="g")[0].endswith("UnsupportedOperation")
+    assert refused(sqs.send_message, QueueUrl=large, MessageBody="x", MessageGroupId="a b")[0] == "InvalidParameterValue"
+
+
+def test_a_tenants_backlog_does_not_make_others_wait(sqs, queue):
+    url = queue()
+
+    def send(group, bodies):
+        for at in range(0, len(bodies), 10):
+            sqs.send_message_batch(QueueUrl=url, Entries=[
+                {"Id": str(n), "MessageBody": body, "MessageGroupId": group} for n, body in enumerate(bodies[at:at + 10])])
+
+    send("noisy", [f"noisy {n}" for n in range(100)])
+    send("quiet", [f"quiet {n}" for n in range(5)])
+    sqs.send_message(QueueUrl=url, MessageBody="of nobody")
+    assert depth(sqs, url) == (106, 0, 0)
+    got = []
+    while len(got) < 106:
+        reply = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, AttributeNames=["MessageGroupId"])["Messages"]
+        assert all(m.get("Attributes", {}).get("MessageGroupId") in ("noisy", "quiet", None) for m in reply)
+        got += [message["Body"] for message in reply]
+        sqs.delete_message_batch(QueueUrl=url, Entries=[
+            {"Id": str(n), "ReceiptHandle": m["ReceiptHandle"]} for n, m in enumerate(reply)])
+    assert len(set(got)) == 106 and depth(sqs, url) == (0, 0, 0)
+    # Sixteen that are no backlog, and at most one receive of backlog before the last of them.
+    assert max(got.index("of nobody"), *(got.index(f"quiet {n}") for n in range(5))) < 26
 
 
 # --- queues themselves

@@ -71,7 +71,7 @@ wire::api! {
             allow: "sqs:RemovePermission" on named,
             errors: [AccessDeniedException, InvalidAddress, InvalidParameterValueException, QueueDoesNotExist],
         }
-        /// Sends a message: on disk before the answer. `MessageGroupId` is refused on standard queues (fair queues).
+        /// Sends a message: on disk before the answer.
         SendMessage => send_message(SendMessageRequest) -> SendMessageResult {
             body_max: SEND_MAX,
             allow: "sqs:SendMessage" on named,

@@ -2,7 +2,7 @@
 //!
 //! A message is visible when its `due_ms` is not in the future: receiving, delaying and giving back only move it. The index on
 //! it makes every operation cost the same however many messages there are. FIFO queues have a row for each group with messages
-//! (`lane`), due when the group may be received from; messages of standard queues have no lane.
+//! (`lane`), due when the group may be received from. Standard queues have two tiers of messages: see [`QUIET_MAX`].
 //! Numbers of messages are sums of a few rows for each queue (`tally`), so that on PostgreSQL senders do not wait for each other.
 
 mod messages;
@@ -71,11 +71,14 @@ pub static MIGRATIONS: &[Migration] = &[Migration::portable(
         receives INTEGER NOT NULL,
         due_ms INTEGER NOT NULL,
         receipt INTEGER,
+        -- MessageGroupId
         lane TEXT,
+        -- 1: of a standard queue's group that had enough to do already, for after those that have not
+        tier INTEGER NOT NULL,
         deduplication TEXT,
         origin TEXT
     );
-    CREATE INDEX message_due ON message (queue, due_ms);
+    CREATE INDEX message_due ON message (queue, tier, due_ms);
     CREATE INDEX message_sent ON message (queue, sent_ms);
     CREATE INDEX message_lane ON message (queue, lane, seq) WHERE lane IS NOT NULL;
     CREATE TABLE lane (

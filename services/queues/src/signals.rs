@@ -15,6 +15,9 @@ use tokio::sync::Notify;
 /// Calls of one operation per second on a FIFO queue without high throughput; a batch is one. Source: SQS quotas.
 const FIFO_RATE_MAX: u32 = 300;
 
+/// One receive of so many begins with the backlogs of a standard queue's groups.
+const BACKLOGS_TURN: u64 = 4;
+
 /// Of one queue.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
@@ -24,6 +27,7 @@ pub(crate) struct Signal {
     pub(crate) all: Notify,
     /// Received and not deleted, at most.
     pub(crate) in_flight: AtomicI64,
+    receives: AtomicU64,
     rates: [Mutex<(i64, u32)>; 3],
     pub(crate) counts: Counts,
 }
@@ -53,6 +57,11 @@ impl Signal {
             self.one.notify_one();
         }
         self.all.notify_waiters();
+    }
+
+    /// Whether this receive is one that begins with the backlogs of groups, so that they are not forgotten.
+    pub(crate) fn is_backlogs_turn(&self) -> bool {
+        self.receives.fetch_add(1, Ordering::Relaxed) % BACKLOGS_TURN == BACKLOGS_TURN - 1
     }
 
     /// Counts a call; refuses it beyond the rate.

@@ -17,6 +17,9 @@ const SLOTS: i64 = 8;
 /// No more messages of a group than this are in flight: a receive takes no more, and no other comes between.
 const LANE_LOOK: i64 = 10;
 
+/// Messages that a group of a standard queue may have before further ones are its backlog: those are received after everything
+/// else, so that a group with much to do does not make the others wait. Neap's own measure of what SQS calls a noisy neighbour.
+pub(crate) const QUIET_MAX: i64 = 10;
 const MESSAGE: &str =
     "seq, id, body, body_md5, attributes, attributes_md5, trace, sender, sent_ms, first_ms, receives,
     due_ms, receipt, lane, deduplication, origin";
@@ -24,7 +27,7 @@ const MESSAGE: &str =
 /// Messages that a move may take: visible, there when it began, and with somewhere to go.
 pub(crate) const MESSAGES_OF_MOVE: &str = "SELECT seq, origin FROM message
     WHERE queue = ?1 AND due_ms <= ?2 AND sent_ms <= ?3 AND (origin IS NOT NULL OR ?4 = 1)
-    ORDER BY due_ms, seq LIMIT ?5";
+    ORDER BY tier, due_ms, seq LIMIT ?5";
 
 fn read_message(row: &Row<'_>) -> Result<Stored, store::Error> {
     let attributes = match row.get::<Option<String>>(4)? {
@@ -130,10 +133,14 @@ fn insert(tx: &mut Tx<'_>, queue: &Queue, message: &Outgoing, now: Timestamp) ->
             Some(text("attributes", &rows)?)
         }
     };
+    let tier = match &message.group {
+        Some(group) if queue.settings.fifo.is_none() => tier(tx, queue.id, group)?,
+        Some(_) | None => 0,
+    };
     let seq = tx.query_opt(
         "INSERT INTO message (queue, id, body, body_md5, attributes, attributes_md5, trace, sender, sent_ms, receives,
-             due_ms, lane, deduplication)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11, ?12) RETURNING seq",
+             due_ms, lane, deduplication, tier)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0, ?10, ?11, ?12, ?13) RETURNING seq",
         params![
             queue.id,
             message.id.to_string(),
@@ -146,11 +153,22 @@ fn insert(tx: &mut Tx<'_>, queue: &Queue, message: &Outgoing, now: Timestamp) ->
             now.0,
             now.0 + i64::from(message.delay.0) * 1_000,
             message.group.clone(),
-            message.deduplication.clone()
+            message.deduplication.clone(),
+            tier
         ],
         |row| row.get::<i64>(0),
     )?;
     seq.ok_or(Error::Stale)
+}
+
+/// Where a further message of a standard queue's group goes.
+fn tier(tx: &mut Tx<'_>, queue: i64, group: &str) -> Result<i64, Error> {
+    let enough = tx.query_opt(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM message WHERE queue = ?1 AND lane = ?2 LIMIT ?3) AS present",
+        params![queue, group, QUIET_MAX],
+        |row| row.get::<i64>(0),
+    )?;
+    Ok(i64::from(enough.unwrap_or_default() >= QUIET_MAX))
 }
 
 /// Changes a queue's count.
@@ -196,6 +214,8 @@ pub(crate) struct Wish {
     pub(crate) nonce: i64,
     /// `ReceiveRequestAttemptId` of a FIFO queue.
     pub(crate) attempt: Option<String>,
+    /// Whether the backlogs of groups are looked at first, on a standard queue.
+    pub(crate) backlogs_first: bool,
     /// Where messages go that were received too often, with how often is allowed.
     pub(crate) dead_letters: Option<(Queue, u32)>,
 }
@@ -228,7 +248,7 @@ pub(crate) fn receive(tx: &mut Tx<'_>, queue: &Queue, wish: &Wish, now: Timestam
             },
         };
         let found = match &lane {
-            None => visible(tx, queue.id, now, left)?,
+            None => visible(tx, queue.id, now, left, wish.backlogs_first)?,
             Some(lane) => heads(tx, queue.id, lane, now, left)?,
         };
         if found.is_empty() && lane.is_none() {
@@ -280,15 +300,31 @@ fn size(message: &Stored) -> usize {
     message.body.len() + attributes.map(|(n, v)| n.len() + v.data_type.len() + v.value.len()).sum::<usize>()
 }
 
-fn visible(tx: &mut Tx<'_>, queue: i64, now: Timestamp, max: usize) -> Result<Vec<Stored>, Error> {
-    let max = i64::try_from(max).unwrap_or(i64::MAX);
-    Ok(tx.query(
-        &format!(
-            "SELECT {MESSAGE} FROM message WHERE queue = ?1 AND due_ms <= ?2 ORDER BY due_ms, seq LIMIT ?3"
-        ),
-        params![queue, now.0, max],
-        read_message,
-    )?)
+/// The first visible messages of a standard queue: of groups that have little to do and of none, then of backlogs; or the other way
+/// round.
+fn visible(
+    tx: &mut Tx<'_>,
+    queue: i64,
+    now: Timestamp,
+    max: usize,
+    backlogs_first: bool,
+) -> Result<Vec<Stored>, Error> {
+    let tiers = if backlogs_first { [1, 0] } else { [0, 1] };
+    let mut found = Vec::new();
+    for tier in tiers {
+        let left = i64::try_from(max - found.len()).unwrap_or(i64::MAX);
+        if left > 0 {
+            found.extend(tx.query(
+                &format!(
+                    "SELECT {MESSAGE} FROM message WHERE queue = ?1 AND tier = ?2 AND due_ms <= ?3
+                     ORDER BY due_ms, seq LIMIT ?4"
+                ),
+                params![queue, tier, now.0, left],
+                read_message,
+            )?);
+        }
+    }
+    Ok(found)
 }
 
 fn next_lane(tx: &mut Tx<'_>, queue: i64, now: Timestamp) -> Result<Option<String>, Error> {
@@ -406,15 +442,15 @@ pub(crate) fn put_into(
 ) -> Result<(), Error> {
     if target.settings.fifo.is_none() {
         tx.execute(
-            "UPDATE message SET queue = ?2, due_ms = ?3, receives = 0, first_ms = NULL, receipt = NULL, origin = ?4
+            "UPDATE message SET queue = ?2, tier = 0, due_ms = ?3, receives = 0, first_ms = NULL, receipt = NULL, origin = ?4
              WHERE seq = ?1",
             params![message.seq, target.id, now.0, origin],
         )?;
     } else {
         tx.execute(
             "INSERT INTO message (queue, id, body, body_md5, attributes, attributes_md5, trace, sender, sent_ms,
-                 receives, due_ms, lane, deduplication, origin)
-             SELECT ?2, id, body, body_md5, attributes, attributes_md5, trace, sender, ?3, 0, ?3, lane, deduplication, ?4
+                 receives, due_ms, lane, deduplication, origin, tier)
+             SELECT ?2, id, body, body_md5, attributes, attributes_md5, trace, sender, ?3, 0, ?3, lane, deduplication, ?4, 0
              FROM message WHERE seq = ?1",
             params![message.seq, target.id, now.0, origin],
         )?;
@@ -441,7 +477,7 @@ pub(crate) fn delete(
     )?;
     let Some((id, lane)) = deleted else { return Ok(false) };
     tally(tx, queue.id, slot(&id), -1)?;
-    if let Some(lane) = lane {
+    if let (Some(lane), Some(_)) = (lane, queue.settings.fifo) {
         refresh_lane(tx, queue.id, &lane, now)?;
     }
     Ok(true)
@@ -461,7 +497,7 @@ pub(crate) fn hide_until(
         |row| row.get::<Option<String>>(0),
     )?;
     let Some(lane) = changed else { return Ok(false) };
-    if let Some(lane) = lane {
+    if let (Some(lane), Some(_)) = (lane, queue.settings.fifo) {
         refresh_lane(tx, queue.id, &lane, now)?;
     }
     Ok(true)
@@ -470,7 +506,10 @@ pub(crate) fn hide_until(
 /// When something of a queue becomes visible next; in the past if something is.
 pub(crate) fn next_due(tx: &mut Tx<'_>, queue: &Queue) -> Result<Option<Timestamp>, Error> {
     let sql = match queue.settings.fifo {
-        None => "SELECT MIN(due_ms) FROM message WHERE queue = ?1",
+        None => {
+            "SELECT MIN(due_ms) FROM (SELECT MIN(due_ms) AS due_ms FROM message WHERE queue = ?1 AND tier = 0
+             UNION ALL SELECT MIN(due_ms) AS due_ms FROM message WHERE queue = ?1 AND tier = 1) AS tiers"
+        }
         Some(_) => "SELECT MIN(due_ms) FROM lane WHERE queue = ?1",
     };
     let due = tx.query_opt(sql, params![queue.id], |row| row.get::<Option<i64>>(0))?;
@@ -486,7 +525,7 @@ pub(crate) fn is_crowded(
 ) -> Result<(bool, u64), Error> {
     let max = i64::try_from(max).unwrap_or(i64::MAX);
     let hidden = tx.query_opt(
-        "SELECT COUNT(*) FROM (SELECT 1 FROM message WHERE queue = ?1 AND due_ms > ?2 AND receipt IS NOT NULL LIMIT ?3)
+        "SELECT COUNT(*) FROM (SELECT 1 FROM message WHERE queue = ?1 AND tier IN (0, 1) AND due_ms > ?2 AND receipt IS NOT NULL LIMIT ?3)
          AS hidden",
         params![queue, now.0, max],
         |row| row.get::<i64>(0),
@@ -501,7 +540,7 @@ pub(crate) fn depth(tx: &mut Tx<'_>, queue: &Queue, now: Timestamp) -> Result<De
     let counts =
         tx.query("SELECT messages FROM tally WHERE queue = ?1", params![queue.id], |row| row.get::<i64>(0))?;
     let hidden = tx.query_opt(
-        "SELECT COUNT(*), COUNT(receipt) FROM message WHERE queue = ?1 AND due_ms > ?2",
+        "SELECT COUNT(*), COUNT(receipt) FROM message WHERE queue = ?1 AND tier IN (0, 1) AND due_ms > ?2",
         params![queue.id, now.0],
         |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)),
     )?;

@@ -126,7 +126,7 @@ pub(crate) fn move_step(
         };
         let Some(message) = super::message(tx, task.queue, seq)? else { continue };
         put_into(tx, task.queue, &target, &message, None, now)?;
-        if let Some(lane) = &message.group {
+        if let (Some(lane), Some(_)) = (&message.group, target.settings.fifo) {
             super::refresh_lane(tx, task.queue, lane, now)?;
         }
         moved += 1;

@@ -110,9 +110,13 @@ fn settle(tx: &mut Tx<'_>, queue: i64, removed: &[Option<String>], now: Timestam
     if !removed.is_empty() {
         tally(tx, queue, 0, -i64::try_from(removed.len()).unwrap_or(i64::MAX))?;
     }
+    // Groups of standard queues have none.
     let lanes: BTreeSet<&String> = removed.iter().flatten().collect();
     for lane in lanes {
-        refresh_lane(tx, queue, lane, now)?;
+        let known = "SELECT due_ms FROM lane WHERE queue = ?1 AND name = ?2";
+        if tx.query_opt(known, params![queue, lane.as_str()], |row| row.get::<i64>(0))?.is_some() {
+            refresh_lane(tx, queue, lane, now)?;
+        }
     }
     Ok(())
 }

@@ -67,13 +67,12 @@ pub fn outgoing(given: Given, settings: &Settings, sender: &str, id: RequestId) 
             let why = "The request include parameter that is not valid for this queue type";
             return Err(Error::value(given.deduplication.unwrap_or_default(), "MessageDeduplicationId", why));
         }
-        None if given.group.is_some() => {
-            return Err(Error::Unsupported {
-                what: "MessageGroupId on a standard queue (fair queues)",
-                instead: "leave it out, or use a FIFO queue",
-            });
+        None => {
+            if let Some(group) = &given.group {
+                token("MessageGroupId", group)?;
+            }
+            (given.group, None)
         }
-        None => (None, None),
     };
     let message = Outgoing {
         id,

@@ -154,6 +154,7 @@ impl Queues {
                 until: now.plus_ms(i64::from(visibility.0) * 1_000),
                 nonce: nonce(&*self.entropy),
                 attempt: order.attempt.clone(),
+                backlogs_first: signal.is_backlogs_turn(),
                 dead_letters: self.dead_letters(&queue).await?,
             };
             let commit = commit_of(&queue);
