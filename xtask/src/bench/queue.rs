@@ -6,22 +6,24 @@
 use super::{
     Outcome,
     options::Options,
-    setup::{CONFIG, binary, cpus, kernel, leave, progress},
+    setup::{CONFIG, active, binary, cpus, kernel, leave, progress},
     table::{Table, mib, ms, thousands},
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::Method;
 use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
     net::TcpStream,
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use store::{Commit, Database, Durability, Location, Migration, params};
 use testkit::{
     client::Client,
     load,
     node::Node,
+    package::{self, File},
     process,
     stats::{median, percentile},
 };
@@ -76,9 +78,69 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
     println!("`cargo xtask bench queue`, {} processors, {}.", cpus(), kernel());
     println!("Messages of 1 KiB, every send fsynced. Clients, floor and Neap share the machine.");
     let node = Node::start(&neap, CONFIG).map_err(|error| error.to_string())?;
-    let done = compare(options, &node.client()).and_then(|()| growth(options, &node));
+    let client = node.client();
+    let done = first_lines(options, &client)
+        .and_then(|()| compare(options, &client))
+        .and_then(|()| growth(options, &node));
     leave(node)?;
     done
+}
+
+/// A function that notes, at its first line, how long ago its messages were sent, and tells it when asked.
+const NOTING: &str = "import time\nspans = []\ndef handler(event, context):\n    now = time.time()\n\
+    for record in event.get('Records', []):\n        spans.append(now - float(record['body']))\n    return spans\n";
+/// Messages whose way to the function is measured.
+const SENT: usize = 300;
+
+/// From SendMessage to the first line of a function with an idle environment, one message at a time.
+fn first_lines(options: &Options, client: &Client) -> Outcome<()> {
+    let zip = package::zip(&[File { name: "app.py", content: NOTING.as_bytes(), executable: false }]);
+    let function = json!({
+        "FunctionName": "noting", "Runtime": "python3.11", "Handler": "app.handler", "MemorySize": 128, "Timeout": 30,
+        "Role": "arn:aws:iam::000000000000:role/bench",
+        "Code": { "ZipFile": STANDARD.encode(zip.map_err(|error| error.to_string())?) },
+    });
+    let lambda = |method, path: &str, body: &Value| {
+        client.lambda(&method, path, body).map_err(|error| error.to_string())
+    };
+    lambda(Method::POST, "/2015-03-31/functions", &function)?;
+    active(client, "noting")?;
+    let url = create(client, "noted", false)?;
+    let account = url.rsplit('/').nth(1).unwrap_or_default();
+    let mapping = json!({
+        "FunctionName": "noting", "BatchSize": 1,
+        "EventSourceArn": format!("arn:aws:sqs:us-east-1:{account}:noted"),
+    });
+    lambda(Method::POST, "/2015-03-31/event-source-mappings/", &mapping)?;
+    let mut connection = Connection::open(client)?;
+    progress("messages to a function, one at a time");
+    for _ in 0..SENT {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        connection.call("SendMessage", &json!({ "QueueUrl": url, "MessageBody": now.to_string() }))?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let asked = client.invocation("noting", b"{}").map_err(|error| error.to_string())?;
+    let told = client.send(&asked).map_err(|error| error.to_string())?;
+    let spans: Vec<f64> = serde_json::from_slice(&told.body).map_err(|error| error.to_string())?;
+    // The first waits for the mapping and for an environment; some may have gone to another.
+    if spans.len() < SENT / 2 {
+        return Err(format!("{} of {SENT} messages were noted where this asked", spans.len()));
+    }
+    let mut micros: Vec<u32> = spans.iter().skip(1).map(|span| (span * 1e6) as u32).collect();
+    micros.sort_unstable();
+    let mut floors = floor(options, 1, 1)?.sends_us;
+    floors.sort_unstable();
+    let mut table = Table::new(&["one client, one message at a time", "p50 ms", "p99 ms", "messages"]);
+    for (what, spans) in [
+        ("floor: the store's durable insert", &floors),
+        ("SendMessage to the function's first line", &micros),
+    ] {
+        let at = |share| ms(f64::from(percentile(spans, share)));
+        table.row(&[&what, &at(0.5), &at(0.99), &spans.len()]);
+    }
+    table.print("A message's way to a function");
+    Ok(())
 }
 
 fn compare(options: &Options, client: &Client) -> Outcome<()> {
