@@ -29,8 +29,8 @@ unit: venv
 	@mkdir -p $(CACHE)
 	cargo nextest run --locked --workspace --no-fail-fast 2>&1 | tee $(CACHE)/unit.log; exit $${PIPESTATUS[0]}
 	bash tests/with-servers.sh $(VENV) \
-		cargo nextest run --locked --no-fail-fast -p neap-functions -p neap-telemetry -p neap-store --no-tests=pass \
-		-E 'package(neap-functions) | package(neap-telemetry) | (package(neap-store) & binary(blobs))' \
+		cargo nextest run --locked --no-fail-fast -p neap-functions -p neap-queues -p neap-telemetry -p neap-store --no-tests=pass \
+		-E 'package(neap-functions) | package(neap-queues) | package(neap-telemetry) | (package(neap-store) & binary(blobs))' \
 		2>&1 | tee $(CACHE)/postgres.log; exit $${PIPESTATUS[0]}
 
 # The running binary, driven by boto3, the AWS CLI and the `neap` command.

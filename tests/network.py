@@ -228,12 +228,13 @@ class World:
         self.stack.close()
 
     @contextlib.contextmanager
-    def node(self, config="", user=None, data=None, mode="serve"):
+    def node(self, config="", user=None, data=None, mode="serve", environment=None):
         """A node in its namespace; its clients are outside, so their connections are carried in."""
         with tempfile.TemporaryDirectory(prefix="neap-test-", ignore_cleanup_errors=True) as folder:
             folder = pathlib.Path(folder)
             folder.chmod(0o755)
             node = NodeWithin(self.host, folder, data or folder / "data", config, user, mode)
+            node.environment = environment or {}
             node.start()
             try:
                 yield node

@@ -236,8 +236,8 @@ def test_statuses_of_grpc_decide_whether_a_batch_is_sent_again():
         collector.close()
 
 
-def certificate(folder):
-    """An authority that nobody else trusts, and a certificate of it for 127.0.0.1."""
+def certificate(folder, addresses=("127.0.0.1",), hosts=()):
+    """An authority that nobody else trusts, and a certificate of it for addresses and names."""
     now, day = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
     names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)]) for text in ("authority", "collector")]
@@ -245,8 +245,8 @@ def certificate(folder):
                            .public_key(keys[index].public_key()).serial_number(x509.random_serial_number())
                            .not_valid_before(now - day).not_valid_after(now + day))
     authority = build(0).add_extension(x509.BasicConstraints(True, None), True).sign(keys[0], hashes.SHA256())
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    own = build(1).add_extension(address, False).sign(keys[0], hashes.SHA256())
+    named = [x509.IPAddress(ipaddress.ip_address(one)) for one in addresses] + [x509.DNSName(one) for one in hosts]
+    own = build(1).add_extension(x509.SubjectAlternativeName(named), False).sign(keys[0], hashes.SHA256())
     pem = lambda one: one.public_bytes(serialization.Encoding.PEM)
     key = keys[1].private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     for name, content in {"authority.pem": pem(authority), "own.pem": pem(own), "own.key": key}.items():

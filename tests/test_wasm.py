@@ -5,6 +5,7 @@ import concurrent.futures
 import json
 import pathlib
 import shutil
+import socket
 import stat
 import threading
 
@@ -119,6 +120,65 @@ def test_answers_are_streamed(node, opened, deeds):
     events = list(echo(FunctionName=function.name, Payload=b'{"a": 1}')["EventStream"])
     assert b"".join(event["PayloadChunk"]["Payload"] for event in events if "PayloadChunk" in event) == b'{"a": 1}'
     assert "ErrorCode" not in events[-1]["InvokeComplete"]
+
+
+class Talk:
+    """A request by URL whose body is sent in chunks as the test likes."""
+
+    def __init__(self, node, url, path):
+        self.socket = socket.create_connection(("127.0.0.1", node.port), 30)
+        self.socket.sendall(f"POST {path} HTTP/1.1\r\nhost: {url.host}\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+        self.got = b""
+
+    def send(self, piece):
+        self.socket.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+
+    def until(self, wanted):
+        while wanted not in self.got:
+            piece = self.socket.recv(65536)
+            assert piece, self.got
+            self.got += piece
+        return self.got
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+
+def test_a_request_is_read_while_it_arrives(node, opened, deeds, lean, filter):
+    function = opened(deeds, mode="RESPONSE_STREAM")
+    with Talk(node, function.url, "/echo") as talk:
+        talk.send(b"first piece")
+        assert talk.until(b"first piece").startswith(b"HTTP/1.1 200")
+        talk.send(b"second piece")
+        talk.until(b"second piece")
+        talk.send(b"")
+        talk.until(b"0\r\n\r\n")
+    # One that does not read it answers all the same.
+    with Talk(node, opened(lean).url, "/") as talk:
+        talk.until(b'"ok"')
+    # Modules get events, which are whole.
+    with Talk(node, opened(filter).url, "/path") as talk:
+        talk.send(b"whole")
+        talk.send(b"")
+        talk.until(b'"body":"whole"')
+
+
+def test_a_request_that_does_not_come_to_its_end(node, opened, deeds):
+    with Talk(node, opened(deeds, Timeout=1).url, "/echo") as talk:
+        talk.send(b"a part")
+        assert talk.until(b"\r\n\r\n").startswith(b"HTTP/1.1 502")
+    # What exceeds the limit is refused, whatever the function made of its beginning.
+    with Talk(node, opened(deeds).url, "/echo") as talk:
+        for _ in range(7):
+            talk.send(bytes(1 << 20))
+        talk.send(b"")
+        assert talk.until(b"\r\n\r\n").startswith(b"HTTP/1.1 413")
+    function = opened(deeds)
+    large = function.url("/echo", "POST", data=bytes(7 << 20))
+    assert large.status_code == 413
 
 
 def test_a_described_request_is_answered_with_a_described_response(wasm, deeds):
@@ -286,6 +346,20 @@ def test_a_program_of_both_kinds_is_the_native_one(deploy, lean):
     script = (0o755, "#!/bin/sh\nexit 7\n")
     function = deploy(program(lean, bootstrap=script), runtime="provided.al2023", handler="x", Timeout=2)
     assert function.invoke()["Body"]["errorType"] == "Runtime.ExitError"
+
+
+def test_a_file_of_that_name_is_no_program_where_the_runtime_is_another(lam, deploy, lean):
+    files = {"bootstrap.wasm": b"no WebAssembly", "app.py": "def handler(event, context):\n    return event\n"}
+    function = deploy(files, runtime="python3.11", handler="app.handler")
+    assert function({"a": 1}) == {"a": 1}
+    lam.update_function_code(FunctionName=function.name, ZipFile=package({**files, "bootstrap.wasm": b"neither"}))
+    lam.get_waiter("function_updated_v2").wait(FunctionName=function.name)
+    assert function({"a": 2}) == {"a": 2}
+    # The same package, of a runtime that starts it.
+    with pytest.raises(lam.exceptions.ClientError, match="bootstrap.wasm cannot be run"):
+        deploy(files, runtime="provided.al2", handler="x")
+    layer = lam.publish_layer_version(LayerName="of-that-name", Content={"ZipFile": package(files)})
+    lam.delete_layer_version(LayerName="of-that-name", VersionNumber=layer["Version"])
 
 
 def large(functions):

@@ -1,5 +1,5 @@
 ;; A component of wasi:http: what surrounds a core module. CORE is replaced by the module's fields; it has the imports below,
-;; the memory and `realloc` of $memory, and exports `handle`.
+;; the memory and `realloc` of $memory, and exports `handle`. Where it says MORE, `outgoing.wat` adds what requests to others need.
 (component
   (import "wasi:io/error@0.2.0" (instance $error (export "error" (type (sub resource)))))
   (alias export $error "error" (type $io-error))
@@ -55,6 +55,7 @@
       (case "HTTP-response-timeout") (case "HTTP-upgrade-failed") (case "HTTP-protocol-error") (case "loop-detected")
       (case "configuration-error") (case "internal-error" (option string))))
     (export "error-code" (type $error-code (eq $error-code')))
+    ;; MORE TYPES
     (export "[constructor]fields" (func (result (own $fields))))
     (export "[method]incoming-request.path-with-query"
       (func (param "self" (borrow $request)) (result (option string))))
@@ -77,11 +78,13 @@
   (alias export $types "incoming-request" (type $request))
   (alias export $types "incoming-body" (type $incoming-body))
   (alias export $types "response-outparam" (type $outparam))
+  ;; MORE INTERFACES
 
-  ;; Memory, and where the host puts what it gives: never freed, instances are short-lived. What programs write is below 64 Ki.
+  ;; Memory, and where the host puts what it gives: never freed, instances are short-lived, but where
+  ;; a program sets `next` back. What programs write is below 64 Ki.
   (core module $memory-module
     (memory (export "memory") 2)
-    (global $next (mut i32) (i32.const 65536))
+    (global $next (export "next") (mut i32) (i32.const 65536))
     (func (export "realloc") (param i32 i32 i32 i32) (result i32)
       (local $at i32)
       (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
@@ -114,6 +117,7 @@
   (core func $set (canon lower (func $types "[static]response-outparam.set") (memory $mem)))
   (core func $drop-output (canon resource.drop $output-stream))
 
+  ;; MORE LOWERED
   (core module $main
     (import "memory" "memory" (memory 2))
     ;; Stream, length, where the result goes: a tag, then address and length.
@@ -133,6 +137,7 @@
     (import "host" "finish" (func $finish (param i32 i32 i32 i32)))
     (import "host" "set" (func $set (param i32 i32 i32 i32 i64 i32 i32 i32 i32)))
     (import "host" "drop-output" (func $drop-output (param i32)))
+    ;; MORE IMPORTS
     CORE
   )
   (core instance $program (instantiate $main
@@ -153,6 +158,7 @@
       (export "finish" (func $finish))
       (export "set" (func $set))
       (export "drop-output" (func $drop-output))
+      ;; MORE EXPORTS
     ))
   ))
   (type $handle (func (param "request" (own $request)) (param "response-out" (own $outparam))))

@@ -15,6 +15,7 @@ pub(crate) mod setup;
 mod stream;
 mod table;
 mod warm;
+mod wasm;
 
 use options::Options;
 use std::{
@@ -32,13 +33,14 @@ floors    the floors of warm alone
 noisy     a function beside neighbours that use up processors, memory, processes, the disk
 queue     messages sent, received and deleted, beside the store; growth of messages, queues, groups
 stream    function URLs beside Invoke, streamed answers, provisioned environments beside cold ones
+wasm      WebAssembly: cold starts and new instances beside the bare engine, warm rate by function URL
 store     durable writes of the store beside plain SQLite
 fleet     what the fleet adds to a warm call
 policy    cold starts and idle memory of keep-alive policies, on generated traces in virtual time; --seeds N,
           --functions N, --hours N
 sandbox   starts of the bare sandbox
 
-options of warm, cold, burst, idle, floors, noisy, queue and stream:
+options of warm, cold, burst, idle, floors, noisy, queue, stream and wasm:
   --quick              one short round of everything
   --rounds N           rounds of each measurement, default 3
   --seconds N          length of one warm measurement, default 3
@@ -49,7 +51,10 @@ options of warm, cold, burst, idle, floors, noisy, queue and stream:
   --bootstrap FILE     a built `bootstrap` executable to measure as provided.al2023
   --connections N      of warm measurements, and clients of queues, default 1, 16 and 64; may be repeated
   --growth N           of queue: messages, queues and groups at most, default 100000; from 1000
-  --neap FILE          a binary to measure instead of building one";
+  --neap FILE          a binary to measure instead of building one
+  --component FILE     wasm: a component to measure besides the lean one, e.g. the `js.wasm` that
+                       tests/test_wasm_languages.py leaves in the cache folder
+  --floor FILE         wasm: the built example bench_floor of neap-wasm instead of building it";
 
 /// What the figures are made of, in words, for any error.
 pub(crate) type Outcome<T> = Result<T, String>;
@@ -59,7 +64,10 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
     let args: Vec<String> = args.collect();
     let (name, rest) = args.split_first().map_or(("", &[][..]), |(name, rest)| (name.as_str(), rest));
     if cfg!(debug_assertions)
-        && matches!(name, "warm" | "cold" | "burst" | "idle" | "floors" | "noisy" | "queue" | "stream")
+        && matches!(
+            name,
+            "warm" | "cold" | "burst" | "idle" | "floors" | "noisy" | "queue" | "stream" | "wasm"
+        )
     {
         // The floors and the load generator are in this program: they must be as optimised as what they measure.
         let mut own = vec!["run", "--release", "--quiet", "--package", "xtask", "--", "bench"];
@@ -75,6 +83,7 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
         "noisy" => noisy::run(&Options::parse(rest)?),
         "queue" => queue::run(&Options::parse(rest)?),
         "stream" => stream::run(&Options::parse(rest)?),
+        "wasm" => wasm::run(&Options::parse(rest)?),
         "store" => cargo(&["bench", "--package", "neap-store", "--bench", "store"]),
         "fleet" => cargo(&["bench", "--package", "neap-fleet", "--bench", "warm_path"]),
         "policy" => {

@@ -2,7 +2,11 @@
 
 use crate::{FunctionSpec, Future, InvocationSpan, Micros, RequestId};
 use bytes::Bytes;
-use std::{pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Starts execution environments.
 pub trait Launch: Send + Sync {
@@ -94,6 +98,8 @@ pub struct Invocation {
     pub payload: Bytes,
     /// The ARN as the caller named it (with its qualifier).
     pub invoked_arn: String,
+    /// The body of the request that the event describes, where it comes while the function runs; then the event has none.
+    pub body: ArrivingBody,
     /// `ClientContext`, decoded from base64.
     pub client_context: Option<String>,
     /// `X-Amzn-Trace-Id` to pass on.
@@ -111,6 +117,31 @@ pub struct Invocation {
     pub cold: bool,
     /// Whether it runs on the version's provisioned concurrency; set by the fleet.
     pub provisioned: bool,
+}
+
+/// Pieces of a request's body. An error: the rest will not come.
+pub type BodyStream = Pin<Box<dyn futures_core::Stream<Item = std::io::Result<Bytes>> + Send>>;
+
+/// A request's body that may still be on its way. Clones are the same body, which is read once.
+#[derive(Clone, Default)]
+pub struct ArrivingBody(Option<Arc<Mutex<Option<BodyStream>>>>);
+
+impl ArrivingBody {
+    /// Of pieces.
+    pub fn new(pieces: BodyStream) -> ArrivingBody {
+        ArrivingBody(Some(Arc::new(Mutex::new(Some(pieces)))))
+    }
+
+    /// The pieces, for whoever comes first. `None`: there is no such body, or it was taken.
+    pub fn take(&self) -> Option<BodyStream> {
+        self.0.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl fmt::Debug for ArrivingBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "ArrivingBody" } else { "none" })
+    }
 }
 
 /// An invocation's result.

@@ -42,8 +42,8 @@ pub use ids::{
 };
 pub use invoke::{InvokeLater, NotInvoked, ServiceCaller};
 pub use launch::{
-    After, Answer, Chunk, ChunkStream, Environment, Executed, Exit, FunctionError, FunctionErrorKind,
-    Initialization, Invocation, Launch, LaunchError, Phases, Release,
+    After, Answer, ArrivingBody, BodyStream, Chunk, ChunkStream, Environment, Executed, Exit, FunctionError,
+    FunctionErrorKind, Initialization, Invocation, Launch, LaunchError, Phases, Release,
 };
 pub use logs::{LogEvent, LogSink, Within};
 pub use meter::{

@@ -8,10 +8,10 @@ pub trait Packages: Send + Sync {
     /// Unpacks `zip` into the folder named by its hash. Idempotent; after success it is complete on disk, before
     /// that nothing of it is visible. Cancel-safe: what is half-done is removed at the next start.
     fn unpack(&self, zip: Bytes) -> Future<'_, Result<Unpacked, PackageError>>;
-    /// Makes of an unpacked package what its functions are started from, where that takes long enough to be done before:
-    /// compiles WebAssembly. Idempotent. Cancel-safe: what is begun is finished.
-    fn prepare(&self, code: &CodeSha256) -> Future<'_, Result<(), PackageError>> {
-        let _ = code;
+    /// Makes of an unpacked package what its functions of a runtime are started from, where that takes long enough to be done
+    /// before: compiles WebAssembly. Idempotent. Cancel-safe: what is begun is finished.
+    fn prepare(&self, code: &CodeSha256, runtime: &str) -> Future<'_, Result<(), PackageError>> {
+        let _ = (code, runtime);
         Box::pin(async { Ok(()) })
     }
     /// Whether it is unpacked here.
@@ -20,6 +20,12 @@ pub trait Packages: Send + Sync {
     fn takes_layers(&self, code: &CodeSha256, runtime: &str) -> bool {
         let _ = (code, runtime);
         true
+    }
+    /// Whether functions of a prepared package with this runtime read the bodies of requests while they arrive
+    /// ([`crate::Invocation::body`]).
+    fn takes_arriving(&self, code: &CodeSha256, runtime: &str) -> bool {
+        let _ = (code, runtime);
+        false
     }
     /// Removes the unpacked folder; a missing one is fine.
     fn remove(&self, code: &CodeSha256) -> Future<'_, ()>;

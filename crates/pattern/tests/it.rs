@@ -1,5 +1,7 @@
 //! The language by example, and against a model that takes events apart into paths.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use pattern::{Error, Pattern};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -126,7 +128,7 @@ fn rows(value: &Value, path: &[String], within: &[(String, usize)], array: &str,
     match value {
         Value::Object(object) => {
             for (name, value) in object {
-                let path = [path, &[name.clone()]].concat();
+                let path = [path, std::slice::from_ref(name)].concat();
                 rows(value, &path, within, &format!("{array}.{name}"), out);
             }
         }
@@ -142,7 +144,7 @@ fn rows(value: &Value, path: &[String], within: &[(String, usize)], array: &str,
 
 fn leaves(pattern: &Value, path: &[String], out: &mut Vec<(Vec<String>, Vec<Value>)>) {
     for (name, value) in pattern.as_object().unwrap() {
-        let path = [path, &[name.clone()]].concat();
+        let path = [path, std::slice::from_ref(name)].concat();
         match value {
             Value::Array(values) => out.push((path, values.clone())),
             inner => leaves(inner, &path, out),

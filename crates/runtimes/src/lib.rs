@@ -68,6 +68,9 @@ const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "
 pub trait Platform: Send + Sync {
     /// Serves one connection of the function until it closes. The future is dropped when the environment ends.
     fn serve(&self, connection: tokio::net::TcpStream, spec: Arc<FunctionSpec>) -> Future<'static, ()>;
+    /// The same for code that the daemon runs itself: its connection is a pipe within the daemon.
+    fn serve_pipe(&self, connection: tokio::io::DuplexStream, spec: Arc<FunctionSpec>)
+    -> Future<'static, ()>;
     /// Takes a datagram that the function sent to the X-Ray daemon ([`sandbox::TRACES`]). Must not block.
     fn trace(&self, datagram: &[u8], spec: &FunctionSpec) {
         let _ = (datagram, spec);

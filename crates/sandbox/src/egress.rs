@@ -17,6 +17,7 @@
 
 mod context;
 mod datagrams;
+mod direct;
 mod doors;
 mod names;
 mod netlink;
@@ -26,6 +27,7 @@ mod relay;
 mod rules;
 
 pub(crate) use context::Context;
+pub use direct::{NotConnected, Place};
 pub(crate) use doors::{Doors, Plan, probe};
 pub use ranges::{Network, Ranges};
 pub(crate) use relay::Relay;

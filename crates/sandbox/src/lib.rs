@@ -68,7 +68,7 @@ extern crate self as sandbox;
 mod support;
 
 pub use doctor::{Check, Report, Status, doctor};
-pub use egress::{Network, Ranges};
+pub use egress::{Network, NotConnected, Place, Ranges};
 pub use error::Error;
 pub use handle::{Exit, Exited, Sandbox, Timing};
 pub use sandboxes::Sandboxes;

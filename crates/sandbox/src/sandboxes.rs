@@ -41,6 +41,8 @@ pub(crate) struct Node {
     run: Run,
     /// Where sandboxes reach the internet.
     pub(crate) egress: Option<Arc<Context>>,
+    /// Whether they reach the platform.
+    pub(crate) platform: bool,
     uids: std::ops::Range<u32>,
     /// Whether all sandboxes have the daemon's uid.
     pub(crate) shared_uid: bool,
@@ -86,6 +88,7 @@ impl Sandboxes {
         let spawner = Spawner::start(common, &run).map_err(Error::step("forking the spawner"))?;
         // Threads come after the spawner.
         let (kind, egress) = carry(&settings.network)?;
+        let platform = settings.network != Network::Nothing;
         let slots = Slots::start(&settings, run.clone(), shared_uid, kind)
             .map_err(Error::step("preparing sandboxes"))?;
         let scratches = match &settings.scratch {
@@ -97,7 +100,7 @@ impl Sandboxes {
             }
         };
         let (uids, live_max) = (settings.uids, settings.live_max);
-        let node = Node { slots, scratches, spawner, run, egress, uids, shared_uid, live_max };
+        let node = Node { slots, scratches, spawner, run, egress, platform, uids, shared_uid, live_max };
         Ok(Sandboxes { node: Arc::new(node) })
     }
 

@@ -1,6 +1,9 @@
 //! The connection to an OpenTelemetry collector: OTLP by HTTP/1.1 or by gRPC, in the clear or by TLS.
 
-use crate::config::{Otlp, OtlpCompression, OtlpError, OtlpProtocol};
+use crate::{
+    config::{Otlp, OtlpCompression, OtlpError, OtlpProtocol},
+    tls,
+};
 use base::Future;
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
@@ -15,10 +18,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{self, ClientConfig, RootCertStore, pki_types::ServerName},
-};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
 /// Time for a whole exchange. Source: the default of OpenTelemetry's exporters.
 const EXCHANGE_MAX: Duration = Duration::from_secs(10);
@@ -79,7 +79,7 @@ impl HttpCollector {
             Some("http") => ("http", None),
             Some("https") => {
                 let name = ServerName::try_from(host.clone()).map_err(|_| refused("it names no host"))?;
-                ("https", Some((connector(settings.protocol)?, name)))
+                ("https", Some((tls::connector(alpn(settings.protocol))?, name)))
             }
             Some(_) | None => return Err(refused("it must begin with http:// or https://")),
         };
@@ -185,6 +185,14 @@ impl HttpCollector {
     }
 }
 
+/// What is spoken over TLS.
+fn alpn(protocol: OtlpProtocol) -> &'static [u8] {
+    match protocol {
+        OtlpProtocol::Grpc => b"h2",
+        OtlpProtocol::HttpJson | OtlpProtocol::HttpProtobuf => b"http/1.1",
+    }
+}
+
 /// What is configured to be sent with each batch.
 fn headers(settings: &Otlp) -> Result<HeaderMap, OtlpError> {
     let mut headers = HeaderMap::new();
@@ -199,27 +207,6 @@ fn headers(settings: &Otlp) -> Result<HeaderMap, OtlpError> {
         headers.insert(parsed, value);
     }
     Ok(headers)
-}
-
-/// TLS that trusts whom this host trusts.
-fn connector(protocol: OtlpProtocol) -> Result<TlsConnector, OtlpError> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return Err(OtlpError::NoRoots);
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(OtlpError::Tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = match protocol {
-        OtlpProtocol::Grpc => vec![b"h2".to_vec()],
-        OtlpProtocol::HttpJson | OtlpProtocol::HttpProtobuf => vec![b"http/1.1".to_vec()],
-    };
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// An answer's head, and its body and trailers where these came whole.

@@ -406,12 +406,9 @@ pub enum OtlpError {
         /// Why.
         reason: &'static str,
     },
-    /// https has nobody to trust.
-    #[error("otlp.endpoint is https, but this host has no certificates that it trusts")]
-    NoRoots,
     /// TLS cannot be used.
     #[error("otlp.endpoint is https, which cannot be used: {0}")]
-    Tls(#[source] tokio_rustls::rustls::Error),
+    Tls(#[from] crate::tls::Error),
     /// Out of bounds.
     #[error("otlp.sample_ratio of {0} is not within 0 and 1")]
     Ratio(f64),

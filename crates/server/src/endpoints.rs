@@ -14,21 +14,24 @@ use telemetry::{
     Metric, MetricKind, Telemetry,
     api::{logs::Logs, monitoring::Monitoring, tracing::Tracing, usage::Usage},
 };
-use wire::{Gateway, RawRequest, RawResponse, Verifier};
+use wire::{Arriving, Gateway, RawRequest, RawResponse, Verifier};
+
+/// What the endpoints are about.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    pub(crate) functions: &'a Arc<Functions>,
+    pub(crate) queues: &'a Arc<Queues>,
+    pub(crate) telemetry: &'a Telemetry,
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) runtimes: &'a Arc<Runtimes>,
+    pub(crate) clock: &'a Arc<SystemClock>,
+}
 
 /// Mounts the endpoints. They are not signed, function URLs apart, which look after themselves: they tell nothing of
 /// functions' code, variables or payloads, and the only one that changes anything exists in development mode alone, which
 /// is bound to loopback.
-pub(crate) fn mount(
-    gateway: Gateway,
-    mode: Mode,
-    (functions, queues): (&Arc<Functions>, &Arc<Queues>),
-    telemetry: &Telemetry,
-    metrics: &Metrics,
-    runtimes: &Arc<Runtimes>,
-    clock: &Arc<SystemClock>,
-    verifier: Verifier,
-) -> Gateway {
+pub(crate) fn mount(gateway: Gateway, mode: Mode, parts: Parts<'_>, verifier: Verifier) -> Gateway {
+    let Parts { functions, queues, telemetry, metrics, runtimes, clock } = parts;
     let runtimes = runtimes.clone();
     let gateway = gateway.mount("/_neap/health", move |_: RawRequest| {
         // Functions may be deployed and called meanwhile; their first start waits.
@@ -44,9 +47,10 @@ pub(crate) fn mount(
     let gateway = gateway
         .mount(functions::DOWNLOAD_PATH, move |request: RawRequest| packages.clone().download(request));
     let (verifier, served) = (Arc::new(verifier), functions.clone());
-    let urls = move |request: RawRequest| served.clone().serve_url(verifier.clone(), request);
+    let urls =
+        move |request: RawRequest, body: Arriving| served.clone().serve_url(verifier.clone(), request, body);
     let body_max = base::limits::PAYLOAD_SYNC_MAX.0 as usize;
-    let gateway = gateway.mount_bounded(functions::URL_PATH, body_max, urls.clone()).mount_host(
+    let gateway = gateway.mount_arriving(functions::URL_PATH, body_max, urls.clone()).mount_host_arriving(
         "lambda-url",
         body_max,
         urls,

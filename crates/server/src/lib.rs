@@ -13,6 +13,7 @@ mod node;
 mod ports;
 mod scope;
 mod system;
+mod tls;
 
 pub use config::{Mode, Options};
 pub use endpoints::operations;

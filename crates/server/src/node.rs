@@ -8,6 +8,7 @@ use crate::{
     ports::{Exported, OwnGateway, Targets},
     scope::Scope,
     system::{SystemClock, SystemEntropy},
+    tls,
 };
 use base::{Clock, Entropy, LogSink, Meter};
 use fleet::Fleet;
@@ -199,16 +200,15 @@ impl Prepared {
             .service(telemetry.tracing())
             .service(telemetry.usage())
             .service(Arc::new(Environments { fleet: fleet.clone(), runtimes: runtimes.clone() }));
-        let gateway = endpoints::mount(
-            gateway,
-            options.mode,
-            (&functions, &queues),
-            &telemetry,
-            &metrics,
-            &runtimes,
-            &system,
-            verifier,
-        );
+        let parts = endpoints::Parts {
+            functions: &functions,
+            queues: &queues,
+            telemetry: &telemetry,
+            metrics: &metrics,
+            runtimes: &runtimes,
+            clock: &system,
+        };
+        let gateway = endpoints::mount(gateway, options.mode, parts, verifier);
         let gateway = Arc::new(gateway);
         own_gateway.set(gateway.clone());
 
@@ -396,6 +396,7 @@ fn runtimes_settings(data: &Path, config: &Config) -> runtimes::Settings {
 fn wasm_settings(data: &Path, config: &Config) -> wasm::Settings {
     let mut settings = wasm::Settings::new(data.join("code").join("wasm"));
     settings.instances = config.wasm.instances;
+    settings.tls = || tls::connector(b"http/1.1").map_err(|error| error.to_string());
     settings
 }
 

@@ -9,7 +9,10 @@ use functions::Functions;
 use queues::Queues;
 use std::sync::{Arc, OnceLock, Weak};
 use telemetry::{Telemetry, otlp::Exporter};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, DuplexStream},
+    net::TcpStream,
+};
 
 /// What functions reach at their `AWS_ENDPOINT_URL`: this node's own gateway. Set once the gateway exists, which is
 /// before the first function can run.
@@ -27,24 +30,28 @@ impl OwnGateway {
         // Set by the one caller in `node`; a second call would change nothing.
         let _ = self.gateway.set(gateway);
     }
+
+    /// Ends with the connection, or when the environment ends and the future is dropped.
+    fn serve_any<C: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+        &self,
+        connection: C,
+    ) -> impl std::future::Future<Output = ()> + Send + use<C> {
+        let gateway = self.gateway.get().cloned();
+        async move {
+            let Some(gateway) = gateway else { return };
+            let (about, limits) = (wire::Connection::default(), wire::Limits::default());
+            wire::serve_connection(connection, gateway, about, &limits, std::future::pending()).await;
+        }
+    }
 }
 
 impl runtimes::Platform for OwnGateway {
     fn serve(&self, connection: TcpStream, _: Arc<FunctionSpec>) -> Future<'static, ()> {
-        let gateway = self.gateway.get().cloned();
-        Box::pin(async move {
-            let Some(gateway) = gateway else { return };
-            let limits = wire::Limits::default();
-            // Ends with the connection, or when the environment ends and this future is dropped.
-            wire::serve_connection(
-                connection,
-                gateway,
-                wire::Connection::default(),
-                &limits,
-                std::future::pending(),
-            )
-            .await;
-        })
+        Box::pin(self.serve_any(connection))
+    }
+
+    fn serve_pipe(&self, connection: DuplexStream, _: Arc<FunctionSpec>) -> Future<'static, ()> {
+        Box::pin(self.serve_any(connection))
     }
 
     fn trace(&self, datagram: &[u8], spec: &FunctionSpec) {

@@ -1,5 +1,7 @@
 //! The one engine of a node: how code is compiled and what instances are made of.
 
+use crate::share::Shares;
+use base::MemoryMib;
 use std::{
     sync::{
         Arc, Condvar, Mutex, PoisonError,
@@ -36,12 +38,13 @@ pub(crate) struct Machine {
     ticker: Arc<Ticker>,
     /// Where functions run that take longer than a [`TICK`]. `None` only while it is dropped.
     heavy: Option<tokio::runtime::Runtime>,
+    shares: Arc<Shares>,
 }
 
 impl Machine {
     /// `instances`: how many can exist at once. Blocks for some milliseconds.
     pub(crate) fn start(instances: u32) -> Result<Machine, String> {
-        let engine = Engine::new(&config(instances)).map_err(|error| format!("{error:#}"))?;
+        let engine = new(instances)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let heavy = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
@@ -54,7 +57,7 @@ impl Machine {
             .build()
             .map_err(|error| error.to_string())?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| error.to_string())?;
-        Ok(Machine { engine, ticker, heavy: Some(heavy) })
+        Ok(Machine { engine, ticker, heavy: Some(heavy), shares: Shares::new(threads) })
     }
 
     /// Ticks go on while it exists.
@@ -62,10 +65,24 @@ impl Machine {
         self.ticker.enter()
     }
 
-    /// Where long work goes on.
-    pub(crate) fn heavy(&self) -> Option<tokio::runtime::Handle> {
-        self.heavy.as_ref().map(|heavy| heavy.handle().clone())
+    /// Where long work of a function with so much memory goes on.
+    pub(crate) fn heavy(&self, memory: MemoryMib) -> Option<Elsewhere> {
+        let heavy = self.heavy.as_ref()?;
+        Some(Elsewhere {
+            threads: heavy.handle().clone(),
+            shares: self.shares.clone(),
+            weight: u64::from(memory.0),
+        })
     }
+}
+
+/// Threads for long work, and its share of them.
+#[derive(Clone)]
+pub(crate) struct Elsewhere {
+    pub(crate) threads: tokio::runtime::Handle,
+    pub(crate) shares: Arc<Shares>,
+    /// In proportion to the function's memory.
+    pub(crate) weight: u64,
 }
 
 impl Drop for Machine {
@@ -77,6 +94,11 @@ impl Drop for Machine {
             heavy.shutdown_background();
         }
     }
+}
+
+/// An engine with a pool for so many instances.
+pub(crate) fn new(instances: u32) -> Result<Engine, String> {
+    Engine::new(&config(instances)).map_err(|error| format!("{error:#}"))
 }
 
 fn config(instances: u32) -> Config {

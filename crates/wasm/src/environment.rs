@@ -1,8 +1,9 @@
 //! An execution environment: a log stream, variables, scratch space, and a new instance for each invocation.
 
 use crate::{
+    body,
     engine::{Machine, Running},
-    outbound::Outbound,
+    outbound::{Outbound, Reach},
     output::Output,
     program::{Kind, Program},
     request::{self, Told, Wanted},
@@ -37,6 +38,7 @@ pub(crate) struct Environment {
     pub(crate) machine: Arc<Machine>,
     pub(crate) phases: Phases,
     pub(crate) scratch: Option<Scratch>,
+    pub(crate) reach: Arc<Reach>,
     /// Whether an instance serves more than one invocation.
     pub(crate) reuse: bool,
     pub(crate) state: Shared,
@@ -151,11 +153,13 @@ impl Environment {
                 handler: &spec.handler,
             },
         );
+        let arriving = turn.call.body.take();
+        let request = request.map(|whole| body::of(whole, arriving));
         let origin = match self.origin(pre, &turn) {
             Ok(origin) => origin,
             Err(error) => return self.answered(turn, Err(error)),
         };
-        let elsewhere = self.machine.heavy();
+        let elsewhere = self.machine.heavy(self.hosted.spec().memory);
         let (watch, stop) = (turn.watch.clone(), turn.stop.clone());
         let mut conversation =
             Conversation::begin(origin, request, watch, turn.begun.deadline, stop, elsewhere);
@@ -267,7 +271,7 @@ impl Environment {
             let start = instance.get_typed_func::<(), ()>(&mut store, "_start")?;
             start.call_async(&mut store, ()).await
         };
-        let mut work = Work::new(work, turn.watch.clone(), self.machine.heavy());
+        let mut work = Work::new(work, turn.watch.clone(), self.machine.heavy(self.hosted.spec().memory));
         let mut stop = turn.stop.clone();
         let outcome = tokio::select! {
             biased;
@@ -296,7 +300,7 @@ impl Environment {
             return Ok(Origin::Kept(kept));
         }
         let wasi = self.builder(turn)?.build();
-        let state = State::new(wasi, Outbound, self.bounds(turn));
+        let state = State::new(wasi, Outbound::new(self.reach.clone()), self.bounds(turn));
         Ok(Origin::New(Box::new(Store::new(&self.machine.engine, state)), pre))
     }
 

@@ -13,6 +13,7 @@
 //! socket, no process. There is no kernel boundary around it as there is around processes; see `docs/security.md`.
 
 mod artefacts;
+mod body;
 mod engine;
 mod environment;
 mod outbound;
@@ -21,6 +22,7 @@ mod program;
 mod request;
 mod response;
 mod run;
+mod share;
 mod state;
 
 #[cfg(any(test, feature = "fuzzing"))]
@@ -34,7 +36,8 @@ use base::{
 use bytes::Bytes;
 use engine::Machine;
 use environment::{Environment, Scratch, Shared};
-use program::{FILE, Program};
+use outbound::{Reach, Ways};
+use program::{FILE, Kind, Program};
 use runtimes::{Hosted, Runtimes};
 use std::{
     collections::HashMap,
@@ -46,6 +49,12 @@ use tokio::{
     sync::{Mutex as AsyncMutex, Semaphore, oneshot},
     time::Instant,
 };
+
+/// The engine that compiles and runs every program of a node, with room for so many instances. Errors: this host cannot give
+/// that room. For what measures beside Neap; [`Wasm`] has its own.
+pub fn engine(instances: u32) -> Result<wasmtime::Engine, String> {
+    engine::new(instances)
+}
 
 /// A variable of a function that wants an instance to serve many invocations.
 pub const REUSE_VARIABLE: &str = "NEAP_WASM_REUSE";
@@ -68,13 +77,20 @@ pub struct Settings {
     pub instances: u32,
     /// Programs that are compiled at once. Default: half of the processors.
     pub compilers: usize,
+    /// Makes what functions speak TLS with to others; called once, when one does. Default: they are refused.
+    pub tls: fn() -> Result<tokio_rustls::TlsConnector, String>,
 }
 
 impl Settings {
     /// Defaults, with the folder.
     pub fn new(folder: impl Into<PathBuf>) -> Settings {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Settings { folder: folder.into(), instances: 1_000, compilers: (processors / 2).max(1) }
+        Settings {
+            folder: folder.into(),
+            instances: 1_000,
+            compilers: (processors / 2).max(1),
+            tls: || Err("this node speaks no TLS".to_owned()),
+        }
     }
 }
 
@@ -82,6 +98,7 @@ impl Settings {
 pub struct Wasm {
     runtimes: Arc<Runtimes>,
     work: Arc<Compiling>,
+    ways: Arc<Ways>,
     programs: Mutex<HashMap<CodeSha256, Arc<Kept>>>,
     /// Of packages whose program is being made.
     making: Mutex<HashMap<CodeSha256, Weak<AsyncMutex<()>>>>,
@@ -117,8 +134,11 @@ impl Wasm {
     pub fn new(settings: Settings, runtimes: Arc<Runtimes>) -> io::Result<Arc<Wasm>> {
         let artefacts = Artefacts::open(settings.folder.clone(), |code| runtimes.package(code).is_none())?;
         let permits = Arc::new(Semaphore::new(settings.compilers.max(1)));
+        let (ports, _, sandboxes) = runtimes.shared();
+        let ways = Arc::new(Ways::new(sandboxes, ports.platform, settings.tls));
         Ok(Arc::new(Wasm {
             runtimes,
+            ways,
             work: Arc::new(Compiling { settings, artefacts, machine: OnceLock::new() }),
             programs: Mutex::default(),
             making: Mutex::default(),
@@ -248,8 +268,9 @@ impl Wasm {
         let sandbox = Micros::of(began.elapsed());
         let phases = Phases { queue: queued, sandbox, ..Phases::default() };
         hosted.initialised(None);
+        let reach = Reach::new(self.ways.clone(), spec.clone());
         let state = Shared::default();
-        Ok(Arc::new(Environment { hosted, program, machine, phases, scratch, reuse, state }))
+        Ok(Arc::new(Environment { hosted, program, machine, phases, scratch, reach, reuse, state }))
     }
 }
 
@@ -283,10 +304,10 @@ impl Packages for Wasm {
         self.runtimes.unpack(zip)
     }
 
-    fn prepare(&self, code: &CodeSha256) -> Future<'_, Result<(), PackageError>> {
-        let code = *code;
+    fn prepare(&self, code: &CodeSha256, runtime: &str) -> Future<'_, Result<(), PackageError>> {
+        let (code, ours) = (*code, is_ours(runtime));
         Box::pin(async move {
-            match self.package(&code) {
+            match self.package(&code).filter(|_| ours) {
                 Some(package) => self.program(code, package).await.map(drop),
                 None => Ok(()),
             }
@@ -295,6 +316,11 @@ impl Packages for Wasm {
 
     fn takes_layers(&self, code: &CodeSha256, runtime: &str) -> bool {
         !is_ours(runtime) || self.package(code).is_none()
+    }
+
+    fn takes_arriving(&self, code: &CodeSha256, runtime: &str) -> bool {
+        let component = |program: Arc<Program>| matches!(program.kind, Kind::Component(_));
+        is_ours(runtime) && self.known(code).is_some_and(component)
     }
 
     fn has(&self, code: &CodeSha256) -> bool {

@@ -176,6 +176,7 @@ mod tests {
             request_id: RequestId::from_random([0; 16]),
             payload: payload.into(),
             invoked_arn: "arn:aws:lambda:us-east-1:000000000000:function:f".into(),
+            body: base::ArrivingBody::default(),
             client_context: Some("{\"a\":1}".into()),
             trace: None,
             span: None,

@@ -1,12 +1,13 @@
 //! One invocation of an instance: where it computes, what it says, and why it failed.
 
 use crate::{
+    engine::Elsewhere,
     program::told,
     state::{State, Watch},
 };
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use runtimes::HostedError;
 use std::{
     pin::Pin,
@@ -14,7 +15,6 @@ use std::{
     task::{Context, Poll},
 };
 use tokio::{
-    runtime::Handle,
     sync::{oneshot, watch},
     task::JoinHandle,
     time::Instant,
@@ -22,7 +22,7 @@ use tokio::{
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::I32Exit;
 use wasmtime_wasi_http::{
-    WasiHttpView as _,
+    WasiBody, WasiHttpView as _,
     p2::{
         bindings::{
             Proxy, ProxyPre,
@@ -46,7 +46,7 @@ type Set = Result<Response<HyperOutgoingBody>, ErrorCode>;
 pub(crate) struct Work<T> {
     place: Place<T>,
     watch: Arc<Watch>,
-    elsewhere: Option<Handle>,
+    elsewhere: Option<Elsewhere>,
 }
 
 enum Place<T> {
@@ -59,7 +59,7 @@ impl<T: Send + 'static> Work<T> {
     pub(crate) fn new(
         work: impl Future<Output = T> + Send + 'static,
         watch: Arc<Watch>,
-        elsewhere: Option<Handle>,
+        elsewhere: Option<Elsewhere>,
     ) -> Work<T> {
         Work { place: Place::Here(Box::pin(work)), watch, elsewhere }
     }
@@ -81,7 +81,8 @@ impl<T: Send + 'static> Future for Work<T> {
             }
             let Some(elsewhere) = self.elsewhere.clone() else { return Poll::Pending };
             if let Place::Here(work) = std::mem::replace(&mut self.place, Place::Over) {
-                self.place = Place::There(elsewhere.spawn(work));
+                let Elsewhere { threads, shares, weight } = elsewhere;
+                self.place = Place::There(threads.spawn(shares.share(weight, work)));
             }
         }
         match &mut self.place {
@@ -152,11 +153,11 @@ pub(crate) enum Origin {
 impl Conversation {
     pub(crate) fn begin(
         origin: Origin,
-        request: Request<Bytes>,
+        request: Request<WasiBody>,
         watch: Arc<Watch>,
         deadline: Instant,
         stop: watch::Receiver<bool>,
-        elsewhere: Option<Handle>,
+        elsewhere: Option<Elsewhere>,
     ) -> Conversation {
         let (sender, head) = oneshot::channel();
         let seen = watch.clone();
@@ -177,7 +178,7 @@ impl Conversation {
             let secure = request.uri().scheme_str() == Some("https");
             let scheme = if secure { Scheme::Https } else { Scheme::Http };
             let mut http = store.data_mut().http();
-            let request = http.new_incoming_request(scheme, request.map(Full::new))?;
+            let request = http.new_incoming_request(scheme, request)?;
             let response = http.new_response_outparam(sender)?;
             proxy.wasi_http_incoming_handler().call_handle(store, request, response).await?;
             Ok(instance)

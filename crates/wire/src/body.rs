@@ -1,10 +1,13 @@
 //! Reading a request's body within bounds of size, time and of the memory that all bodies take together.
 
-use crate::{BoxError, Error, coding::Coding};
+use crate::{BoxError, Error, RawResponse, coding::Coding, error::render_own, protocol};
+use base::RequestId;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
-use http_body_util::BodyExt;
+use http::{HeaderMap, header, request::Parts};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use hyper::body::Body as _;
 use std::{
+    io,
     pin::{Pin, pin},
     sync::Arc,
     time::Duration,
@@ -26,6 +29,7 @@ const DISCARD_MAX: usize = 64 * 1024 * 1024;
 const DISCARD_IDLE: Duration = Duration::from_millis(500);
 
 /// Reads bodies.
+#[derive(Clone)]
 pub(crate) struct Reader {
     /// Longest wait for the next piece.
     idle: Duration,
@@ -146,6 +150,91 @@ impl Reader {
         let permit = Arc::clone(&self.memory).acquire_many_owned(kib).await;
         // The semaphore is never closed.
         Ok(Some(permit.map_err(|error| Error::Internal(error.into()))?))
+    }
+}
+
+/// A request's body that nobody has read yet, within the bounds of where it is mounted.
+pub struct Arriving {
+    body: UnsyncBoxBody<Bytes, BoxError>,
+    /// Those that tell of the body.
+    headers: HeaderMap,
+    max: usize,
+    path: String,
+    reader: Reader,
+    request_id: RequestId,
+}
+
+/// A body that was read; its part of the memory for bodies is given back when it is dropped.
+pub struct Whole {
+    /// The body.
+    pub bytes: Bytes,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Arriving {
+    pub(crate) fn new<B>(body: B, parts: &Parts, max: usize, reader: &Reader, id: RequestId) -> Arriving
+    where
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mut headers = HeaderMap::new();
+        for name in [header::CONTENT_LENGTH, header::EXPECT] {
+            headers.extend(parts.headers.get(&name).map(|value| (name, value.clone())));
+        }
+        Arriving {
+            body: body.map_err(Into::into).boxed_unsync(),
+            headers,
+            max,
+            path: parts.uri.path().to_owned(),
+            reader: reader.clone(),
+            request_id: id,
+        }
+    }
+
+    /// Reads it to its end; a refusal if it is too large or does not come.
+    pub async fn whole(self) -> Result<Whole, Box<RawResponse>> {
+        let read = self.reader.read(self.body, &self.headers, Bound::plain(self.max, &self.path)).await;
+        match read {
+            Ok(Held { bytes, permit }) => Ok(Whole { bytes, _permit: permit }),
+            Err(refusal) => Err(Box::new(render_own(&protocol::rest_json(), &refusal, self.request_id))),
+        }
+    }
+
+    /// Whether it is not known to exceed its bound already.
+    pub fn may_fit(&self) -> bool {
+        self.body.size_hint().lower() <= self.max as u64
+    }
+
+    /// What a client is told whose body turns out to be too large, for when that is known.
+    pub fn too_large(&self) -> impl FnOnce() -> RawResponse + Send + use<> {
+        let (max, path, request_id) = (self.max, self.path.clone(), self.request_id);
+        move || render_own(&protocol::rest_json(), &Bound::plain(max, &path).exceeded(), request_id)
+    }
+
+    /// Its pieces while they arrive, each within the longest wait for one. Too many bytes are the error `FileTooLarge`.
+    pub fn pieces(self) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send {
+        let (idle, end) = (self.reader.idle, Instant::now() + TOTAL_MAX);
+        let body = Some((self.body, self.max));
+        futures_util::stream::unfold(body, move |body| async move {
+            let (mut body, mut left) = body?;
+            loop {
+                let late = end.min(Instant::now() + idle);
+                let piece = match tokio::time::timeout_at(late, body.frame()).await {
+                    Ok(None) => return None,
+                    Ok(Some(Ok(frame))) => frame.into_data(),
+                    Ok(Some(Err(error))) => return Some((Err(io::Error::other(error)), None)),
+                    Err(_) => return Some((Err(io::ErrorKind::TimedOut.into()), None)),
+                };
+                // Trailers say nothing.
+                let Ok(piece) = piece else { continue };
+                let Some(rest) = left.checked_sub(piece.len()) else {
+                    discard(pin!(body)).await;
+                    return Some((Err(io::ErrorKind::FileTooLarge.into()), None));
+                };
+                left = rest;
+                return Some((Ok(piece), Some((body, left))));
+            }
+        })
     }
 }
 

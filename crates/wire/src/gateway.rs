@@ -3,7 +3,7 @@
 use crate::{
     BoxError, Call, Connection, Context, Error, HostRoute, RawRequest, RawResponse, Service, TooLarge,
     auth::{self, Authenticator, Proof},
-    body::{Bound, Reader},
+    body::{Arriving, Bound, Reader},
     coding::Coding,
     error,
     error::Lack,
@@ -99,18 +99,49 @@ where
     }
 }
 
+/// Serves a path beside the services, and reads bodies itself: whole, or while they arrive.
+pub trait ArrivingHandler: Send + Sync + 'static {
+    /// Answers; not authenticated by the gateway. The request's own body is empty.
+    fn handle(
+        &self,
+        request: RawRequest,
+        body: Arriving,
+    ) -> Pin<Box<dyn Future<Output = RawResponse> + Send>>;
+}
+
+impl<F, R> ArrivingHandler for F
+where
+    F: Fn(RawRequest, Arriving) -> R + Send + Sync + 'static,
+    R: Future<Output = RawResponse> + Send + 'static,
+{
+    fn handle(
+        &self,
+        request: RawRequest,
+        body: Arriving,
+    ) -> Pin<Box<dyn Future<Output = RawResponse> + Send>> {
+        Box::pin(self(request, body))
+    }
+}
+
+/// How a handler takes bodies.
+#[derive(Clone)]
+enum Handling {
+    Whole(Arc<dyn Handler>),
+    Arriving(Arc<dyn ArrivingHandler>),
+}
+
 /// A handler of a path.
 struct Mounted {
     path: String,
     body_max: usize,
-    handler: Arc<dyn Handler>,
+    handler: Handling,
 }
 
 /// A handler of the resources of one service label.
 struct Hosted {
     service: &'static str,
     body_max: usize,
-    handler: Arc<dyn Handler>,
+    handler: Handling,
 }
 
 /// All services behind one endpoint. Built once, then shared.
@@ -157,8 +188,17 @@ impl Gateway {
     }
 
     /// The same with another bound on bodies, in bytes.
-    pub fn mount_bounded(mut self, path: &str, body_max: usize, handler: impl Handler) -> Gateway {
-        self.mounts.push(Mounted { path: path.to_owned(), body_max, handler: Arc::new(handler) });
+    pub fn mount_bounded(self, path: &str, body_max: usize, handler: impl Handler) -> Gateway {
+        self.mounted_at(path, body_max, Handling::Whole(Arc::new(handler)))
+    }
+
+    /// The same for a handler that reads bodies itself.
+    pub fn mount_arriving(self, path: &str, body_max: usize, handler: impl ArrivingHandler) -> Gateway {
+        self.mounted_at(path, body_max, Handling::Arriving(Arc::new(handler)))
+    }
+
+    fn mounted_at(mut self, path: &str, body_max: usize, handler: Handling) -> Gateway {
+        self.mounts.push(Mounted { path: path.to_owned(), body_max, handler });
         self.mounts.sort_by_key(|mounted| std::cmp::Reverse(mounted.path.len()));
         self
     }
@@ -167,7 +207,18 @@ impl Gateway {
     /// ([`HostRoute`]): `lambda-url`, `execute-api`, `s3-website`. Bodies are bound to `body_max` bytes. Such requests
     /// are not AWS calls and are not authenticated by the gateway; without a handler they are refused.
     pub fn mount_host(mut self, service: &'static str, body_max: usize, handler: impl Handler) -> Gateway {
-        self.hosts.push(Hosted { service, body_max, handler: Arc::new(handler) });
+        self.hosts.push(Hosted { service, body_max, handler: Handling::Whole(Arc::new(handler)) });
+        self
+    }
+
+    /// The same for a handler that reads bodies itself.
+    pub fn mount_host_arriving(
+        mut self,
+        service: &'static str,
+        body_max: usize,
+        handler: impl ArrivingHandler,
+    ) -> Gateway {
+        self.hosts.push(Hosted { service, body_max, handler: Handling::Arriving(Arc::new(handler)) });
         self
     }
 
@@ -185,7 +236,7 @@ impl Gateway {
     /// Answers one request. Never fails: what is wrong becomes a response.
     pub async fn handle<B>(&self, request: Request<B>, connection: Connection) -> Response<crate::Body>
     where
-        B: hyper::body::Body<Data = Bytes> + Send,
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let started = Instant::now();
@@ -223,17 +274,24 @@ impl Gateway {
         connection: Connection,
     ) -> Result<RawResponse, Error>
     where
-        B: hyper::body::Body<Data = Bytes> + Send,
+        B: hyper::body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let authority = auth::authority(&parts.headers, &parts.uri).to_owned();
         let host = HostRoute::parse(&authority);
         if let Some((handler, body_max)) = self.mounted(parts.uri.path(), &host) {
-            let held =
-                self.reader.read(body, &parts.headers, Bound::plain(body_max, parts.uri.path())).await?;
-            return Ok(handler
-                .handle(raw(parts, held.bytes, Vec::new(), host, connection, seen.request_id))
-                .await);
+            let request = |parts, bytes| raw(parts, bytes, Vec::new(), host, connection, seen.request_id);
+            return Ok(match handler {
+                Handling::Whole(handler) => {
+                    let bound = Bound::plain(body_max, parts.uri.path());
+                    let held = self.reader.read(body, &parts.headers, bound).await?;
+                    handler.handle(request(parts, held.bytes)).await
+                }
+                Handling::Arriving(handler) => {
+                    let body = Arriving::new(body, &parts, body_max, &self.reader, seen.request_id);
+                    handler.handle(request(parts, Bytes::new()), body).await
+                }
+            });
         }
 
         let claim = auth::claim(&parts);
@@ -328,18 +386,18 @@ impl Gateway {
     }
 
     /// A handler for the path or the host name, and its bound on bodies.
-    fn mounted(&self, path: &str, host: &HostRoute) -> Option<(&dyn Handler, usize)> {
+    fn mounted(&self, path: &str, host: &HostRoute) -> Option<(Handling, usize)> {
         if host.resource.is_some()
             && let Some(service) = host.service
             && let Some(hosted) = self.hosts.iter().find(|hosted| hosted.service == service)
         {
-            return Some((hosted.handler.as_ref(), hosted.body_max));
+            return Some((hosted.handler.clone(), hosted.body_max));
         }
         let found = self.mounts.iter().find(|mounted| match mounted.path.ends_with('/') {
             true => path.starts_with(mounted.path.as_str()),
             false => path == mounted.path,
         });
-        found.map(|mounted| (mounted.handler.as_ref(), mounted.body_max))
+        found.map(|mounted| (mounted.handler.clone(), mounted.body_max))
     }
 
     fn by_form(&self, service: Option<usize>, body: &[u8], scope: Option<&str>) -> Result<Recognised, Error> {

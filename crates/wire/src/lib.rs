@@ -156,10 +156,11 @@ mod verifier;
 mod violations;
 
 pub use api::{Api, BODY_MAX_DEFAULT, Call, Missing, Operation, Route, Service, TooLarge};
+pub use body::{Arriving, Whole};
 pub use context::{Connection, Context};
 pub use error::{Error, Lack, status};
 pub use flat::Flat;
-pub use gateway::{Finished, Gateway, Handler, Observe, Ports, Settings};
+pub use gateway::{ArrivingHandler, Finished, Gateway, Handler, Observe, Ports, Settings};
 pub use host::HostRoute;
 pub use listing::{Listed, operations, operations_page};
 pub use request::{Input, RawRequest};

@@ -86,9 +86,14 @@ impl Code {
         self.packages.takes_layers(code, runtime)
     }
 
-    /// Makes what functions of an unpacked package are started from.
-    pub(crate) async fn prepare(&self, code: CodeSha256) -> Result<(), PackageError> {
-        self.packages.prepare(&code).await
+    /// Whether functions of a prepared package read bodies while they arrive.
+    pub(crate) fn takes_arriving(&self, code: &CodeSha256, runtime: &str) -> bool {
+        self.packages.takes_arriving(code, runtime)
+    }
+
+    /// Makes what functions of an unpacked package with this runtime are started from.
+    pub(crate) async fn prepare(&self, code: CodeSha256, runtime: &str) -> Result<(), PackageError> {
+        self.packages.prepare(&code, runtime).await
     }
 
     /// Makes sure that the package is unpacked on this node, from its blob if need be.

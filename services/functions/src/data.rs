@@ -23,7 +23,10 @@ use crate::{
 use base::{AccountId, CodeSha256, Region, RequestId, TenantId, Timestamp, Version};
 use changes::note_change;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, str::FromStr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 use store::{Migration, Row, Tx, params};
 
 /// Tables of this service. Only ever added to.
@@ -444,11 +447,28 @@ pub(crate) fn function_count(tx: &mut Tx<'_>, account: &str, region: &str) -> Re
     Ok(u64::try_from(count.unwrap_or_default()).unwrap_or_default())
 }
 
-/// Packages that versions wait for.
-pub(crate) fn unsettled_codes(tx: &mut Tx<'_>) -> Result<Vec<CodeSha256>, Error> {
-    Ok(tx.query("SELECT DISTINCT code FROM version WHERE settled = 0", params![], |row| {
-        parse("code", row, 0)
-    })?)
+/// Packages that versions wait for, each with their runtimes.
+pub(crate) fn unsettled_codes(tx: &mut Tx<'_>) -> Result<BTreeSet<(CodeSha256, String)>, Error> {
+    let records = tx.query(
+        &format!("SELECT {VERSION_COLUMNS} FROM version WHERE settled = 0"),
+        params![],
+        version_record,
+    )?;
+    let awaited = |record: VersionRecord| (record.deployment.code, record.deployment.configuration.runtime);
+    Ok(records.into_iter().map(awaited).collect())
+}
+
+/// Versions that are started from a package, or will be.
+pub(crate) fn versions_of_code(tx: &mut Tx<'_>, code: CodeSha256) -> Result<Vec<VersionRecord>, Error> {
+    let columns = VERSION_COLUMNS;
+    Ok(tx.query(
+        &format!(
+            "SELECT {columns} FROM version WHERE code = ?1 UNION ALL
+             SELECT {columns} FROM version WHERE serving_code = ?1 AND code <> ?1"
+        ),
+        params![code.to_string()],
+        version_record,
+    )?)
 }
 
 /// Versions that wait for a package.

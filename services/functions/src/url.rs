@@ -6,6 +6,7 @@
 use crate::{
     Error, Functions,
     answer::Pieces,
+    cache::Served,
     data,
     logic::{
         cors::Cors,
@@ -17,12 +18,19 @@ use crate::{
     model::Target,
     ops::{Call, begin, brought_trace, collect, of_word},
 };
-use base::{Answer, Chunk, ServiceError as _, TraceHeader};
+use base::{Answer, ArrivingBody, Chunk, ServiceError as _, TraceHeader};
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
-use std::sync::Arc;
-use wire::{Body, BoxError, Caller, RawRequest, RawResponse, Verifier};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use wire::{Arriving, Body, BoxError, Caller, RawRequest, RawResponse, Verifier, Whole};
 
 /// What a caller must be allowed, each by identity or by the function's policy: Lambda's rule since October 2025.
 const ACTIONS: [&str; 2] = [INVOKE_URL, INVOKE];
@@ -37,7 +45,12 @@ pub(crate) struct ServedUrl {
 
 impl Functions {
     /// Serves requests to function URLs, by host name (`ID.lambda-url.REGION.…`) and below [`crate::URL_PATH`].
-    pub async fn serve_url(self: Arc<Self>, verifier: Arc<Verifier>, request: RawRequest) -> RawResponse {
+    pub async fn serve_url(
+        self: Arc<Self>,
+        verifier: Arc<Verifier>,
+        request: RawRequest,
+        body: Arriving,
+    ) -> RawResponse {
         let (id, path) = match request.uri.path().strip_prefix(URL_PATH) {
             Some(rest) => {
                 let (id, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -51,13 +64,11 @@ impl Functions {
         let served = match self.served_url(&id).await {
             Ok(Some(served)) => served,
             Ok(None) => {
-                return refused(
-                    StatusCode::NOT_FOUND,
-                    "ResourceNotFoundException",
-                    "no function has this URL",
-                );
+                let text = "no function has this URL";
+                return unread(Some(body), refused(StatusCode::NOT_FOUND, "ResourceNotFoundException", text))
+                    .await;
             }
-            Err(error) => return failed(&error),
+            Err(error) => return unread(Some(body), failed(&error)).await,
         };
         let cors = served.url.cors.as_ref();
         if let Some(cors) = cors
@@ -65,10 +76,10 @@ impl Functions {
         {
             let mut response = RawResponse::new(StatusCode::OK, Bytes::new());
             response.0.headers_mut().extend(cors.preflight(&request.headers));
-            return response;
+            return unread(Some(body), response).await;
         }
         let asked = request.headers.clone();
-        let mut response = self.invoke_url(&served, &verifier, request, &path).await;
+        let mut response = self.invoke_url(&served, &verifier, request, body, &path).await;
         if let Some(cors) = cors {
             cors.answer(&asked, response.0.headers_mut());
         }
@@ -99,19 +110,42 @@ impl Functions {
         &self,
         served: &ServedUrl,
         verifier: &Verifier,
-        request: RawRequest,
+        mut request: RawRequest,
+        body: Arriving,
         path: &str,
     ) -> RawResponse {
-        let caller = match served.admit(verifier, &request) {
-            Ok(caller) => caller,
-            Err(text) => return refused(StatusCode::FORBIDDEN, "AccessDeniedException", &text),
+        let (mut body, mut whole) = (Some(body), None);
+        if served.url.auth == AuthType::AwsIam {
+            // What is signed is the whole.
+            whole = match read(&mut request, body.take()).await {
+                Ok(whole) => whole,
+                Err(refusal) => return *refusal,
+            };
+        }
+        let (caller, version) = match self.admit(served, verifier, &request).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return unread(body, *refusal).await,
         };
-        let call = served.call(self, &request, path, caller.as_ref());
-        let begun = async {
-            let version = self.chosen(&served.target).await?;
-            let version = self.served(&served.target, version).await?;
-            begin(self, &version, call.chained(self, &version)?).await
-        };
+        let arrives = body.take_if(|body| body.may_fit() && self.takes_arriving(&version));
+        if body.is_some() {
+            whole = match read(&mut request, body).await {
+                Ok(whole) => whole,
+                Err(refusal) => return *refusal,
+            };
+        }
+        let mut call = served.call(self, &request, path, caller.as_ref());
+        let exceeded = Arc::new(AtomicBool::new(false));
+        let too_large = arrives.as_ref().map(Arriving::too_large);
+        if let Some(body) = arrives {
+            let seen = Arc::clone(&exceeded);
+            let pieces = body.pieces().inspect(move |piece| {
+                if piece.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::FileTooLarge) {
+                    seen.store(true, Ordering::Relaxed);
+                }
+            });
+            call.body = ArrivingBody::new(Box::pin(pieces));
+        }
+        let begun = async { begin(self, &version, call.chained(self, &version)?).await };
         let executed = match begun.await {
             Ok(executed) => executed,
             Err(error) => return failed(&error),
@@ -128,6 +162,11 @@ impl Functions {
                 streamed(Pieces::of(executed, self.abandoned_streams.clone())).await
             }
         };
+        drop(whole);
+        // Whatever the function made of the part that it got.
+        if let Some(too_large) = too_large.filter(|_| exceeded.load(Ordering::Relaxed)) {
+            return too_large();
+        }
         answer.unwrap_or_else(|reason| {
             if let Some(reason) = reason {
                 tracing::debug!(function = %served.target.arn(), %reason, "an answer is no HTTP response");
@@ -136,6 +175,47 @@ impl Functions {
                 .header("x-amzn-errortype", "InternalServerErrorException")
         })
     }
+}
+
+impl Functions {
+    /// Who calls, and the version that answers; else what they are told.
+    async fn admit(
+        &self,
+        served: &ServedUrl,
+        verifier: &Verifier,
+        request: &RawRequest,
+    ) -> Result<(Option<Caller>, Arc<Served>), Box<RawResponse>> {
+        let caller = served
+            .admit(verifier, request)
+            .map_err(|text| Box::new(refused(StatusCode::FORBIDDEN, "AccessDeniedException", &text)))?;
+        let version = async {
+            let version = self.chosen(&served.target).await?;
+            self.served(&served.target, version).await
+        };
+        Ok((caller, version.await.map_err(|error| Box::new(failed(&error)))?))
+    }
+
+    /// Whether a version reads bodies while they arrive.
+    fn takes_arriving(&self, version: &Served) -> bool {
+        self.code.takes_arriving(&version.spec.code, &version.spec.runtime)
+    }
+}
+
+/// Reads a request's body, if it has not been.
+async fn read(request: &mut RawRequest, body: Option<Arriving>) -> Result<Option<Whole>, Box<RawResponse>> {
+    let Some(body) = body else { return Ok(None) };
+    let whole = body.whole().await?;
+    request.body = whole.bytes.clone();
+    Ok(Some(whole))
+}
+
+/// An answer to a request whose body is of no interest: it is read all the same, since a client that sends all before it listens
+/// would see its connection reset.
+async fn unread(body: Option<Arriving>, response: RawResponse) -> RawResponse {
+    if let Some(body) = body {
+        let _ = body.whole().await;
+    }
+    response
 }
 
 impl ServedUrl {
@@ -207,6 +287,7 @@ impl ServedUrl {
             request_id: request.request_id,
             payload,
             invoked_arn: self.target.arn(),
+            body: ArrivingBody::default(),
             client_context: None,
             trace: Some(trace),
             tenant: None,
@@ -265,7 +346,7 @@ async fn streamed(mut pieces: Pieces) -> Result<RawResponse, Option<BadAnswer>> 
         Some((piece, pieces))
     });
     let first = futures_util::stream::iter((!first.is_empty()).then_some(Ok(first)));
-    Ok(response(head, Body::stream(futures_util::StreamExt::chain(first, rest))))
+    Ok(response(head, Body::stream(first.chain(rest))))
 }
 
 fn response(head: Head, body: impl Into<Body>) -> RawResponse {

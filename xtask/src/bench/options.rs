@@ -16,6 +16,10 @@ pub(crate) struct Options {
     pub(crate) launches: usize,
     pub(crate) bootstrap: Option<PathBuf>,
     pub(crate) neap: Option<PathBuf>,
+    /// A WebAssembly component besides the lean one.
+    pub(crate) component: Option<PathBuf>,
+    /// A built floor of WebAssembly.
+    pub(crate) floor: Option<PathBuf>,
     /// Numbers of connections of warm measurements.
     pub(crate) connections: Vec<usize>,
     /// Up to how many messages, queues and groups growth is measured.
@@ -37,6 +41,8 @@ impl Options {
             launches: 7,
             bootstrap: None,
             neap: None,
+            component: None,
+            floor: None,
             connections: Vec::new(),
             growth: 100_000,
             sizes: Vec::new(),
@@ -61,6 +67,8 @@ impl Options {
                 "--size" => options.sizes.push(number(value()?)?),
                 "--histogram" => options.histogram = true,
                 "--app" => options.apps.push(value()?.clone()),
+                "--component" => options.component = Some(value()?.into()),
+                "--floor" => options.floor = Some(value()?.into()),
                 "--neap" => options.neap = Some(value()?.into()),
                 other => return Err(format!("unknown option {other}\n\n{}", super::USAGE)),
             }

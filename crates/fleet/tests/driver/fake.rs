@@ -103,6 +103,7 @@ pub(crate) fn call(payload: &'static [u8]) -> Invocation {
         request_id: RequestId::from_random([2; 16]),
         payload: payload.into(),
         invoked_arn: "arn:aws:lambda:us-east-1:000000000000:function:f".to_owned(),
+        body: base::ArrivingBody::default(),
         client_context: None,
         trace: None,
         span: None,

@@ -81,22 +81,31 @@ impl Sessions for World {
 
 /// Answers each connection with the function's name.
 impl Platform for World {
-    fn serve(
+    fn serve(&self, connection: tokio::net::TcpStream, spec: Arc<FunctionSpec>) -> base::Future<'static, ()> {
+        answer_with_name(connection, spec)
+    }
+
+    fn serve_pipe(
         &self,
-        mut connection: tokio::net::TcpStream,
+        connection: tokio::io::DuplexStream,
         spec: Arc<FunctionSpec>,
     ) -> base::Future<'static, ()> {
-        Box::pin(async move {
-            let mut buffer = [0; 1024];
-            let _ = connection.read(&mut buffer).await;
-            let name = spec.key.name.as_str();
-            let reply = format!(
-                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{name}",
-                name.len()
-            );
-            let _ = connection.write_all(reply.as_bytes()).await;
-        })
+        answer_with_name(connection, spec)
     }
+}
+
+fn answer_with_name(
+    mut connection: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    spec: Arc<FunctionSpec>,
+) -> base::Future<'static, ()> {
+    Box::pin(async move {
+        let mut buffer = [0; 1024];
+        let _ = connection.read(&mut buffer).await;
+        let name = spec.key.name.as_str();
+        let reply =
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{name}", name.len());
+        let _ = connection.write_all(reply.as_bytes()).await;
+    })
 }
 
 pub(crate) struct Node {
@@ -255,6 +264,7 @@ impl Running {
             request_id,
             payload: Bytes::copy_from_slice(payload.as_bytes()),
             invoked_arn: self.arn.clone(),
+            body: base::ArrivingBody::default(),
             client_context: Some(r#"{"custom":{"k":"v"}}"#.into()),
             trace: None,
             span: None,

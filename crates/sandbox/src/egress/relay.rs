@@ -230,7 +230,7 @@ impl Carrier {
 }
 
 /// The first of the targets that answers, the last one's failure otherwise.
-async fn connect(targets: &[SocketAddr]) -> io::Result<TcpStream> {
+pub(super) async fn connect(targets: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut failure = io::ErrorKind::NetworkUnreachable.into();
     let longest = if targets.len() > 1 { RESOLVER_MAX } else { CONNECT_MAX };
     for target in targets {

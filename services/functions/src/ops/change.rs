@@ -46,7 +46,7 @@ impl Functions {
             &configured.handler,
         )?;
 
-        let uploaded = self.upload(zip).await?;
+        let uploaded = self.upload(zip, &configured.runtime).await?;
         if let Some(size) = uploaded.unpacked {
             layers::check_size(size, &configured.layers)?;
         }

@@ -38,7 +38,7 @@ impl Functions {
         let layers = self.wanted_layers(context, "lambda:CreateFunction", wanted.layers.as_deref()).await?;
         configured.layers = layers.unwrap_or_default();
 
-        let uploaded = self.upload(zip).await?;
+        let uploaded = self.upload(zip, &configured.runtime).await?;
         if let Some(size) = uploaded.unpacked {
             layers::check_size(size, &configured.layers)?;
         }

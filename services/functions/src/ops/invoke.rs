@@ -19,8 +19,8 @@ use crate::{
     model::{Event, EventConfig, Qualifier, Target, Tracing},
 };
 use base::{
-    Answer, Attempt, Chunk, ExecuteError, Executed, FunctionError, FunctionErrorKind, Invocation,
-    InvocationSpan, LaunchError, Micros, QueueStep, RequestId, TenantId, Version, limits,
+    Answer, ArrivingBody, Attempt, Chunk, ExecuteError, Executed, FunctionError, FunctionErrorKind,
+    Invocation, InvocationSpan, LaunchError, Micros, QueueStep, RequestId, TenantId, Version, limits,
 };
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
@@ -38,6 +38,8 @@ pub(crate) use trace::brought_trace;
 pub(crate) struct Call {
     pub(crate) request_id: RequestId,
     pub(crate) payload: Bytes,
+    /// Of the request that the event describes, where it is to come while the function runs.
+    pub(crate) body: ArrivingBody,
     pub(crate) invoked_arn: String,
     pub(crate) client_context: Option<String>,
     pub(crate) trace: Option<String>,
@@ -56,6 +58,7 @@ impl Call {
         Call {
             request_id: context.request_id,
             payload: wanted.payload,
+            body: ArrivingBody::default(),
             invoked_arn: wanted.target.arn(),
             client_context: wanted.client_context,
             trace: Some(trace),
@@ -271,6 +274,7 @@ async fn execute(
     let invocation = Invocation {
         request_id: call.request_id,
         payload: call.payload,
+        body: call.body,
         invoked_arn: call.invoked_arn,
         client_context: call.client_context,
         trace: call.trace,

@@ -61,6 +61,7 @@ impl Functions {
             request_id,
             payload,
             invoked_arn: target.arn(),
+            body: base::ArrivingBody::default(),
             client_context: None,
             trace: Some(trace.unwrap_or_else(|| self.fresh_trace(request_id))),
             tenant: None,

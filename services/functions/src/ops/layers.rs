@@ -47,7 +47,7 @@ impl Functions {
         )?;
         let zip = settings::source(input.content.code())?;
         // There is no state in which a layer version waits: it is unpacked when it is answered.
-        let uploaded = self.upload_within(zip, None).await?;
+        let uploaded = self.upload_layer(zip).await?;
         let unpacked = match uploaded.unpacked {
             Some(size) => size,
             None => self.unpacked_size(uploaded.code).await?,

@@ -33,13 +33,27 @@ impl Functions {
 
     /// Stores and unpacks a package. What cannot be unpacked is refused here, as long as that is known within
     /// [`crate::Settings::unpack_wait`].
+    /// `runtime`: of the function that the package is for.
     /// Cancel-safe: a package that ends up unreferenced is removed by the upkeep.
-    pub(crate) async fn upload(&self, zip: Bytes) -> Result<Uploaded, Error> {
-        self.upload_within(zip, Some(self.settings.unpack_wait)).await
+    pub(crate) async fn upload(&self, zip: Bytes, runtime: &str) -> Result<Uploaded, Error> {
+        let mut uploaded = self.upload_within(zip, Some(self.settings.unpack_wait)).await?;
+        if uploaded.ready {
+            let preparing = self.code.prepare(uploaded.code, runtime);
+            match tokio::time::timeout(self.settings.prepare_wait.duration(), preparing).await {
+                Ok(prepared) => prepared?,
+                Err(_still_at_it) => uploaded.ready = false,
+            }
+        }
+        Ok(uploaded)
     }
 
-    /// [`Functions::upload`] that waits as long as `wait` for the unpacking, or to its end.
-    pub(crate) async fn upload_within(&self, zip: Bytes, wait: Option<Millis>) -> Result<Uploaded, Error> {
+    /// [`Functions::upload`] of what no function is started from by itself; waits until it is unpacked.
+    pub(crate) async fn upload_layer(&self, zip: Bytes) -> Result<Uploaded, Error> {
+        self.upload_within(zip, None).await
+    }
+
+    /// Waits as long as `wait` for the unpacking, or to its end.
+    async fn upload_within(&self, zip: Bytes, wait: Option<Millis>) -> Result<Uploaded, Error> {
         let size = zip.len() as u64;
         let code = Code::hash(zip.clone()).await;
         let hold = self.code.hold(code).await;
@@ -61,24 +75,15 @@ impl Functions {
             Some(Err(panicked)) => return Err(PackageError::Storage(std::io::Error::other(panicked)).into()),
         };
         stored?;
-        let mut ready = unpacked.is_some();
-        // Layers are not started from.
-        if ready && wait.is_some() {
-            let prepared =
-                tokio::time::timeout(self.settings.prepare_wait.duration(), self.code.prepare(code)).await;
-            ready = prepared.is_ok();
-            if let Ok(refused @ Err(_)) = prepared {
-                refused?;
-            }
-        }
-        Ok(Uploaded { code, size, ready, unpacked })
+        Ok(Uploaded { code, size, ready: unpacked.is_some(), unpacked })
     }
 }
 
-/// Unpacks a package that versions wait for, if need be, and ends their waiting. An error means that it is still open.
-pub(crate) async fn settle_code(functions: &Functions, code: CodeSha256) -> Result<(), Error> {
+/// Unpacks a package that versions of a runtime wait for, if need be, and ends their waiting. An error means that it is still
+/// open.
+pub(crate) async fn settle_code(functions: &Functions, code: CodeSha256, runtime: &str) -> Result<(), Error> {
     let ensured = match functions.code.ensure(code).await {
-        Ok(()) => functions.code.prepare(code).await.map_err(Missing::from),
+        Ok(()) => functions.code.prepare(code, runtime).await.map_err(Missing::from),
         missing => missing,
     };
     let outcome = match ensured {
@@ -90,11 +95,14 @@ pub(crate) async fn settle_code(functions: &Functions, code: CodeSha256) -> Resu
             Err(Arc::new(error))
         }
     };
+    let runtime = runtime.to_owned();
     let settled = functions
         .db
         .write(move |tx| {
             let mut settled = Vec::new();
-            for mut record in data::unsettled(tx, code)? {
+            let mut waiting = data::unsettled(tx, code)?;
+            waiting.retain(|record| record.deployment.configuration.runtime == runtime);
+            for mut record in waiting {
                 let replaced = match &record.condition {
                     Condition::Updating { serving } => Some((record.key(serving), serving.id)),
                     _ => None,

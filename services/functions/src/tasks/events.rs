@@ -355,6 +355,7 @@ async fn try_once(functions: &Functions, event: &Event) -> Run {
         client_context: event.client_context.clone(),
         trace: event.trace.clone(),
         tenant: event.tenant.clone(),
+        body: base::ArrivingBody::default(),
         tail: false,
         attempt: Some(Attempt { number: event.failures + 1, since: event.accepted }),
         streamed: false,

@@ -2,10 +2,20 @@
 
 use crate::{Error, Functions, code::Missing, data, ops::settle_code};
 use base::{CodeSha256, Timestamp};
-use std::{pin::pin, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    pin::pin,
+    sync::Arc,
+};
+use tokio::task::JoinSet;
 
 /// Rows read at once.
 const PAGE: i64 = 500;
+/// Packages for which versions wait, at work at once; the others wait for one of them.
+const SETTLING_MAX: usize = 16;
+
+/// A package, and the runtime of the versions that wait for it.
+type Awaited = (CodeSha256, String);
 
 pub(super) async fn run(functions: Arc<Functions>, stop: impl Future<Output = ()> + Send) {
     let mut stop = pin!(stop);
@@ -15,9 +25,9 @@ pub(super) async fn run(functions: Arc<Functions>, stop: impl Future<Output = ()
         std::future::pending::<()>().await;
     };
     let work = async {
+        let mut settling = Settling::default();
         loop {
-            // Versions that have just become active may have environments to be ready.
-            logged("pending versions", settle(&functions).await);
+            logged("pending versions", settling.begin(&functions).await);
             logged("reservations", functions.tell_reservations().await);
             logged("unreferenced packages", sweep(&functions).await);
             logged("old changes", functions.db.write(data::forget_changes).await);
@@ -25,7 +35,9 @@ pub(super) async fn run(functions: Arc<Functions>, stop: impl Future<Output = ()
             let timer = tokio::time::sleep(functions.settings.upkeep_every.duration());
             tokio::select! {
                 () = functions.upkeep.notified() => {}
-                () = timer => {}
+                // Versions that have just become active may have environments to be ready.
+                Some(()) = settling.next() => {}
+                () = timer => settling.failed.clear(),
             }
         }
     };
@@ -52,26 +64,78 @@ async fn unpack_referenced(functions: &Functions) -> Result<(), Error> {
         let Some(last) = codes.last() else { return Ok(()) };
         after = last.to_string();
         for code in codes {
-            let ensured = match functions.code.ensure(code).await {
-                Ok(()) => functions.code.prepare(code).await.map_err(Missing::from),
-                missing => missing,
-            };
-            if let Err(error) = ensured {
+            if let Err(error) = ready_here(functions, code).await {
                 tracing::error!(%code, %error, "a package cannot be unpacked on this node");
             }
         }
     }
 }
 
-/// Finishes versions that wait for their package: those of this node's requests and those of an interrupted life.
-async fn settle(functions: &Functions) -> Result<(), Error> {
-    let codes = functions.db.read(data::unsettled_codes).await?;
-    for code in codes {
-        if let Err(error) = settle_code(functions, code).await {
-            tracing::error!(%code, %error, "a version stays pending");
-        }
+/// Unpacks one of them and makes what its functions are started from.
+async fn ready_here(functions: &Functions, code: CodeSha256) -> Result<(), Error> {
+    let refused = |missing| match missing {
+        Missing::Blob(error) => Error::from(error),
+        Missing::Package(error) => Error::from(error),
+    };
+    functions.code.ensure(code).await.map_err(refused)?;
+    let records = functions.db.read(move |tx| data::versions_of_code(tx, code)).await?;
+    let deployments = records.iter().flat_map(|record| [Some(&record.deployment), record.serving()]);
+    let deployments = deployments.flatten().filter(|deployment| deployment.code == code);
+    let runtimes: BTreeSet<&str> = deployments.map(|one| one.configuration.runtime.as_str()).collect();
+    for runtime in runtimes {
+        functions.code.prepare(code, runtime).await?;
     }
     Ok(())
+}
+
+/// Finishes versions that wait for their package: those of this node's requests and those of an interrupted life. Side by side:
+/// one that takes long holds nobody else up.
+#[derive(Default)]
+struct Settling {
+    work: JoinSet<(Awaited, Result<(), Error>)>,
+    under_way: HashSet<Awaited>,
+    /// Could not be finished; are tried again when the timer says so.
+    failed: HashSet<Awaited>,
+}
+
+impl Settling {
+    /// Begins whatever is not under way, as far as there is room.
+    async fn begin(&mut self, functions: &Arc<Functions>) -> Result<(), Error> {
+        for awaited in functions.db.read(data::unsettled_codes).await? {
+            if self.under_way.len() >= SETTLING_MAX {
+                break;
+            }
+            if self.failed.contains(&awaited) || !self.under_way.insert(awaited.clone()) {
+                continue;
+            }
+            let functions = Arc::clone(functions);
+            self.work.spawn(async move {
+                let (code, runtime) = &awaited;
+                let settled = settle_code(&functions, *code, runtime).await;
+                (awaited, settled)
+            });
+        }
+        Ok(())
+    }
+
+    /// One is over. `None`: there is none. Cancel-safe.
+    async fn next(&mut self) -> Option<()> {
+        match self.work.join_next().await? {
+            Ok((awaited, settled)) => {
+                self.under_way.remove(&awaited);
+                if let Err(error) = settled {
+                    tracing::error!(code = %awaited.0, %error, "a version stays pending");
+                    self.failed.insert(awaited);
+                }
+            }
+            Err(error) => {
+                tracing::error!(%error, "finishing a version failed");
+                // Which one it was is not known: the others are begun again beside themselves, which is idempotent.
+                self.under_way.clear();
+            }
+        }
+        Some(())
+    }
 }
 
 /// Removes packages that nobody has referenced for a while.

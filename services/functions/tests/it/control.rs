@@ -401,10 +401,9 @@ async fn code_storage_is_bounded() {
 #[tokio::test]
 async fn what_lambda_has_and_neap_has_not_is_named() {
     let world = World::new();
-    let (status, code, text) =
-        world.call("GET", "/2015-03-31/event-source-mappings", Value::Null).await.error();
+    let (status, code, text) = world.call("GET", "/2025-11-30/capacity-providers", Value::Null).await.error();
     assert_eq!((status, code.as_str()), (404, "UnknownOperationException"));
-    assert!(text.contains("ListEventSourceMappings"), "{text}");
+    assert!(text.contains("ListCapacityProviders"), "{text}");
 }
 
 #[tokio::test]

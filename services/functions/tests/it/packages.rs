@@ -97,6 +97,25 @@ async fn packages_found_bad_late_fail_visibly() {
 }
 
 #[tokio::test]
+async fn a_package_that_takes_long_holds_no_other_up() {
+    let mut world = World::with(|settings| {
+        settings.unpack_wait = Millis(1);
+        settings.prepare_wait = Millis(1);
+    });
+    *world.packages.stuck.lock().unwrap() = Some(hash("slow"));
+    world.packages.gate(false);
+    world.create_with("slow", json!({ "Code": { "ZipFile": zip("slow") } })).await.ok();
+    world.run_upkeep();
+    world.packages.gate(true);
+    eventually("unpacked", async || world.packages.unpackings.load(Ordering::SeqCst) == 1).await;
+    world.packages.gate(false);
+    world.create("hello").await.ok();
+    world.packages.gate(true);
+    eventually("active", async || state(&world, "hello").await == pair("Active", "Successful")).await;
+    assert_eq!(state(&world, "slow").await, pair("Pending", "InProgress"));
+}
+
+#[tokio::test]
 async fn an_interrupted_creation_is_finished_after_a_restart() {
     let mut world = impatient();
     world.packages.gate(false);

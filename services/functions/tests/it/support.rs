@@ -77,6 +77,8 @@ pub(crate) struct FakePackages {
     pub(crate) unpackings: AtomicU64,
     /// Sets of layers that functions had when the service last said so.
     pub(crate) retained: Mutex<Vec<Vec<CodeSha256>>>,
+    /// The package whose functions are never ready.
+    pub(crate) stuck: Mutex<Option<CodeSha256>>,
     open: watch::Sender<bool>,
 }
 
@@ -101,6 +103,10 @@ impl Packages for FakePackages {
             let size = base::ByteCount(zip.len() as u64);
             Ok(Unpacked { code, zipped: size, unpacked: size })
         })
+    }
+    fn prepare(&self, code: &CodeSha256, _: &str) -> Future<'_, Result<(), PackageError>> {
+        let stuck = *self.stuck.lock().unwrap() == Some(*code);
+        Box::pin(async move { if stuck { std::future::pending().await } else { Ok(()) } })
     }
     fn has(&self, code: &CodeSha256) -> bool {
         self.unpacked.lock().unwrap().contains(code)
@@ -261,6 +267,7 @@ impl World {
             unpacked: Mutex::default(),
             unpackings: AtomicU64::new(0),
             retained: Mutex::default(),
+            stuck: Mutex::default(),
             open: watch::Sender::new(true),
         });
         let entropy = Arc::new(Counting(AtomicU64::new(0)));

@@ -344,6 +344,7 @@ async fn invoke(
         request_id,
         payload: event::event(&batch.records),
         invoked_arn: mapping.target.arn(),
+        body: base::ArrivingBody::default(),
         client_context: None,
         trace: Some(trace.unwrap_or_else(|| functions.fresh_trace(request_id))),
         tenant: None,
