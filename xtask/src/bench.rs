@@ -64,7 +64,10 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
     let args: Vec<String> = args.collect();
     let (name, rest) = args.split_first().map_or(("", &[][..]), |(name, rest)| (name.as_str(), rest));
     if cfg!(debug_assertions)
-        && matches!(name, "warm" | "cold" | "burst" | "idle" | "floors" | "noisy" | "stream" | "wasm")
+        && matches!(
+            name,
+            "warm" | "cold" | "burst" | "idle" | "floors" | "noisy" | "queue" | "stream" | "wasm"
+        )
     {
         // The floors and the load generator are in this program: they must be as optimised as what they measure.
         let mut own = vec!["run", "--release", "--quiet", "--package", "xtask", "--", "bench"];

@@ -335,8 +335,28 @@ fn next_lane(tx: &mut Tx<'_>, queue: i64, now: Timestamp) -> Result<Option<Strin
     )?)
 }
 
+/// The first group that may be received from whose name is after `after`.
+pub(super) fn lane_after(
+    tx: &mut Tx<'_>,
+    queue: i64,
+    after: &str,
+    now: Timestamp,
+) -> Result<Option<String>, Error> {
+    Ok(tx.query_opt(
+        "SELECT name FROM lane WHERE queue = ?1 AND name > ?3 AND due_ms <= ?2 ORDER BY name LIMIT 1",
+        params![queue, now.0, after],
+        |row| row.get(0),
+    )?)
+}
+
 /// The first messages of a group, up to one that is not visible yet.
-fn heads(tx: &mut Tx<'_>, queue: i64, lane: &str, now: Timestamp, max: usize) -> Result<Vec<Stored>, Error> {
+pub(super) fn heads(
+    tx: &mut Tx<'_>,
+    queue: i64,
+    lane: &str,
+    now: Timestamp,
+    max: usize,
+) -> Result<Vec<Stored>, Error> {
     let max = i64::try_from(max).unwrap_or(i64::MAX).min(LANE_LOOK);
     let found = tx.query(
         &format!("SELECT {MESSAGE} FROM message WHERE queue = ?1 AND lane = ?2 ORDER BY seq LIMIT ?3"),

@@ -3,6 +3,7 @@
 use super::{MESSAGES_OF_MOVE, put_into, queue};
 use crate::{
     Error,
+    logic::names::FIFO_SUFFIX,
     model::{Queue, QueueKey},
     tasks::{MoveStatus, MoveTask},
 };
@@ -94,6 +95,27 @@ pub(crate) fn set_task(
     Ok(())
 }
 
+/// Messages of a FIFO queue that a move may take, in the order of each group: those of groups that are not locked, as for a receive.
+fn heads_of_move(
+    tx: &mut Tx<'_>,
+    task: &MoveTask,
+    max: i64,
+    now: Timestamp,
+) -> Result<Vec<(i64, Option<String>)>, Error> {
+    let max = usize::try_from(max).unwrap_or_default();
+    let (mut found, mut after) = (Vec::new(), String::new());
+    while found.len() < max {
+        let Some(lane) = super::lane_after(tx, task.queue, &after, now)? else { break };
+        let heads = super::heads(tx, task.queue, &lane, now, max - found.len())?;
+        let movable = heads.into_iter().filter(|message| {
+            message.sent <= task.started && (message.origin.is_some() || task.target.is_some())
+        });
+        found.extend(movable.map(|message| (message.seq, message.origin)));
+        after = lane;
+    }
+    Ok(found)
+}
+
 /// Moves up to `max` visible messages; the queues that got some, and how many were moved.
 ///
 /// A message that would go back to where it came from, which is gone, fails the task.
@@ -103,11 +125,14 @@ pub(crate) fn move_step(
     max: i64,
     now: Timestamp,
 ) -> Result<(Vec<Queue>, usize), Error> {
-    let found = tx.query(
-        MESSAGES_OF_MOVE,
-        params![task.queue, now.0, task.started.0, i64::from(task.target.is_some()), max],
-        |row| Ok((row.get::<i64>(0)?, row.get::<Option<String>>(1)?)),
-    )?;
+    let found = match task.source.ends_with(FIFO_SUFFIX) {
+        true => heads_of_move(tx, task, max, now)?,
+        false => tx.query(
+            MESSAGES_OF_MOVE,
+            params![task.queue, now.0, task.started.0, i64::from(task.target.is_some()), max],
+            |row| Ok((row.get::<i64>(0)?, row.get::<Option<String>>(1)?)),
+        )?,
+    };
     let (mut targets, mut moved): (Vec<Queue>, _) = (Vec::new(), 0);
     for (seq, origin) in found {
         let Some(wanted) = task.target.clone().or(origin) else { continue };

@@ -213,7 +213,12 @@ impl Model {
         if self.repeats(asked, got, now)? {
             return Ok(());
         }
+        if asked.which == Which::Dead {
+            self.settle_buried(got, now);
+        }
         let (least, most) = self.takeable(asked.which, now);
+        let perhaps = self.source.iter().filter(|message| message.perhaps_buried).count();
+        let most = if asked.which == Which::Dead { most + perhaps } else { most };
         // What is not hidden need not be looked for further.
         let least = if asked.visibility_s == 0 { 0 } else { least.min(asked.max) };
         check((least..=most.min(asked.max)).contains(&got.len()), || {
@@ -257,6 +262,27 @@ impl Model {
         let gave = got.iter().map(|one| (one.id.clone(), one.receipt.clone())).collect();
         self.attempts.insert(key, (until, gave));
         Ok(true)
+    }
+
+    /// What is received from the dead-letter queue was buried, and with it what came before in its group.
+    fn settle_buried(&mut self, got: &[Received], now: i64) {
+        for one in got {
+            let found = |message: &&Message| message.perhaps_buried && message.id.as_ref() == Some(&one.id);
+            let lost = |message: &&Message| {
+                message.perhaps_buried && message.id.is_none() && message.body == one.body
+            };
+            let source = &self.source;
+            let Some(found) = source.iter().find(found).or_else(|| source.iter().find(lost)) else {
+                continue;
+            };
+            let at = source.iter().position(|message| std::ptr::eq(message, found)).unwrap_or_default();
+            let with_it = |place: &usize| {
+                let same_group = self.shape.fifo && source[*place].group == found.group;
+                *place == at || same_group && source[*place].perhaps_buried
+            };
+            let places: Vec<usize> = (0..=at).filter(with_it).collect();
+            self.bury(&places, now);
+        }
     }
 
     /// How many messages a receive of all could take, at least and at most.
