@@ -179,10 +179,9 @@ def test_http2_with_prior_knowledge_shares_the_port(node):
 
 
 def test_unknown_operations_are_named(node):
-    sqs = node.client("sqs")
     with pytest.raises(botocore.exceptions.ClientError) as caught:
-        sqs.list_queues()
-    assert "sqs" in str(caught.value).lower() or "ListQueues" in str(caught.value)
+        node.client("sns").list_topics()
+    assert "sns" in str(caught.value).lower() or "ListTopics" in str(caught.value)
     with pytest.raises(botocore.exceptions.ClientError) as caught:
         node.client("logs").start_query(logGroupName="x", startTime=0, endTime=1, queryString="fields @message")
     assert "StartQuery" in str(caught.value)
@@ -210,14 +209,17 @@ def test_dev_mode_has_the_health_and_reset_endpoints_of_local_tools():
     with running("dev") as node:
         health = get(node, "/_localstack/health").json()
         assert health["services"]["lambda"] in ("available", "running")
-        assert "sqs" not in health["services"], "only what works is listed"
+        assert health["services"]["sqs"] == "running" and "sns" not in health["services"], "only what works is listed"
         lam = node.client("lambda")
         lam.create_function(FunctionName="f", Runtime="python3.11", Handler="app.handler", Role=ROLE,
                             Code={"ZipFile": package({"app.py": "def handler(e, c): return 1"})})
         lam.get_waiter("function_active_v2").wait(FunctionName="f", WaiterConfig={"Delay": 0.1})
         assert lam.invoke(FunctionName="f")["Payload"].read() == b"1"
+        sqs = node.client("sqs")
+        sqs.create_queue(QueueName="q")
         assert requests.post(node.endpoint + "/_localstack/state/reset", timeout=30).status_code == 200
         assert lam.list_functions()["Functions"] == []
+        assert "QueueUrls" not in sqs.list_queues()
 
 
 def test_the_serving_node_has_no_reset(node):
