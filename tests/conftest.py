@@ -138,6 +138,12 @@ class Node:
             assert done.returncode == 0, done.stderr
         return done
 
+    def advance(self, seconds):
+        """Moves the clock of a development node on."""
+        moved = requests.post(self.endpoint + "/_neap/clock", json={"advance_ms": int(seconds * 1000)}, timeout=30)
+        assert moved.status_code == 200, moved.text
+        return moved.json()
+
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(timeout=30)
@@ -164,6 +170,14 @@ def running(mode="serve", config="", environment=None, data=None, arguments=(), 
 @pytest.fixture(scope="session")
 def node():
     with running() as node:
+        yield node
+        assert node.alive(), (node.data / "neap.log").read_text()[-4000:]
+
+
+@pytest.fixture(scope="module")
+def dev():
+    """A development node of the module's own: its clock is moved."""
+    with running(mode="dev") as node:
         yield node
         assert node.alive(), (node.data / "neap.log").read_text()[-4000:]
 

@@ -15,13 +15,6 @@ ECHO = "def handler(e, c):\n    print('got', __import__('json').dumps(e))\n    r
 
 
 @pytest.fixture(scope="module")
-def dev():
-    with running(mode="dev") as node:
-        yield node
-        assert node.alive(), (node.data / "neap.log").read_text()[-4000:]
-
-
-@pytest.fixture(scope="module")
 def lam(dev):
     return dev.client("lambda")
 
@@ -29,11 +22,6 @@ def lam(dev):
 @pytest.fixture(scope="module")
 def sqs(dev):
     return dev.client("sqs")
-
-
-def advance(node, seconds):
-    reply = requests.post(node.endpoint + "/_neap/clock", json={"advance_ms": int(seconds * 1000)}, timeout=30)
-    assert reply.status_code == 200, reply.text
 
 
 def queue(sqs, **attributes):
@@ -80,7 +68,7 @@ def test_an_event_that_fails_for_good_goes_to_the_dead_letter_queue(dev, lam, sq
     for count, wait in ((1, 61), (2, 121)):
         ran(dev, name, count)
         time.sleep(0.3)
-        advance(dev, wait)
+        dev.advance(wait)
     message = receive(sqs, url)
     assert json.loads(message["Body"]) == {"n": 1}
     attributes = {k: v["StringValue"] for k, v in message["MessageAttributes"].items()}

@@ -10,7 +10,6 @@ import uuid
 
 import botocore.exceptions
 import pytest
-import requests
 from conftest import ROLE, eventually, get, messages, package, root, running
 
 # Tells its log what it got; what it answers or raises is in the messages.
@@ -28,12 +27,6 @@ def handler(event, context):
 """
 
 
-@pytest.fixture(scope="module")
-def dev():
-    with running("dev") as node:
-        yield node
-
-
 @pytest.fixture
 def sqs(dev):
     return dev.client("sqs")
@@ -43,11 +36,6 @@ def sqs(dev):
 def lam(dev):
     """Of the node whose clock can be moved."""
     return dev.client("lambda")
-
-
-def pass_time(node, seconds):
-    reply = requests.post(node.endpoint + "/_neap/clock", json={"advance_ms": int(seconds * 1000)}, timeout=30)
-    assert reply.status_code == 200, reply.text
 
 
 def make_queue(sqs, name=None, fifo=False, **attributes):
@@ -199,14 +187,14 @@ def test_what_fails_comes_again_and_ends_in_the_dead_letter_queue(dev, deploy, s
         sqs.send_message(QueueUrl=url, MessageBody=body)
     make_mapping(function.client, function.name, arn, FunctionResponseTypes=["ReportBatchItemFailures"])
     eventually(lambda: hidden(sqs, url) == 2 and len(events(dev, function.name)) >= 1)
-    pass_time(dev, 30)
+    dev.advance(30)
 
     def tried():
         records = [record for event in events(dev, function.name) for record in event["Records"]]
         return sorted(record["body"] for record in records if record["attributes"]["ApproximateReceiveCount"] == "2")
 
     eventually(lambda: tried() == ["fail 1", "fail 2"])
-    pass_time(dev, 30)
+    dev.advance(30)
     eventually(lambda: gone(sqs, url))
     found = []
     eventually(lambda: found.extend(sqs.receive_message(QueueUrl=dead, MaxNumberOfMessages=10).get("Messages", []))
@@ -221,7 +209,7 @@ def test_a_batch_that_throws_comes_again_whole(dev, deploy, sqs):
     make_mapping(function.client, function.name, arn)
     eventually(lambda: events(dev, function.name))
     eventually(lambda: hidden(sqs, url) == 2)
-    pass_time(dev, 30)
+    dev.advance(30)
     eventually(lambda: len(events(dev, function.name)) >= 2)
     assert hidden(sqs, url) == 2
 
@@ -247,9 +235,9 @@ def test_a_window_gathers_a_large_batch(dev, deploy, sqs):
     for _ in range(3):
         sqs.send_message_batch(QueueUrl=url, Entries=[{"Id": str(n), "MessageBody": str(n)} for n in range(10)])
     eventually(lambda: hidden(sqs, url) == 30)
-    pass_time(dev, 59)
+    dev.advance(59)
     assert events(dev, function.name) == [] and hidden(sqs, url) == 30
-    pass_time(dev, 1)
+    dev.advance(1)
     eventually(lambda: gone(sqs, url))
     assert [len(event["Records"]) for event in eventually(lambda: events(dev, function.name))] == [30]
 
@@ -371,7 +359,7 @@ def test_kill_9_in_a_loop_loses_no_message(tmp_path):
 
         def all_done():
             # What failed is hidden for ten seconds of the node's clock.
-            pass_time(node, 10)
+            node.advance(10)
             return gone(sqs, urls["work"]) and gone(sqs, urls["ordered.fifo"])
 
         eventually(all_done, timeout=240, every=2)

@@ -91,7 +91,7 @@ def test_refusals_have_the_codes_of_lambda(deploy, lam):
     [
         ({"Code": {"S3Bucket": "b", "S3Key": "k"}}, "S3"),
         ({"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}, "VpcConfig"),
-        ({"DeadLetterConfig": {"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"}}, "DeadLetterConfig"),
+        ({"DeadLetterConfig": {"TargetArn": "arn:aws:sns:us-east-1:000000000000:t"}}, "DeadLetterConfig"),
         ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, "SnapStart"),
         ({"PackageType": "Image", "Code": {"ImageUri": "x/y:z"}}, "Image"),
     ],
@@ -182,8 +182,8 @@ def test_account_settings_count_code_and_functions(deploy, lam):
 def test_an_operation_that_does_not_exist_yet_is_refused_by_name(lam, deploy):
     function = deploy(HELLO)
     with pytest.raises(botocore.exceptions.ClientError) as caught:
-        lam.list_event_source_mappings(FunctionName=function.name)
-    assert "ListEventSourceMappings" in str(caught.value.response["Error"])
+        lam.delete_function_code_signing_config(FunctionName=function.name)
+    assert "DeleteFunctionCodeSigningConfig" in str(caught.value.response["Error"])
 
 
 def test_a_deleted_name_can_be_used_again(deploy, lam):

@@ -20,21 +20,8 @@ ACCOUNT = "000000000000"
 
 
 @pytest.fixture(scope="module")
-def dev():
-    with running(mode="dev") as node:
-        yield node
-        assert node.alive(), (node.data / "neap.log").read_text()[-4000:]
-
-
-@pytest.fixture(scope="module")
 def sqs(dev):
     return dev.client("sqs")
-
-
-def advance(node, seconds):
-    reply = requests.post(node.endpoint + "/_neap/clock", json={"advance_ms": int(seconds * 1000)}, timeout=30)
-    assert reply.status_code == 200, reply.text
-    return reply.json()
 
 
 def arn(url):
@@ -132,9 +119,9 @@ def test_a_message_is_visible_again_after_its_timeout(dev, sqs, queue):
     url = queue(VisibilityTimeout=40)
     sqs.send_message(QueueUrl=url, MessageBody="again")
     (first,) = sqs.receive_message(QueueUrl=url)["Messages"]
-    advance(dev, 39)
+    dev.advance(39)
     assert not bodies(sqs.receive_message(QueueUrl=url))
-    advance(dev, 2)
+    dev.advance(2)
     (second,) = sqs.receive_message(QueueUrl=url, AttributeNames=["ApproximateReceiveCount"])["Messages"]
     assert second["Attributes"]["ApproximateReceiveCount"] == "2"
     assert second["ReceiptHandle"] != first["ReceiptHandle"]
@@ -142,7 +129,7 @@ def test_a_message_is_visible_again_after_its_timeout(dev, sqs, queue):
     sqs.delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
     assert depth(sqs, url) == (0, 1, 0)
     # One that is late but the last still deletes.
-    advance(dev, 41)
+    dev.advance(41)
     sqs.delete_message(QueueUrl=url, ReceiptHandle=second["ReceiptHandle"])
     assert depth(sqs, url) == (0, 0, 0)
 
@@ -153,7 +140,7 @@ def test_visibility_is_changed(dev, sqs, queue):
     (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
     handle = message["ReceiptHandle"]
     sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=100)
-    advance(dev, 60)
+    dev.advance(60)
     assert not bodies(sqs.receive_message(QueueUrl=url))
     sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=0)
     code, _ = refused(sqs.change_message_visibility, QueueUrl=url, ReceiptHandle=handle, VisibilityTimeout=10)
@@ -176,9 +163,9 @@ def test_delays_of_queues_and_messages(dev, sqs, queue):
     sqs.send_message(QueueUrl=url, MessageBody="late", DelaySeconds=900)
     assert depth(sqs, url) == (1, 0, 2)
     assert bodies(sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)) == ["own"]
-    advance(dev, 21)
+    dev.advance(21)
     assert bodies(sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)) == ["queue's"]
-    advance(dev, 880)
+    dev.advance(880)
     assert "late" in bodies(sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10))
 
 
@@ -186,9 +173,9 @@ def test_old_messages_are_forgotten(dev, sqs, queue):
     url, other = queue(MessageRetentionPeriod=60), queue()
     sqs.send_message(QueueUrl=url, MessageBody="old")
     sqs.send_message(QueueUrl=other, MessageBody="kept")
-    advance(dev, 61)
+    dev.advance(61)
     assert not bodies(sqs.receive_message(QueueUrl=url))
-    advance(dev, 61)  # and nobody need ask
+    dev.advance(61)  # and nobody need ask
     eventually(lambda: depth(sqs, url) == (0, 0, 0))
     assert depth(sqs, other) == (1, 0, 0)
 
@@ -213,7 +200,7 @@ def test_waiting_ends_with_the_clock_and_by_the_queues_default(dev, sqs, queue):
         waiting = pool.submit(sqs.receive_message, QueueUrl=url)
         time.sleep(0.3)
         assert not waiting.done()
-        advance(dev, 21)
+        dev.advance(21)
         assert not bodies(waiting.result(timeout=15))
 
 
@@ -224,7 +211,7 @@ def test_a_waiting_receive_sees_what_becomes_visible(dev, sqs, queue):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         waiting = pool.submit(sqs.receive_message, QueueUrl=url, WaitTimeSeconds=20)
         time.sleep(0.3)
-        advance(dev, 16)
+        dev.advance(16)
         assert bodies(waiting.result(timeout=15)) == ["x"]
 
 
@@ -376,7 +363,7 @@ def test_queues_are_made_found_listed_and_deleted(dev, sqs, queue):
     with pytest.raises(sqs.exceptions.QueueDoesNotExist):
         sqs.receive_message(QueueUrl=urls[0])
     assert refused(sqs.create_queue, QueueName=f"{prefix}-0")[0].endswith("QueueDeletedRecently")
-    advance(dev, 61)
+    dev.advance(61)
     assert not bodies(sqs.receive_message(QueueUrl=queue(f"{prefix}-0")))
 
 
@@ -439,7 +426,7 @@ def test_purging(dev, sqs, queue):
     eventually(lambda: depth(sqs, url) == (0, 0, 0))
     assert refused(sqs.purge_queue, QueueUrl=url)[0].endswith("PurgeQueueInProgress")
     sqs.send_message(QueueUrl=url, MessageBody="later")
-    advance(dev, 61)
+    dev.advance(61)
     assert depth(sqs, url) == (1, 0, 0)
     sqs.purge_queue(QueueUrl=url)
     eventually(lambda: depth(sqs, url) == (0, 0, 0))
@@ -489,7 +476,7 @@ def test_messages_received_too_often_go_to_the_dead_letter_queue(dev, sqs, queue
         (message,) = sqs.receive_message(QueueUrl=url, AttributeNames=["All"])["Messages"]
         assert message["Attributes"]["ApproximateReceiveCount"] == count
         when = message["Attributes"]["SentTimestamp"]
-        advance(dev, 2)
+        dev.advance(2)
     assert not bodies(sqs.receive_message(QueueUrl=url))
     assert depth(sqs, url) == (0, 0, 0) and depth(sqs, dead) == (1, 0, 0)
     (message,) = sqs.receive_message(QueueUrl=dead, AttributeNames=["All"])["Messages"]
@@ -530,12 +517,12 @@ def test_dead_letters_are_moved_back(dev, sqs, queue):
     assert code == "InvalidParameterValue" and "Dead Letter Queue" in text
     task = sqs.start_message_move_task(SourceArn=arn(dead))["TaskHandle"]
     assert task
-    eventually(lambda: (advance(dev, 1), depth(sqs, dead) == (0, 0, 0))[1])
+    eventually(lambda: (dev.advance(1), depth(sqs, dead) == (0, 0, 0))[1])
     assert depth(sqs, one)[0] == 12 and depth(sqs, two)[0] == 3
 
     def listed():
         (found,) = sqs.list_message_move_tasks(SourceArn=arn(dead))["Results"]
-        return found if found["Status"] == "COMPLETED" else advance(dev, 1) and None
+        return found if found["Status"] == "COMPLETED" else dev.advance(1) and None
 
     found = eventually(listed)
     assert found["ApproximateNumberOfMessagesMoved"] == 15 and found["ApproximateNumberOfMessagesToMove"] == 15
@@ -555,7 +542,7 @@ def test_moves_are_bounded_cancelled_and_to_other_queues(dev, sqs, queue):
     assert found["Status"] == "CANCELLED" and "TaskHandle" not in found
     assert refused(sqs.cancel_message_move_task, TaskHandle="none")[0] == "ResourceNotFoundException"
     sqs.start_message_move_task(SourceArn=arn(dead), DestinationArn=arn(target))
-    eventually(lambda: (advance(dev, 1), depth(sqs, target)[0] == 20)[1])
+    eventually(lambda: (dev.advance(1), depth(sqs, target)[0] == 20)[1])
     assert refused(sqs.start_message_move_task, SourceArn=arn(target))[0] == "InvalidParameterValue"
     assert refused(sqs.start_message_move_task, SourceArn=arn(target) + "x")[0] == "ResourceNotFoundException"
 
@@ -585,7 +572,7 @@ def test_groups_keep_their_order_and_are_locked(dev, sqs, queue):
     # What comes back comes back in order.
     sqs.change_message_visibility(QueueUrl=url, ReceiptHandle=second[2]["ReceiptHandle"], VisibilityTimeout=0)
     assert not bodies(sqs.receive_message(QueueUrl=url))
-    advance(dev, 31)
+    dev.advance(31)
     got = bodies(sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10))
     assert [b for b in got if b[0] == "b"] == ["b0", "b1", "b2"] and "a2" in got
     code, text = refused(sqs.delete_message, QueueUrl=url, ReceiptHandle=second[0]["ReceiptHandle"])
@@ -614,10 +601,10 @@ def test_deduplication(dev, sqs, queue):
     assert first["SequenceNumber"] == again["SequenceNumber"]
     (message,) = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
     sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-    advance(dev, 290)
+    dev.advance(290)
     send(sqs, url, "g", "four", MessageDeduplicationId="d")  # deleted, and still known
     assert not bodies(sqs.receive_message(QueueUrl=url))
-    advance(dev, 11)
+    dev.advance(11)
     send(sqs, url, "g", "five", MessageDeduplicationId="d")
     assert bodies(sqs.receive_message(QueueUrl=url)) == ["five"]
     code, text = refused(send, sqs=sqs, url=url, group="g", body="x")
@@ -663,7 +650,7 @@ def test_fifo_dead_letters_keep_groups(dev, sqs, queue):
     for n in range(3):
         send(sqs, url, "g", str(n))
     assert bodies(sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=2)) == ["0", "1"]
-    advance(dev, 2)
+    dev.advance(2)
     assert bodies(sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=2)) == ["2"]
     assert bodies(sqs.receive_message(QueueUrl=dead, MaxNumberOfMessages=10)) == ["0", "1"]
 
@@ -789,7 +776,7 @@ def test_the_cli_and_a_signing_node():
 
 def test_the_clock_is_read_and_moved(dev):
     before = get(dev, "/_neap/clock").json()
-    after = advance(dev, 5)
+    after = dev.advance(5)
     assert after["ahead_ms"] == before["ahead_ms"] + 5000 and after["now_ms"] >= before["now_ms"] + 5000
     for body in ["", "{}", '{"advance_ms": -1}', '{"advance_ms": 1e30}', '{"advance_ms": 1, "x": 1}',
                  '{"advance_ms": 99999999999999}']:

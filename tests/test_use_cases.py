@@ -7,21 +7,10 @@ import pathlib
 import subprocess
 import sys
 
-import pytest
 import requests
-from conftest import BINARY, eventually, messages, running
+from conftest import BINARY, eventually, messages
 
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
-
-
-@pytest.fixture(scope="module")
-def dev():
-    with running(mode="dev") as node:
-        yield node
-
-
-def advance(node, seconds):
-    assert requests.post(node.endpoint + "/_neap/clock", json={"advance_ms": seconds * 1000}, timeout=30).ok
 
 
 def deploy(node, folder):
@@ -53,7 +42,7 @@ def test_order_worker(dev, tmp_path):
     eventually(lambda: all(shipped(f"o{n}") >= 1 for n in range(1, 10)), timeout=60)
 
     def dead():
-        advance(dev, 61)  # the order that failed becomes visible again
+        dev.advance(61)  # the order that failed becomes visible again
         found = json.loads(dev.neap("--json", "queues").stdout)["queues"]
         return {q["name"]: q for q in found}["orders-dead"]["visible"] == 1
 
