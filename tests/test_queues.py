@@ -3,6 +3,7 @@
 import concurrent.futures
 import hashlib
 import json
+import re
 import threading
 import time
 import uuid
@@ -772,6 +773,20 @@ def test_the_cli_and_a_signing_node():
         assert requests.post(node.endpoint + "/_neap/clock", json={"advance_ms": 1}, timeout=30).status_code in (403, 404)
         other = node.client("sqs", aws_secret_access_key="wrong")
         assert refused(other.list_queues)[0] in ("InvalidSignatureException", "SignatureDoesNotMatch")
+
+
+def test_messages_are_counted_for_prometheus(dev, sqs, queue):
+    def counts():
+        text = get(dev, "/_neap/metrics").text
+        return {step: float(count) for step, count in
+                re.findall(r'^neap_queue_messages_total{step="([a-z-]+)"} (\S+)$', text, re.M)}
+
+    before, url = counts(), queue()
+    sqs.send_message(QueueUrl=url, MessageBody="x")
+    (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    after = counts()
+    assert all(after[step] == before[step] + 1 for step in ("sent", "received", "deleted"))
 
 
 def test_the_clock_is_read_and_moved(dev):

@@ -226,6 +226,21 @@ pub(crate) fn zygotes(runtimes: &Runtimes) -> Vec<Metric> {
     metrics
 }
 
+/// What became of messages since the node began.
+pub(crate) fn messages(totals: queues::Totals) -> Vec<Metric> {
+    let queues::Totals { sent, received, deleted, empty_receives, dead_lettered } = totals;
+    let by_step = |(step, count)| Metric {
+        labels: vec![("step", String::from(step))],
+        ..counter("neap_queue_messages", "Messages of queues, by what was done with them", count)
+    };
+    let mut metrics: Vec<Metric> =
+        [("sent", sent), ("received", received), ("deleted", deleted), ("dead-lettered", dead_lettered)]
+            .map(by_step)
+            .into();
+    metrics.push(counter("neap_queue_empty_receives", "Receives that found nothing", empty_receives));
+    metrics
+}
+
 /// Interpreters that wait for functions, and what became of those before.
 pub(crate) fn stem_cells(cells: &runtimes::CellSnapshot) -> Vec<Metric> {
     let mut metrics = vec![

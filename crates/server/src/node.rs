@@ -177,9 +177,10 @@ impl Prepared {
 
         let metrics: endpoints::Metrics = {
             let (fleet, functions, telemetry) = (fleet.clone(), functions.clone(), telemetry.clone());
-            let (exporter, runtimes) = (exporter.clone(), runtimes.clone());
+            let (exporter, runtimes, queues) = (exporter.clone(), runtimes.clone(), queues.clone());
             Arc::new(move || {
                 let mut shown = endpoints::shown(&fleet, &functions, &telemetry);
+                shown.extend(endpoints::messages(queues.totals()));
                 shown.extend(endpoints::zygotes(&runtimes));
                 shown.extend(endpoints::stem_cells(&runtimes.cells()));
                 shown.extend(exporter.iter().flat_map(|exporter| exporter.counts()));
