@@ -80,22 +80,24 @@ def test_kill_9_in_a_loop_loses_no_accepted_event(tmp_path):
         create(node.client("lambda"), "audit", WITNESS, MemorySize=512, Timeout=30)
     for round_number in range(rounds):
         with running(data=data) as node:
-            client = node.client("lambda")
+            client, answered = node.client("lambda"), []
 
-            def send(thread, round_number=round_number, client=client):
+            def send(thread, round_number=round_number, client=client, answered=answered):
                 mine = set()
                 for n in range(2000):
                     event = f"{round_number}-{thread}-{n}"
                     try:
                         client.invoke(FunctionName="audit", InvocationType="Event", Payload=json.dumps({"id": event}).encode())
                         mine.add(event)
+                        answered.append(event)
                     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError, OSError):
                         break
                 return mine
 
             with concurrent.futures.ThreadPoolExecutor(4) as pool:
                 sending = [pool.submit(send, thread) for thread in range(4)]
-                time.sleep(2)
+                with contextlib.suppress(AssertionError):
+                    eventually(lambda: len(answered) >= 200, timeout=60)
                 node.kill()
                 for one in sending:
                     accepted |= one.result()
