@@ -87,8 +87,15 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
 }
 
 /// A function that notes, at its first line, how long ago its messages were sent, and tells it when asked.
-const NOTING: &str = "import time\nspans = []\ndef handler(event, context):\n    now = time.time()\n\
-    for record in event.get('Records', []):\n        spans.append(now - float(record['body']))\n    return spans\n";
+const NOTING: &str = concat!(
+    "import time\n",
+    "spans = []\n",
+    "def handler(event, context):\n",
+    "    now = time.time()\n",
+    "    for record in event.get('Records', []):\n",
+    "        spans.append(now - float(record['body']))\n",
+    "    return spans\n",
+);
 /// Messages whose way to the function is measured.
 const SENT: usize = 300;
 

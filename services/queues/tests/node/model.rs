@@ -87,6 +87,9 @@ struct Known {
     id: Option<String>,
 }
 
+/// Until when an attempt id counts, and what it was given: ids and receipts.
+type Attempt = (i64, Vec<(String, String)>);
+
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) shape: Shape,
@@ -94,7 +97,7 @@ pub(crate) struct Model {
     dead: Vec<Message>,
     deduplication: HashMap<String, Known>,
     /// Until when each counts, with ids and receipts.
-    attempts: HashMap<(Which, String), (i64, Vec<(String, String)>)>,
+    attempts: HashMap<(Which, String), Attempt>,
     last_sequence: String,
 }
 
