@@ -150,6 +150,9 @@ impl Policy {
     /// Reads a policy.
     pub fn parse(text: &str) -> Result<Policy, Error> {
         let bad = |why: String| Error::attribute(super::attributes::POLICY, why);
+        if text.contains("${") {
+            return Err(bad("policy variables are not judged by Neap".to_owned()));
+        }
         if text.len() > POLICY_MAX {
             return Err(bad(format!("{} bytes exceed {POLICY_MAX}", text.len())));
         }
@@ -449,6 +452,7 @@ mod tests {
             ("Principal", "me".into()),
             ("Principal", serde_json::json!({ "Federated": "x" })),
             ("Action", "s3:GetObject".into()),
+            ("Resource", "arn:aws:sqs:*:${aws:PrincipalAccount}:*".into()),
             ("NotAction", "sqs:*".into()),
             ("Condition", serde_json::json!({ "IpAddress": { "aws:SourceIp": "10.0.0.0/8" } })),
             ("Condition", serde_json::json!({ "StringEquals": { "aws:RequestedRegion": "x" } })),
