@@ -904,3 +904,49 @@ def test_messages_are_counted_as_metrics_of_their_queue(dev, sqs, queue):
     assert measured("NumberOfMessagesReceived") == (1, 3, 3)
     assert measured("NumberOfEmptyReceives") == (1, 1, 1)
     assert measured("NumberOfMessagesDeleted") == (1, 1, 1)
+
+
+def test_what_queues_hold_is_measured_each_minute(dev, sqs, queue):
+    cloudwatch = dev.client("cloudwatch")
+    url, fifo = queue(), queue(fifo=True)
+    name = url.rsplit("/", 1)[1]
+    for number in range(4):
+        sqs.send_message(QueueUrl=url, MessageBody=str(number))
+    sqs.send_message(QueueUrl=url, MessageBody="later", DelaySeconds=900)
+    sqs.receive_message(QueueUrl=url, VisibilityTimeout=3600)
+    for group in "ab":
+        for _ in range(2):
+            sqs.send_message(QueueUrl=fifo, MessageBody="x", MessageGroupId=group, MessageDeduplicationId=group)
+    sqs.receive_message(QueueUrl=fifo, VisibilityTimeout=3600)
+    began = dev.advance(0)["now_ms"] // 1000
+    dev.advance(120)
+
+    def most(metric, queue=name):
+        points = cloudwatch.get_metric_statistics(
+            Namespace="AWS/SQS",
+            MetricName=metric,
+            Dimensions=[{"Name": "QueueName", "Value": queue}],
+            StartTime=began - 120,
+            EndTime=began + 3600,
+            Period=60,
+            Statistics=["Maximum"],
+        )["Datapoints"]
+        return max((p["Maximum"] for p in points), default=None)
+
+    eventually(lambda: (most("ApproximateAgeOfOldestMessage") or 0) >= 60)
+    assert most("ApproximateNumberOfMessagesVisible") == 3
+    assert most("ApproximateNumberOfMessagesNotVisible") == 1
+    assert most("ApproximateNumberOfMessagesDelayed") == 1
+    assert most("ApproximateNumberOfGroupsWithInflightMessages") is None
+    second = fifo.rsplit("/", 1)[1]
+    eventually(lambda: most("ApproximateNumberOfGroupsWithInflightMessages", second) == 1)
+    assert most("NumberOfDeduplicatedSentMessages", second) == 1
+    assert most("NumberOfMessagesSent", second) == 1
+
+    def shown():
+        found = re.findall(rf'queue="{name}",state="([a-z-]+)"\}} ([0-9]+)', get(dev, "/_neap/metrics").text)
+        return {state: int(count) for state, count in found}
+
+    eventually(lambda: shown() == {"visible": 3, "in-flight": 1, "delayed": 1})
+    age = re.search(rf'neap_queue_oldest_message_age_seconds\{{[^}}]*queue="{name}"\}} ([0-9]+)', get(dev, "/_neap/metrics").text)
+    assert int(age.group(1)) >= 60

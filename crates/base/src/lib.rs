@@ -47,8 +47,8 @@ pub use launch::{
 };
 pub use logs::{LogEvent, LogSink, Within};
 pub use meter::{
-    InvocationRecord, InvocationTimes, MessageStep, Meter, MeteredQueue, Outcome, ProvisionedCall, QueueStep,
-    QueuedEvent, RequestEnd, Reserved, TracedRequest,
+    InvocationRecord, InvocationTimes, MessageStep, Meter, MeteredQueue, Outcome, ProvisionedCall,
+    QueueDepth, QueueStep, QueuedEvent, RequestEnd, Reserved, TracedRequest,
 };
 pub use packages::{PackageError, Packages, RuntimeCatalog, RuntimeRefused, RuntimeSupport, Unpacked};
 pub use queues::{MessageAttribute, QueueFacts, QueueMessage, QueueSource, SourceError};

@@ -42,6 +42,10 @@ pub trait Meter: Send + Sync {
     fn messages(&self, queue: MeteredQueue<'_>, what: MessageStep<'_>) {
         let _ = (queue, what);
     }
+    /// What a queue held at the end of a minute.
+    fn depth(&self, queue: MeteredQueue<'_>, depth: QueueDepth) {
+        let _ = (queue, depth);
+    }
     /// A request in a trace that is recorded has ended without an environment's part.
     fn answered(&self, request: TracedRequest<'_>) {
         let _ = request;
@@ -156,6 +160,23 @@ pub enum MessageStep<'a> {
     EmptyReceive,
     /// So many were deleted.
     Deleted(usize),
+    /// So many repeated an earlier one of a FIFO queue and were not sent again.
+    Deduplicated(usize),
+}
+
+/// Messages of a queue by what they are doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Can be received.
+    pub visible: u64,
+    /// Received and hidden.
+    pub in_flight: u64,
+    /// Sent with a delay that is not over.
+    pub delayed: u64,
+    /// Since the oldest was sent; zero without messages.
+    pub oldest_age: Millis,
+    /// Groups with messages in flight, of a FIFO queue.
+    pub groups_in_flight: Option<u64>,
 }
 
 /// What one invocation used.

@@ -1,7 +1,7 @@
 //! What is served beside the AWS operations: health, metrics, and in `neap dev` what local-development tools expect.
 
 use crate::{Mode, environments::Environments, system::SystemClock};
-use base::{Clock as _, Millis};
+use base::{Clock as _, Millis, QueueDepth};
 use bytes::Bytes;
 use fleet::{Fleet, Totals};
 use functions::Functions;
@@ -239,6 +239,31 @@ pub(crate) fn messages(totals: queues::Totals) -> Vec<Metric> {
             .into();
     metrics.push(counter("neap_queue_empty_receives", "Receives that found nothing", empty_receives));
     metrics
+}
+
+/// What queues hold.
+pub(crate) fn depths(measured: &queues::Measured) -> Vec<Metric> {
+    let of_one = |(key, depth): &(queues::model::QueueKey, QueueDepth)| {
+        let labels = vec![
+            ("account", key.account.to_string()),
+            ("region", key.region.to_string()),
+            ("queue", key.name.to_string()),
+        ];
+        let by_state = |(state, count)| Metric {
+            labels: labels.iter().cloned().chain([("state", String::from(state))]).collect(),
+            ..gauge("neap_queue_depth", "Messages of a queue, as of the last minute", count)
+        };
+        let states = [("visible", depth.visible), ("in-flight", depth.in_flight), ("delayed", depth.delayed)];
+        let mut metrics: Vec<Metric> = states.map(by_state).into();
+        let age = gauge(
+            "neap_queue_oldest_message_age_seconds",
+            "Since the oldest message of a queue was sent, as of the last minute",
+            depth.oldest_age.0 / 1_000,
+        );
+        metrics.push(Metric { labels, ..age });
+        metrics
+    };
+    measured.iter().flat_map(of_one).collect()
 }
 
 /// Interpreters that wait for functions, and what became of those before.

@@ -181,6 +181,7 @@ impl Prepared {
             Arc::new(move || {
                 let mut shown = endpoints::shown(&fleet, &functions, &telemetry);
                 shown.extend(endpoints::messages(queues.totals()));
+                shown.extend(endpoints::depths(&queues.measured()));
                 shown.extend(endpoints::zygotes(&runtimes));
                 shown.extend(endpoints::stem_cells(&runtimes.cells()));
                 shown.extend(exporter.iter().flat_map(|exporter| exporter.counts()));

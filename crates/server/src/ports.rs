@@ -3,7 +3,8 @@
 use base::{
     AccountId, Arn, Authorize, Deliver, Delivery, FunctionName, FunctionSpec, Future, InvocationRecord,
     InvokeLater as _, LogEvent, LogSink, MessageStep, Meter, MeteredQueue, NotDelivered, NotInvoked,
-    ProvisionedCall, QueueStep, QueuedEvent, Region, Reserved, Sender, TracedRequest, VersionKey, Within,
+    ProvisionedCall, QueueDepth, QueueStep, QueuedEvent, Region, Reserved, Sender, TracedRequest, VersionKey,
+    Within,
 };
 use functions::Functions;
 use queues::Queues;
@@ -169,6 +170,10 @@ impl Meter for Exported {
 
     fn messages(&self, queue: MeteredQueue<'_>, what: MessageStep<'_>) {
         self.telemetry.messages(queue, what);
+    }
+
+    fn depth(&self, queue: MeteredQueue<'_>, depth: QueueDepth) {
+        self.telemetry.depth(queue, depth);
     }
 
     fn deleted(&self, account: AccountId, region: &Region, name: &FunctionName) {

@@ -5,10 +5,12 @@
 //! (`lane`), due when the group may be received from. Standard queues have two tiers of messages: see [`QUIET_MAX`].
 //! Numbers of messages are sums of a few rows for each queue (`tally`), so that on PostgreSQL senders do not wait for each other.
 
+mod depths;
 mod messages;
 mod moves;
 mod upkeep;
 
+pub(crate) use depths::*;
 pub(crate) use messages::*;
 pub(crate) use moves::*;
 pub(crate) use upkeep::*;
@@ -139,14 +141,19 @@ fn text(what: &'static str, value: &impl Serialize) -> Result<String, Error> {
     Ok(serde_json::to_string(value).map_err(|error| store::Error::decode(what, error))?)
 }
 
-fn read_queue(row: &Row<'_>) -> Result<Queue, store::Error> {
-    let parse_account = row.get::<String>(1)?.parse::<AccountId>();
-    let parse_region = row.get::<String>(2)?.parse::<Region>();
-    let key = QueueKey {
+/// Account, region and name, from this column on.
+fn key_of(row: &Row<'_>, first: usize) -> Result<QueueKey, store::Error> {
+    let parse_account = row.get::<String>(first)?.parse::<AccountId>();
+    let parse_region = row.get::<String>(first + 1)?.parse::<Region>();
+    Ok(QueueKey {
         account: parse_account.map_err(|error| store::Error::decode("account", error))?,
         region: parse_region.map_err(|error| store::Error::decode("region", error))?,
-        name: row.get::<String>(3)?.into(),
-    };
+        name: row.get::<String>(first + 2)?.into(),
+    })
+}
+
+fn read_queue(row: &Row<'_>) -> Result<Queue, store::Error> {
+    let key = key_of(row, 1)?;
     let attributes: BTreeMap<String, String> = json("attributes", &row.get::<String>(4)?)?;
     let settings =
         attributes::settings(&key, &attributes).map_err(|error| store::Error::decode("attributes", error))?;

@@ -17,6 +17,7 @@
 pub mod api;
 mod data;
 mod error;
+mod gauges;
 pub mod logic;
 pub mod model;
 mod ops;
@@ -26,6 +27,7 @@ mod tasks;
 
 pub use data::MIGRATIONS;
 pub use error::Error;
+pub use gauges::Measured;
 
 use base::{
     Authorize, Denied, Entropy, MessageStep, Meter, MeteredQueue, Principal, RequestId, ServiceCaller, Timer,
@@ -92,6 +94,7 @@ pub struct Queues {
     work: Notify,
     upkeep_at: UpkeepAt,
     meter: OnceLock<Arc<dyn Meter>>,
+    measured: RwLock<Arc<gauges::Measured>>,
 }
 
 impl Queues {
@@ -114,6 +117,7 @@ impl Queues {
             work: Notify::new(),
             upkeep_at: UpkeepAt::new(),
             meter: OnceLock::new(),
+            measured: RwLock::default(),
         })
     }
 

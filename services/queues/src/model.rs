@@ -1,6 +1,6 @@
 //! Queues and messages.
 
-use crate::logic::{policy::Policy, redrive};
+use crate::logic::{names::FIFO_SUFFIX, policy::Policy, redrive};
 use base::{AccountId, Arn, MessageAttribute, Region, RequestId, Seconds, Timestamp};
 use std::collections::BTreeMap;
 
@@ -19,6 +19,11 @@ impl QueueKey {
     /// Its ARN.
     pub fn arn(&self) -> Arn {
         Arn::new("sqs", Some(&self.region), self.account, &self.name)
+    }
+
+    /// Whether it is a FIFO queue's.
+    pub fn is_fifo(&self) -> bool {
+        self.name.ends_with(FIFO_SUFFIX)
     }
 
     /// The queue that an ARN names, if it is one's.
@@ -130,6 +135,8 @@ pub struct Sent {
     pub id: String,
     /// `SequenceNumber` on FIFO queues.
     pub sequence: Option<String>,
+    /// Whether it repeats an earlier one and was not added.
+    pub repeated: bool,
 }
 
 /// A stored message.

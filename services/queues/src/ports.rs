@@ -99,8 +99,8 @@ impl QueueSource for Queues {
                 for action in ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"] {
                     self.allowed(&who, action, &queue)?;
                 }
-                let (asked, now) = (Arc::clone(&queue), self.now());
-                let depth = self.db.read(move |tx| data::depth(tx, &asked, now)).await?;
+                let (id, now) = (queue.id, self.now());
+                let depth = self.db.read(move |tx| data::depth(tx, id, now)).await?;
                 Ok(QueueFacts {
                     fifo: queue.settings.fifo.is_some(),
                     visibility: queue.settings.visibility,

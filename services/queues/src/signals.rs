@@ -1,13 +1,13 @@
 //! What a node remembers of queues between requests: who waits for messages, how many calls there were, how many messages may be
 //! in flight. Nothing that is lost with it matters.
 
-use crate::Error;
+use crate::{Error, IN_FLIGHT_MAX, gauges::USED_MINUTES};
 use base::{Entropy, Timestamp};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
 };
 use tokio::sync::Notify;
@@ -28,6 +28,8 @@ pub(crate) struct Signal {
     /// Received and not deleted, at most.
     pub(crate) in_flight: AtomicI64,
     receives: AtomicU64,
+    /// Minutes since its last use.
+    unused: AtomicU32,
     rates: [Mutex<(i64, u32)>; 3],
     pub(crate) counts: Counts,
 }
@@ -82,17 +84,52 @@ impl Signal {
 
 /// Of all queues that were used; bounded by their number.
 #[derive(Debug, Default)]
-pub(crate) struct Signals(Mutex<HashMap<i64, Arc<Signal>>>);
+pub(crate) struct Signals {
+    all: Mutex<HashMap<i64, Arc<Signal>>>,
+    /// Told when a queue is used that was not for a while.
+    pub(crate) used: Notify,
+}
 
 impl Signals {
+    /// Those of a queue, which is used with it.
     pub(crate) fn of(&self, queue: i64) -> Arc<Signal> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(all.entry(queue).or_default())
+        let signal = {
+            let mut all = self.lock();
+            Arc::clone(all.entry(queue).or_insert_with(|| {
+                self.used.notify_one();
+                // What was in flight before the node began is counted by the first receive.
+                let in_flight = AtomicI64::new(i64::try_from(IN_FLIGHT_MAX).unwrap_or(i64::MAX));
+                Arc::new(Signal { in_flight, ..Signal::default() })
+            }))
+        };
+        if signal.unused.load(Ordering::Relaxed) > 0
+            && signal.unused.swap(0, Ordering::Relaxed) >= USED_MINUTES
+        {
+            self.used.notify_one();
+        }
+        signal
+    }
+
+    /// Lets a minute pass: the queues that were used in the last six hours.
+    pub(crate) fn minute(&self) -> HashSet<i64> {
+        let all = self.lock();
+        let used = all.iter().filter(|(_, signal)| {
+            let unused = signal.unused.load(Ordering::Relaxed);
+            if unused < USED_MINUTES {
+                signal.unused.store(unused + 1, Ordering::Relaxed);
+            }
+            unused < USED_MINUTES
+        });
+        used.map(|(queue, _)| *queue).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<i64, Arc<Signal>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets a deleted queue; who waits hears of it.
     pub(crate) fn forget(&self, queue: i64) {
-        let gone = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&queue);
+        let gone = self.lock().remove(&queue);
         if let Some(gone) = gone {
             gone.one.notify_waiters();
             gone.all.notify_waiters();
@@ -101,13 +138,13 @@ impl Signals {
 
     /// Forgets all queues.
     pub(crate) fn forget_all(&self) {
-        let ids: Vec<i64> = self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect();
+        let ids: Vec<i64> = self.lock().keys().copied().collect();
         ids.into_iter().for_each(|id| self.forget(id));
     }
 
     /// Sums over all queues.
     pub(crate) fn totals(&self) -> crate::Totals {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.lock();
         let mut totals = crate::Totals::default();
         for signal in all.values() {
             let read = |count: &AtomicU64| count.load(Ordering::Relaxed);

@@ -107,25 +107,26 @@ impl MoveStatus {
 impl Queues {
     /// Does the background work until `stop` resolves. Abort-safe.
     pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()> + Send) {
-        let mut stop = pin!(stop);
+        tokio::select! {
+            () = stop => {}
+            () = self.upkeep() => {}
+            () = self.measure() => {}
+        }
+    }
+
+    async fn upkeep(&self) {
         loop {
-            let round = async {
-                // What is sent while the round looks is noted for the next one.
-                self.upkeep_at.forget();
-                match self.round().await {
-                    Ok(next) => {
-                        self.upkeep_at.lower(next.unwrap_or(Timestamp(i64::MAX)));
-                        tokio::select! { () = self.upkeep_due() => {}, () = self.work.notified() => {} }
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "the upkeep of queues waits for the store");
-                        tokio::time::sleep(RETRY).await;
-                    }
+            // What is sent while the round looks is noted for the next one.
+            self.upkeep_at.forget();
+            match self.round().await {
+                Ok(next) => {
+                    self.upkeep_at.lower(next.unwrap_or(Timestamp(i64::MAX)));
+                    tokio::select! { () = self.upkeep_due() => {}, () = self.work.notified() => {} }
                 }
-            };
-            tokio::select! {
-                () = &mut stop => return,
-                () = round => {}
+                Err(error) => {
+                    tracing::error!(%error, "the upkeep of queues waits for the store");
+                    tokio::time::sleep(RETRY).await;
+                }
             }
         }
     }

@@ -62,8 +62,8 @@ pub use metrics::{Metric, MetricKind};
 use api::{logs::Logs, monitoring::Monitoring, tracing::Tracing, usage::Usage};
 use base::{
     AccountId, Clock, Entropy, FunctionName, InvocationRecord, InvokeLater, LogEvent, LogSink, MessageStep,
-    Meter, MeteredQueue, ProvisionedCall, QueueStep, QueuedEvent, Region, RequestId, Reserved, Spending,
-    TracedRequest, VersionKey,
+    Meter, MeteredQueue, ProvisionedCall, QueueDepth, QueueStep, QueuedEvent, Region, RequestId, Reserved,
+    Spending, TracedRequest, VersionKey,
 };
 use std::{
     sync::{Arc, OnceLock},
@@ -392,6 +392,11 @@ impl Meter for Telemetry {
 
     fn messages(&self, queue: MeteredQueue<'_>, what: MessageStep<'_>) {
         self.inner.gathering.messages(queue, what, self.inner.clock.now());
+        self.inner.metrics_wait.notify_one();
+    }
+
+    fn depth(&self, queue: MeteredQueue<'_>, depth: QueueDepth) {
+        self.inner.gathering.depth(queue, depth, self.inner.clock.now());
         self.inner.metrics_wait.notify_one();
     }
 

@@ -162,7 +162,7 @@ impl Inspection {
 
 fn view(tx: &mut store::Tx<'_>, key: &QueueKey, now: Timestamp) -> Result<Option<QueueView>, Error> {
     let Some(queue) = data::queue(tx, key)? else { return Ok(None) };
-    let depth = data::depth(tx, &queue, now)?;
+    let depth = data::depth(tx, queue.id, now)?;
     Ok(Some(QueueView {
         name: key.name.to_string(),
         fifo: queue.settings.fifo.is_some(),

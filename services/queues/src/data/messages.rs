@@ -4,7 +4,7 @@ use super::{json, text};
 use crate::{
     Error,
     logic::messages::sequence,
-    model::{Depth, Outgoing, Queue, Sent, Stored},
+    model::{Outgoing, Queue, Sent, Stored},
 };
 use base::{MessageAttribute, Timestamp};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -99,7 +99,11 @@ pub(crate) fn send(
         {
             lanes.push(group.clone());
         }
-        sent.push(Sent { id: message.id.to_string(), sequence: queue.settings.fifo.map(|_| sequence(seq)) });
+        sent.push(Sent {
+            id: message.id.to_string(),
+            sequence: queue.settings.fifo.map(|_| sequence(seq)),
+            repeated: false,
+        });
     }
     for lane in &lanes {
         refresh_lane(tx, queue.id, lane, now)?;
@@ -118,7 +122,7 @@ fn earlier(tx: &mut Tx<'_>, queue: &Queue, key: &str, now: Timestamp) -> Result<
     Ok(tx.query_opt(
         "SELECT id, seq FROM deduplication WHERE queue = ?1 AND key = ?2 AND until_ms > ?3",
         params![queue.id, key, now.0],
-        |row| Ok(Sent { id: row.get(0)?, sequence: Some(sequence(row.get(1)?)) }),
+        |row| Ok(Sent { id: row.get(0)?, sequence: Some(sequence(row.get(1)?)), repeated: true }),
     )?)
 }
 
@@ -552,31 +556,6 @@ pub(crate) fn is_crowded(
     )?;
     let hidden = hidden.unwrap_or_default();
     Ok((hidden >= max, u64::try_from(hidden).unwrap_or_default()))
-}
-
-/// How many messages a queue has, by what they are doing.
-pub(crate) fn depth(tx: &mut Tx<'_>, queue: &Queue, now: Timestamp) -> Result<Depth, Error> {
-    // A sum is a decimal on PostgreSQL.
-    let counts =
-        tx.query("SELECT messages FROM tally WHERE queue = ?1", params![queue.id], |row| row.get::<i64>(0))?;
-    let hidden = tx.query_opt(
-        "SELECT COUNT(*), COUNT(receipt) FROM message WHERE queue = ?1 AND tier IN (0, 1) AND due_ms > ?2",
-        params![queue.id, now.0],
-        |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)),
-    )?;
-    let oldest =
-        tx.query_opt("SELECT MIN(sent_ms) FROM message WHERE queue = ?1", params![queue.id], |row| {
-            row.get::<Option<i64>>(0)
-        })?;
-    let (hidden, in_flight) = hidden.unwrap_or_default();
-    let delayed = hidden - in_flight;
-    let count = |number: i64| u64::try_from(number).unwrap_or_default();
-    Ok(Depth {
-        visible: count(counts.iter().sum::<i64>() - hidden),
-        in_flight: count(in_flight),
-        delayed: count(delayed),
-        oldest: oldest.flatten().map(Timestamp),
-    })
 }
 
 /// The first messages of a queue, without receiving them.

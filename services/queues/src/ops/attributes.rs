@@ -52,8 +52,8 @@ impl Queues {
         shown.insert("LastModifiedTimestamp".to_owned(), seconds(queue.modified));
         let all = wanted.iter().any(|name| name == "All");
         if all || wanted.iter().any(|name| name.starts_with("ApproximateNumberOfMessages")) {
-            let (asked, now) = (Arc::clone(&queue), self.now());
-            let depth = self.db.read(move |tx| data::depth(tx, &asked, now)).await?;
+            let (id, now) = (queue.id, self.now());
+            let depth = self.db.read(move |tx| data::depth(tx, id, now)).await?;
             for (name, count) in [
                 ("ApproximateNumberOfMessages", depth.visible),
                 ("ApproximateNumberOfMessagesNotVisible", depth.in_flight),

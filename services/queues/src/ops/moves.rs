@@ -69,7 +69,7 @@ impl Queues {
                         "There is already a task running. Only one active task is allowed for a source queue arn at a given time.".into(),
                     ));
                 }
-                added.total = data::depth(tx, &source, now)?.visible;
+                added.total = data::depth(tx, source.id, now)?.visible;
                 data::insert_task(tx, &added)
             })
             .await?;

@@ -125,8 +125,15 @@ impl Queues {
                 data::send(tx, &into, &messages, now)
             })
             .await?;
-        signal.counts.sent.fetch_add(count as u64, Ordering::Relaxed);
-        self.count(queue, MessageStep::Sent(&sizes));
+        let added = sent.iter().zip(sizes).filter(|(sent, _)| !sent.repeated).map(|(_, bytes)| bytes);
+        let added: Vec<usize> = added.collect();
+        signal.counts.sent.fetch_add(added.len() as u64, Ordering::Relaxed);
+        if !added.is_empty() {
+            self.count(queue, MessageStep::Sent(&added));
+        }
+        if added.len() < count {
+            self.count(queue, MessageStep::Deduplicated(count - added.len()));
+        }
         signal.wake(count);
         self.to_be_removed(queue, now);
         Ok(sent)

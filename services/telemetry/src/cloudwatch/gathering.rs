@@ -9,8 +9,10 @@
 //! version that runs it. Concurrency is the greatest number of calls that ran at once, on this node, since it was last stored: its statistic is
 //! `Maximum`.
 //!
-//! Of queues, by `QueueName`: `NumberOfMessagesSent`, `SentMessageSize`, `NumberOfMessagesReceived`, `NumberOfEmptyReceives` and
-//! `NumberOfMessagesDeleted`. Source of these: SQS developer guide, "Available CloudWatch metrics for Amazon SQS".
+//! Of queues, by `QueueName`: `NumberOfMessagesSent`, `SentMessageSize`, `NumberOfMessagesReceived`, `NumberOfEmptyReceives`,
+//! `NumberOfMessagesDeleted` and, of FIFO queues, `NumberOfDeduplicatedSentMessages`; each minute
+//! `ApproximateNumberOfMessagesVisible`, `ApproximateNumberOfMessagesNotVisible`, `ApproximateNumberOfMessagesDelayed`,
+//! `ApproximateAgeOfOldestMessage` and, of FIFO queues, `ApproximateNumberOfGroupsWithInflightMessages`. Source of these: SQS developer guide, "Available CloudWatch metrics for Amazon SQS".
 //!
 //! Source of names and dimensions: Lambda developer guide, "Types of metrics for Lambda functions".
 
@@ -20,7 +22,7 @@ use super::{
 };
 use base::{
     AccountId, FunctionName, InvocationRecord, MessageStep, MeteredQueue, Outcome, ProvisionedCall,
-    QueueStep, QueuedEvent, Region, RequestId, Timestamp, VersionKey,
+    QueueDepth, QueueStep, QueuedEvent, Region, RequestId, Timestamp, VersionKey,
 };
 use std::{
     collections::HashMap,
@@ -112,6 +114,13 @@ struct Messages {
     received: Option<Aggregate>,
     empty: Option<Aggregate>,
     deleted: Option<Aggregate>,
+    deduplicated: Option<Aggregate>,
+    visible: Option<Aggregate>,
+    in_flight: Option<Aggregate>,
+    delayed: Option<Aggregate>,
+    /// Seconds.
+    oldest: Option<Aggregate>,
+    groups: Option<Aggregate>,
 }
 
 /// Whose concurrency.
@@ -254,6 +263,34 @@ impl Gathering {
 
     /// Each request is one measurement of how many messages it dealt with.
     pub(crate) fn messages(&self, queue: MeteredQueue<'_>, step: MessageStep<'_>, now: Timestamp) {
+        let number = |count: usize| Aggregate::of(count as f64, 1.0);
+        self.of_queue(queue, now, |messages| match step {
+            MessageStep::Sent(sizes) => {
+                merge(&mut messages.sent, number(sizes.len()));
+                sizes.iter().for_each(|bytes| merge(&mut messages.sizes, number(*bytes)));
+            }
+            MessageStep::Received(count) => merge(&mut messages.received, number(count)),
+            MessageStep::EmptyReceive => merge(&mut messages.empty, number(1)),
+            MessageStep::Deleted(count) => merge(&mut messages.deleted, number(count)),
+            MessageStep::Deduplicated(count) => merge(&mut messages.deduplicated, number(count)),
+        });
+    }
+
+    /// What a queue holds now.
+    pub(crate) fn depth(&self, queue: MeteredQueue<'_>, depth: QueueDepth, now: Timestamp) {
+        let number = |count: u64| Aggregate::of(count as f64, 1.0);
+        self.of_queue(queue, now, |messages| {
+            merge(&mut messages.visible, number(depth.visible));
+            merge(&mut messages.in_flight, number(depth.in_flight));
+            merge(&mut messages.delayed, number(depth.delayed));
+            merge(&mut messages.oldest, number(depth.oldest_age.0 / 1_000));
+            if let Some(groups) = depth.groups_in_flight {
+                merge(&mut messages.groups, number(groups));
+            }
+        });
+    }
+
+    fn of_queue(&self, queue: MeteredQueue<'_>, now: Timestamp, note: impl FnOnce(&mut Messages)) {
         let key = QueueMinute {
             account: queue.account,
             region: queue.region.clone(),
@@ -265,17 +302,7 @@ impl Gathering {
             waiting.left_out += 1;
             return;
         }
-        let messages = waiting.queues.entry(key).or_default();
-        let number = |count: usize| Aggregate::of(count as f64, 1.0);
-        match step {
-            MessageStep::Sent(sizes) => {
-                merge(&mut messages.sent, number(sizes.len()));
-                sizes.iter().for_each(|bytes| merge(&mut messages.sizes, number(*bytes)));
-            }
-            MessageStep::Received(count) => merge(&mut messages.received, number(count)),
-            MessageStep::EmptyReceive => merge(&mut messages.empty, number(1)),
-            MessageStep::Deleted(count) => merge(&mut messages.deleted, number(count)),
-        }
+        note(waiting.queues.entry(key).or_default());
     }
 
     pub(crate) fn began(&self, key: &VersionKey, reserved: bool, now: Timestamp) {
@@ -472,6 +499,12 @@ fn publish_messages(points: &mut Points, key: QueueMinute, messages: Messages) {
         ("NumberOfMessagesReceived", Unit::Count, messages.received),
         ("NumberOfEmptyReceives", Unit::Count, messages.empty),
         ("NumberOfMessagesDeleted", Unit::Count, messages.deleted),
+        ("NumberOfDeduplicatedSentMessages", Unit::Count, messages.deduplicated),
+        ("ApproximateNumberOfMessagesVisible", Unit::Count, messages.visible),
+        ("ApproximateNumberOfMessagesNotVisible", Unit::Count, messages.in_flight),
+        ("ApproximateNumberOfMessagesDelayed", Unit::Count, messages.delayed),
+        ("ApproximateAgeOfOldestMessage", Unit::Seconds, messages.oldest),
+        ("ApproximateNumberOfGroupsWithInflightMessages", Unit::Count, messages.groups),
     ] {
         if let Some(aggregate) = aggregate {
             gather(points, place.key(QUEUES, name, dimensions.clone()), slot(key.minute, unit), aggregate);
@@ -641,7 +674,32 @@ mod tests {
         assert_eq!(of("NumberOfMessagesReceived"), Some((1.0, 3.0, 3.0)));
         assert_eq!(of("NumberOfEmptyReceives"), Some((1.0, 1.0, 1.0)));
         assert_eq!(of("NumberOfMessagesDeleted"), Some((1.0, 2.0, 2.0)));
+        assert_eq!(of("ApproximateNumberOfMessagesVisible"), None);
         assert!(gathering.take().is_none());
+    }
+
+    #[test]
+    fn what_queues_hold_is_a_gauge_of_each_minute() {
+        let gathering = Gathering::new(RequestId::from_random([3; 16]));
+        let region = "us-east-1".parse().unwrap();
+        let queue = MeteredQueue { account: AccountId::DEFAULT, region: &region, name: "q" };
+        let depth = QueueDepth {
+            visible: 7,
+            in_flight: 2,
+            delayed: 1,
+            oldest_age: Millis(9_900),
+            groups_in_flight: None,
+        };
+        gathering.depth(queue, depth, Timestamp(61_000));
+        gathering.depth(queue, QueueDepth { groups_in_flight: Some(4), ..depth }, Timestamp(119_000));
+        let batch = gathering.take().unwrap();
+        let of = |name| of(&batch, name, r#"["QueueName","q"]"#, 60);
+        assert_eq!(of("ApproximateNumberOfMessagesVisible"), Some((2.0, 14.0, 7.0)));
+        assert_eq!(of("ApproximateNumberOfMessagesNotVisible"), Some((2.0, 4.0, 2.0)));
+        assert_eq!(of("ApproximateNumberOfMessagesDelayed"), Some((2.0, 2.0, 1.0)));
+        assert_eq!(of("ApproximateAgeOfOldestMessage"), Some((2.0, 18.0, 9.0)));
+        assert_eq!(of("ApproximateNumberOfGroupsWithInflightMessages"), Some((1.0, 4.0, 4.0)));
+        assert_eq!(of("NumberOfMessagesSent"), None);
     }
 
     #[test]
