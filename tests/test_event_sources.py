@@ -255,6 +255,112 @@ def test_groups_of_a_fifo_queue_are_worked_on_in_order(dev, deploy, sqs):
         assert [body for body in seen if body.startswith(f"{group}-")] == [f"{group}-{n}" for n in range(group, 20, 4)]
 
 
+# Tells when it began and ended, on the machine's clock, which all environments share.
+SPANS = """
+import json, time
+def handler(event, context):
+    began = time.monotonic_ns()
+    time.sleep(0.2)
+    for record in event["Records"]:
+        print("SPAN " + json.dumps([record["body"], began, time.monotonic_ns()]))
+"""
+
+
+def spans(node, function):
+    lines = messages(node.client("logs"), f"/aws/lambda/{function}")
+    return [json.loads(line.removeprefix("SPAN ")) for line in lines if line.startswith("SPAN ")]
+
+
+def at_once(spans):
+    """How many ran at once, at most."""
+    edges = sorted([(began, 1) for _, began, _ in spans] + [(ended, -1) for _, _, ended in spans])
+    running = most = 0
+    for _, step in edges:
+        running += step
+        most = max(most, running)
+    return most
+
+
+def burst(sqs, url, count):
+    for first in range(0, count, 10):
+        sqs.send_message_batch(QueueUrl=url, Entries=[{"Id": str(n), "MessageBody": str(n)} for n in range(first, first + 10)])
+    return [str(n) for n in range(count)]
+
+
+def test_maximum_concurrency_is_kept(dev, deploy, sqs):
+    function = deploy(SPANS, Timeout=30)
+    url, arn = make_queue(sqs, VisibilityTimeout=60)
+    sent = burst(sqs, url, 30)
+    make_mapping(function.client, function.name, arn, BatchSize=1, ScalingConfig={"MaximumConcurrency": 2})
+    found = eventually(lambda: [found for found in [spans(dev, function.name)] if len(found) >= 30], timeout=60)[0]
+    assert at_once(found) == 2
+    assert sorted(body for body, _, _ in found) == sorted(sent)
+    eventually(lambda: gone(sqs, url))
+
+
+def test_pollers_grow_with_the_backlog_and_rest_without(dev, deploy, sqs):
+    function = deploy(SPANS, Timeout=30)
+    url, arn = make_queue(sqs, VisibilityTimeout=3600)
+    sent = burst(sqs, url, 200)
+    make_mapping(function.client, function.name, arn, BatchSize=1, ScalingConfig={"MaximumConcurrency": 12})
+    eventually(lambda: len(spans(dev, function.name)) >= 10)
+    # Five at first, and so many more each minute that the maximum is what limits them.
+    dev.advance(60)
+    found = eventually(lambda: [found for found in [spans(dev, function.name)] if len(found) >= 200], timeout=90)[0]
+    assert 5 < at_once(found) <= 12
+    assert sorted(body for body, _, _ in found) == sorted(sent)
+    eventually(lambda: gone(sqs, url))
+    # With nothing to do no receive is made: the mapping is woken.
+    empty = lambda: re.search(r"^neap_queue_empty_receives_total{} ([0-9]+)", get(dev, "/_neap/metrics").text, re.M).group(1)
+    before = empty()
+    dev.advance(600)
+    assert eventually(lambda: empty()) == before
+    sqs.send_message(QueueUrl=url, MessageBody="one more")
+    eventually(lambda: any(body == "one more" for body, _, _ in spans(dev, function.name)))
+
+
+def test_a_throttled_function_gets_every_message_in_the_end(dev, deploy, sqs):
+    """Refused invocations are repeated by the poller and do not use up the receives that a dead-letter queue allows."""
+    function = deploy(SPANS, Timeout=30)
+    dead, dead_arn = make_queue(sqs)
+    redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 3})
+    url, arn = make_queue(sqs, VisibilityTimeout=180, RedrivePolicy=redrive)
+    function.client.put_function_concurrency(FunctionName=function.name, ReservedConcurrentExecutions=1)
+    sent = burst(sqs, url, 30)
+    make_mapping(function.client, function.name, arn, BatchSize=1)
+
+    def done():
+        # Waits between attempts are the node's time.
+        dev.advance(1)
+        found = spans(dev, function.name)
+        return found if len({body for body, _, _ in found}) == len(sent) else None
+
+    found = eventually(done, timeout=90, every=0.3)
+    assert at_once(found) == 1
+    eventually(lambda: gone(sqs, url))
+    assert gone(sqs, dead)
+    counted = get(dev, "/_neap/metrics").text
+    assert re.search(r"^neap_event_source_refused_total{} [1-9]", counted, re.M), counted
+
+
+def test_the_aws_cli_maps_a_queue(dev, deploy, sqs):
+    function = deploy(SOURCE)
+    cli = lambda *arguments: json.loads(dev.aws("lambda", *arguments, "--output", "json").stdout or "{}")
+    _, arn = make_queue(sqs)
+    made = cli("create-event-source-mapping", "--function-name", function.name, "--event-source-arn", arn, "--batch-size", "5",
+               "--filter-criteria", '{"Filters": [{"Pattern": "{\\"body\\": {\\"kind\\": [\\"wanted\\"]}}"}]}',
+               "--function-response-types", "ReportBatchItemFailures", "--scaling-config", "MaximumConcurrency=2")
+    identifier = made["UUID"]
+    eventually(lambda: cli("get-event-source-mapping", "--uuid", identifier)["State"] == "Enabled")
+    shown = cli("update-event-source-mapping", "--uuid", identifier, "--no-enabled", "--batch-size", "7")
+    assert (shown["State"], shown["BatchSize"], shown["ScalingConfig"]) == ("Disabling", 7, {"MaximumConcurrency": 2})
+    eventually(lambda: cli("get-event-source-mapping", "--uuid", identifier)["State"] == "Disabled")
+    [listed] = cli("list-event-source-mappings", "--event-source-arn", arn)["EventSourceMappings"]
+    assert listed["FilterCriteria"] == {"Filters": [{"Pattern": '{"body": {"kind": ["wanted"]}}'}]}
+    assert cli("delete-event-source-mapping", "--uuid", identifier)["State"] == "Deleting"
+    eventually(lambda: not cli("list-event-source-mappings", "--event-source-arn", arn)["EventSourceMappings"])
+
+
 LOOP = """
 import boto3, os
 sqs = boto3.client("sqs")

@@ -2,12 +2,13 @@
 
 import json
 import os
+import re
 import uuid
 
 import boto3
 import pytest
 import requests
-from conftest import ROLE, eventually, messages, package, root, running
+from conftest import ROLE, eventually, get, messages, package, root, running
 from test_urls import Url, let_everyone
 
 pytestmark = [
@@ -119,3 +120,39 @@ def test_provisioned_concurrency_is_charged_once_for_all_nodes(tmp_path, config)
             [own] = [function for function in functions if function["function"] == name]
             assert own["reserved_gb_seconds"] in (300, 600)
         lam.delete_function(FunctionName=name)
+
+
+def test_another_node_takes_over_a_mapping(tmp_path, config):
+    """One node polls at a time; when it dies another goes on, and no message is lost."""
+    name = f"mapped-{uuid.uuid4().hex[:8]}"
+    source = "def handler(e, c):\n    for r in e['Records']: print('GOT ' + r['body'])"
+    with running(config=config, data=tmp_path / "one") as one, running(config=config, data=tmp_path / "two") as two:
+        lam, sqs = one.client("lambda"), one.client("sqs")
+        lam.create_function(FunctionName=name, Runtime="python3.11", Handler="app.handler", Role=ROLE, Timeout=3,
+                            Code={"ZipFile": package({"app.py": source})})
+        lam.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.1})
+        url = sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "10"})["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        made = lam.create_event_source_mapping(FunctionName=name, EventSourceArn=arn)
+        eventually(lambda: lam.get_event_source_mapping(UUID=made["UUID"])["State"] == "Enabled")
+
+        def polling(node):
+            text = get(node, "/_neap/metrics").text
+            return int(re.search(r"^neap_event_source_pollers{} ([0-9]+)", text, re.M).group(1))
+
+        eventually(lambda: polling(one) + polling(two) == 1, timeout=60)
+        first, other = (one, two) if polling(one) else (two, one)
+        got = lambda node: [m.split()[1] for m in messages(node.client("logs"), f"/aws/lambda/{name}") if m.startswith("GOT ")]
+        # What is sent through the node that does not poll arrives too.
+        theirs = other.client("sqs")
+        there = theirs.get_queue_url(QueueName=name)["QueueUrl"]
+        theirs.send_message(QueueUrl=there, MessageBody="a")
+        eventually(lambda: "a" in got(other), timeout=60)
+        first.kill()
+        for body in "bcd":
+            theirs.send_message(QueueUrl=there, MessageBody=body)
+        eventually(lambda: {"b", "c", "d"} <= set(got(other)), timeout=120)
+        assert polling(other) == 1
+        count = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        eventually(lambda: set(theirs.get_queue_attributes(QueueUrl=there, AttributeNames=count)["Attributes"].values()) == {"0"},
+                   timeout=60)
