@@ -208,6 +208,9 @@ def test_failures_have_the_words_of_processes(wasm, deeds, logs):
     assert failure("/memory")[0] == "Runtime.OutOfMemory"
     kind, text = failure("/recursion")
     assert kind == "Runtime.ExitError" and "stack" in text
+    kind, text = failure("/indirect")
+    assert kind == "Runtime.ExitError" and "stack" in text
+    assert failure("/handles")[0] == "Runtime.ExitError"
     kind, text = failure("/nothing")
     assert kind == "Runtime.ExitError" and "response" in text
     assert failure("/flood")[0] == "Function.ResponseSizeTooLarge"
@@ -267,9 +270,12 @@ def test_json_lines_when_the_function_wants_them(wasm, deeds, logs):
     assert kinds[0] == "platform.initStart" and "platform.start" in kinds and "platform.report" in kinds
 
 
+HOSTILE = ["/loop", "/memory", "/table", "/recursion", "/indirect", "/handles", "/flood", "/unreachable", "/x"]
+
+
 def test_hostile_programs_leave_node_and_neighbours_well(node, lam, wasm, deeds, lean):
     neighbour = wasm(lean)
-    bad = [wasm(deeds, handler=deed, Timeout=1) for deed in ["/loop", "/memory", "/table", "/recursion", "/flood", "/u"]]
+    bad = [wasm(deeds, handler=deed, Timeout=1) for deed in HOSTILE]
     stop = threading.Event()
 
     def attack(function):
@@ -284,6 +290,41 @@ def test_hostile_programs_leave_node_and_neighbours_well(node, lam, wasm, deeds,
             attack.result()
     assert answers == ["ok"] * 200
     assert node.alive() and get(node, "/_neap/health").status_code == 200
+
+
+def test_modules_fail_of_the_same(wasm):
+    module = wasm(bytes(wasmtime.wat2wasm(source("hostile.wat"))), Timeout=1)
+    kind, text = failed(module, "loop")
+    assert kind == "Sandbox.Timedout" and "Task timed out after 1.00 seconds" in text
+    assert failed(module, "memory")[0] == "Runtime.OutOfMemory"
+    kind, text = failed(module, "recursion")
+    assert kind == "Runtime.ExitError" and "stack" in text
+    assert failed(module, "flood")[0] == "Function.ResponseSizeTooLarge"
+    kind, text = failed(module, "unreachable")
+    assert kind == "Runtime.ExitError" and "unreachable" in text
+    # Growth of tables just ends; it answers nothing.
+    assert module.invoke("table").get("FunctionError") is None
+
+
+def resident_mib(node):
+    status = pathlib.Path(f"/proc/{node.process.pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) >> 10
+
+
+def test_an_endless_stream_waits_for_its_reader_and_ends_with_its_time(node, opened, deeds, lean):
+    function = opened(deeds, mode="RESPONSE_STREAM", Timeout=4)
+    with function.url("/flood", stream=True) as slow, function.url("/flood", stream=True) as gone:
+        pieces = slow.iter_content(65536)
+        assert next(pieces) and next(gone.iter_content(65536))
+        gone.close()
+        before = resident_mib(node)
+        # While nobody reads, what is written waits in the function.
+        neighbour = opened(lean)
+        assert all(neighbour.url("/").text == '"ok"' for _ in range(50))
+        assert resident_mib(node) - before < 64
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            list(pieces)
+    assert node.alive()
 
 
 def test_a_burst_is_answered(wasm, lean):

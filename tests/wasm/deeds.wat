@@ -62,6 +62,22 @@
       (loop $again
         (call $put (i32.const 4096) (i32.const 4096))
         (br $again)))
+    ;; Endless sets of headers, none of which is let go.
+    (func $handles (loop $again (drop (call $fields)) (br $again)))
+    ;; Each call keeps much on the stack: what is read from memory before is used after.
+    (func $frames (param $at i32) (result i64)
+      (local i64 i64 i64 i64 i64 i64 i64 i64)
+      (local.set 1 (i64.load offset=0 (local.get $at)))
+      (local.set 2 (i64.load offset=8 (local.get $at)))
+      (local.set 3 (i64.load offset=16 (local.get $at)))
+      (local.set 4 (i64.load offset=24 (local.get $at)))
+      (local.set 5 (i64.load offset=32 (local.get $at)))
+      (local.set 6 (i64.load offset=40 (local.get $at)))
+      (local.set 7 (i64.load offset=48 (local.get $at)))
+      (local.set 8 (call_indirect $table (param i32) (result i64) (i32.add (local.get $at) (i32.const 1)) (i32.const 0)))
+      (i64.add (i64.add (i64.add (local.get 1) (local.get 2)) (i64.add (local.get 3) (local.get 4)))
+        (i64.add (i64.add (local.get 5) (local.get 6)) (i64.add (local.get 7) (local.get 8)))))
+    (elem (table $table) (i32.const 0) func $frames)
     (func $pieces (param $count i32)
       (call $begin (i32.const 200))
       (loop $again
@@ -99,6 +115,8 @@
       (if (i32.eq (local.get $deed) (i32.const 103)) (then ;; g: a line of the log
         (call $log (i32.const 48) (i32.const 18))
         (call $whole (i32.const 200) (i32.const 0) (i32.const 4)) (return)))
+      (if (i32.eq (local.get $deed) (i32.const 104)) (then (call $handles) (return))) ;; h
+      (if (i32.eq (local.get $deed) (i32.const 105)) (then (drop (call $frames (i32.const 64))) (return))) ;; i: indirect calls
       (if (i32.eq (local.get $deed) (i32.const 108)) (then (call $forever) (return))) ;; l
       (if (i32.eq (local.get $deed) (i32.const 109)) (then (call $grow-memory) (return))) ;; m
       (if (i32.eq (local.get $deed) (i32.const 110)) (then (return))) ;; n: nothing

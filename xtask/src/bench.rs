@@ -33,7 +33,7 @@ floors    the floors of warm alone
 noisy     a function beside neighbours that use up processors, memory, processes, the disk
 queue     messages sent, received and deleted, beside the store; growth of messages, queues, groups
 stream    function URLs beside Invoke, streamed answers, provisioned environments beside cold ones
-wasm      WebAssembly: cold starts and new instances beside the bare engine, warm rate by function URL
+wasm      WebAssembly: cold starts and new instances beside a bare server with the engine, warm rate by function URL, memory
 store     durable writes of the store beside plain SQLite
 fleet     what the fleet adds to a warm call
 policy    cold starts and idle memory of keep-alive policies, on generated traces in virtual time; --seeds N,
@@ -52,8 +52,7 @@ options of warm, cold, burst, idle, floors, noisy, queue, stream and wasm:
   --connections N      of warm measurements, and clients of queues, default 1, 16 and 64; may be repeated
   --growth N           of queue: messages, queues and groups at most, default 100000; from 1000
   --neap FILE          a binary to measure instead of building one
-  --component FILE     wasm: a component to measure besides the lean one, e.g. the `js.wasm` that
-                       tests/test_wasm_languages.py leaves in the cache folder
+  --component FILE     wasm: a component to measure besides the lean one instead of the tests' of JavaScript
   --floor FILE         wasm: the built example bench_floor of neap-wasm instead of building it";
 
 /// What the figures are made of, in words, for any error.

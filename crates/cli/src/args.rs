@@ -58,6 +58,21 @@ pub(crate) enum Command {
     Completions(Completions),
     /// Print the list of AWS operations that work, as Markdown.
     Operations,
+    /// Compile WebAssembly from standard input to standard output: a node's own process, not for people.
+    #[command(name = server::COMPILER_COMMAND, hide = true)]
+    CompileWasm(CompileWasm),
+}
+
+/// `neap compile-wasm`, as a node calls it.
+#[derive(Debug, Args)]
+pub(crate) struct CompileWasm {
+    /// Processor time, in seconds.
+    pub(crate) processor_s: u32,
+    /// Memory, in bytes.
+    pub(crate) memory: u64,
+    /// Whether system calls are filtered: 0 or 1.
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub(crate) filtered: u8,
 }
 
 /// Where a node listens and keeps its data.

@@ -1,6 +1,7 @@
 //! The client commands, one file each: each takes its arguments, does its work, and says how it ended.
 
 pub(crate) mod budget;
+pub(crate) mod compile_wasm;
 pub(crate) mod completions;
 pub(crate) mod cost;
 pub(crate) mod credentials;

@@ -64,6 +64,7 @@ fn run(command: Command, output: Output) -> Result<Ending, Error> {
             Ok(Ending::Success)
         }
         Command::Completions(arguments) => Ok(commands::completions::run(&arguments)),
+        Command::CompileWasm(arguments) => Ok(commands::compile_wasm::run(&arguments)),
     }
 }
 

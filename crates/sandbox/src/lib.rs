@@ -11,6 +11,7 @@
 //! - [`Sandbox`]: one running program. Its first process is an init of ours (it reaps, relays SIGTERM, reports the
 //!   exit); when the program ends, or the init is killed, the kernel ends everything in the pid namespace.
 //!   [`Sandbox::attach`] shows it further host paths while it runs.
+//! - [`only_compute`]: what a process of ours that compiles strangers' programs takes from itself.
 //! - [`doctor`]: what this host gives, what is missing and what that costs.
 //!
 //! # What a program inside sees
@@ -39,6 +40,7 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks, clippy::multiple_unsafe_ops_per_block)]
 
 mod cgroup;
+mod compute;
 pub mod doctor;
 mod egress;
 mod error;
@@ -67,6 +69,7 @@ extern crate self as sandbox;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+pub use compute::{Computing, only_compute};
 pub use doctor::{Check, Report, Status, doctor};
 pub use egress::{Network, NotConnected, Place, Ranges};
 pub use error::Error;

@@ -39,6 +39,8 @@ enum Check {
     TerminalInput,
     /// An execution domain other than the ordinary one; 0xffffffff asks for the present one.
     Personality,
+    /// Clone flags of anything but a thread of the same process.
+    Process,
 }
 
 /// Number in the filter's data of the processor's calling convention. Source: `linux/audit.h`.
@@ -66,23 +68,33 @@ pub(crate) fn available() -> bool {
     ARCHITECTURE.is_some() && [RETURN_ALLOW, RETURN_ERRNO, RETURN_KILL].into_iter().all(sys::seccomp_has)
 }
 
-/// The filter's program. Other architectures' calls kill; unknown calls fail with ENOSYS.
+/// The filter's program for functions.
 pub(crate) fn compile() -> Vec<sock_filter> {
+    program(table::GROUPS.iter().chain(table::OWN))
+}
+
+/// The filter's program for processes that only compute.
+pub(crate) fn compile_computing() -> Vec<sock_filter> {
+    program(table::COMPUTING.iter())
+}
+
+/// Other architectures' calls kill; unknown calls fail with ENOSYS.
+fn program<'a>(groups: impl Iterator<Item = &'a Group>) -> Vec<sock_filter> {
     let mut program = vec![
         load(OFFSET_ARCHITECTURE),
         jump_equal(ARCHITECTURE.unwrap_or(0), 1, 0),
         answer(RETURN_KILL),
         load(OFFSET_NUMBER),
     ];
-    program.extend(tree(&ranges()));
+    program.extend(tree(&ranges(groups)));
     program
 }
 
 /// Verdicts by first call number of each range; the last range reaches to the end.
-fn ranges() -> Vec<(u32, Verdict)> {
+fn ranges<'a>(groups: impl Iterator<Item = &'a Group>) -> Vec<(u32, Verdict)> {
     let unknown = Verdict::Refuse(libc::ENOSYS);
     let mut by_number = BTreeMap::new();
-    for group in table::GROUPS.iter().chain(table::OWN) {
+    for group in groups {
         for (_, number) in group.calls {
             by_number.insert(u32::try_from(*number).unwrap_or(X32), group.verdict);
         }
@@ -186,6 +198,9 @@ fn look(check: Check, refused: u32) -> Vec<sock_filter> {
         }
         Check::TerminalInput => {
             vec![load(argument(1)), jump_equal(TIOCSTI, 2, 0), jump_equal(TIOCLINUX, 1, 0), allow, refuse]
+        }
+        Check::Process => {
+            vec![load(argument(0)), jump_set(libc::CLONE_THREAD.cast_unsigned(), 0, 1), allow, refuse]
         }
         Check::Personality => {
             vec![load(argument(0)), jump_equal(0, 1, 0), jump_equal(u32::MAX, 0, 1), allow, refuse]
@@ -341,6 +356,44 @@ mod tests {
         for (number, arguments, expected) in cases {
             assert_eq!(here(number, arguments), expected, "call {number} with {arguments:?}");
         }
+    }
+
+    #[test]
+    fn who_computes_has_memory_threads_and_descriptors_alone() {
+        let judged = |number: libc::c_long, first: i64| {
+            let arguments = [first as u64, 0, 0, 0, 0, 0];
+            run(&compile_computing(), ARCHITECTURE.unwrap(), number as u32, arguments)
+        };
+        for allowed in
+            [libc::SYS_read, libc::SYS_write, libc::SYS_mmap, libc::SYS_futex, libc::SYS_exit_group]
+        {
+            assert_eq!(judged(allowed, 0), RETURN_ALLOW, "call {allowed}");
+        }
+        let thread = i64::from(libc::CLONE_THREAD | libc::CLONE_VM | libc::CLONE_SIGHAND);
+        assert_eq!(judged(libc::SYS_clone, thread), RETURN_ALLOW);
+        assert_eq!(judged(libc::SYS_clone, i64::from(libc::SIGCHLD)), errno(libc::EPERM));
+        let none = [
+            libc::SYS_openat,
+            libc::SYS_socket,
+            libc::SYS_connect,
+            libc::SYS_execve,
+            libc::SYS_clone3,
+            libc::SYS_kill,
+            libc::SYS_tgkill,
+            libc::SYS_ptrace,
+            libc::SYS_process_vm_writev,
+            libc::SYS_prctl,
+            libc::SYS_prlimit64,
+            libc::SYS_ioctl,
+            libc::SYS_unlinkat,
+            libc::SYS_io_uring_setup,
+            libc::SYS_pidfd_open,
+        ];
+        for refused in none {
+            assert_eq!(judged(refused, 0), errno(libc::ENOSYS), "call {refused}");
+        }
+        assert_eq!(run(&compile_computing(), 0x4000_0003, 1, [0; 6]), RETURN_KILL, "32-bit x86");
+        assert!(table::COMPUTING.iter().all(|group| !group.reason.is_empty()));
     }
 
     #[test]

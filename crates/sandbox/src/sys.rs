@@ -273,6 +273,22 @@ pub(crate) fn seccomp_has(action: u32) -> bool {
     unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, ptr::from_ref(&action)) == 0 }
 }
 
+/// Has every thread of this process make only the system calls that a program lets pass, for good. Wants
+/// `no_new_privs`, or CAP_SYS_ADMIN.
+pub(crate) fn filter_calls(program: &[libc::sock_filter]) -> io::Result<()> {
+    let len = libc::c_ushort::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    let mode: libc::c_ulong = 1; // SECCOMP_SET_MODE_FILTER
+    let all_threads: libc::c_ulong = 1; // SECCOMP_FILTER_FLAG_TSYNC
+    // SAFETY: the kernel reads the program, which lives until the call returns, and does not write to it.
+    let installed = unsafe { libc::syscall(libc::SYS_seccomp, mode, all_threads, ptr::from_ref(&program)) };
+    match checked(installed)? {
+        0 => Ok(()),
+        // A thread that has a filter of its own.
+        _ => Err(io::Error::other("a thread cannot be given the filter")),
+    }
+}
+
 /// Landlock's version on this kernel; 0 when it has none.
 pub(crate) fn landlock_abi() -> u32 {
     let version: libc::c_ulong = 1; // LANDLOCK_CREATE_RULESET_VERSION

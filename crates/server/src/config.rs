@@ -141,13 +141,35 @@ fn default_region() -> String {
 pub struct Wasm {
     /// WebAssembly instances that exist at once, up to 10,000; an invocation beyond fails. 0: no WebAssembly. Default 1,000.
     pub instances: u32,
+    /// Processor time that compiling a program may take, in seconds, from 1; beyond it the function is Failed. Default 300.
+    pub compile_max_s: u32,
+    /// Memory that it may take, in MiB, from 256. Default 2,048.
+    pub compile_memory_mib: u32,
 }
 
 impl Default for Wasm {
     fn default() -> Self {
-        Wasm { instances: 1_000 }
+        Wasm { instances: 1_000, compile_max_s: 300, compile_memory_mib: 2_048 }
     }
 }
+
+impl Wasm {
+    fn check(&self) -> Result<(), Error> {
+        if !INSTANCES.contains(&self.instances) {
+            return Err(Error::Instances(self.instances));
+        }
+        if self.compile_max_s == 0 {
+            return Err(Error::CompileTime);
+        }
+        if self.compile_memory_mib < COMPILE_MEMORY_MIN_MIB {
+            return Err(Error::CompileMemory(self.compile_memory_mib));
+        }
+        Ok(())
+    }
+}
+
+/// What the compiler needs before it has seen a program, its code included.
+const COMPILE_MEMORY_MIN_MIB: u32 = 256;
 
 /// Each instance reserves 4 GiB of addresses, of which a process has 128 TiB.
 const INSTANCES: std::ops::RangeInclusive<u32> = 0..=10_000;
@@ -506,6 +528,12 @@ pub enum Error {
     /// Out of bounds.
     #[error("configuration: wasm.instances of {0} exceeds 10000")]
     Instances(u32),
+    /// Nothing could be compiled.
+    #[error("configuration: wasm.compile_max_s of 0 is below 1; wasm.instances = 0 turns WebAssembly off")]
+    CompileTime,
+    /// Nothing could be compiled.
+    #[error("configuration: wasm.compile_memory_mib of {0} is below {COMPILE_MEMORY_MIN_MIB}")]
+    CompileMemory(u32),
     /// `neap dev` outside of loopback would let anybody run code.
     #[error(
         "neap dev takes any credentials and therefore listens on loopback only, not on {0}; use neap serve"
@@ -530,9 +558,7 @@ impl Config {
             return Err(Error::DevBeyondLoopback(config.node.listen));
         }
         config.network.parse()?;
-        if !INSTANCES.contains(&config.wasm.instances) {
-            return Err(Error::Instances(config.wasm.instances));
-        }
+        config.wasm.check()?;
         config.otlp.collector()?;
         config.fleet.check()?;
         config.runtimes.check()?;

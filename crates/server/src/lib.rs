@@ -18,6 +18,7 @@ mod tls;
 pub use config::{Mode, Options};
 pub use endpoints::operations;
 pub use error::Error;
-pub use node::{Node, Prepared, prepare};
+pub use node::{COMPILER_COMMAND, Node, Prepared, prepare};
 pub use runtimes::{JAVA_SOURCES, java_versions};
 pub use sandbox::doctor;
+pub use wasm::{Bounds as CompilerBounds, compile as compile_wasm};

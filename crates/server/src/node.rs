@@ -395,9 +395,19 @@ fn runtimes_settings(data: &Path, config: &Config) -> runtimes::Settings {
     settings
 }
 
+/// The command of this program that compiles WebAssembly in a process of its own; see [`crate::compile_wasm`].
+pub const COMPILER_COMMAND: &str = "compile-wasm";
+
 fn wasm_settings(data: &Path, config: &Config) -> wasm::Settings {
-    let mut settings = wasm::Settings::new(data.join("code").join("wasm"));
+    // This program, also where its file has been replaced since.
+    let compiler = ["/proc/self/exe", COMPILER_COMMAND].map(Into::into).to_vec();
+    let mut settings = wasm::Settings::new(data.join("code").join("wasm"), compiler);
     settings.instances = config.wasm.instances;
+    settings.compiler.bounds = wasm::Bounds {
+        processor: base::Seconds(config.wasm.compile_max_s),
+        memory: base::ByteCount(u64::from(config.wasm.compile_memory_mib) << 20),
+        filtered: !config.sandbox.allow_weaker.iter().any(|name| name == sandbox::Weakness::NoSeccomp.name()),
+    };
     settings.tls = || tls::connector(b"http/1.1").map_err(|error| error.to_string());
     settings
 }

@@ -1,31 +1,35 @@
-//! The floor of `cargo xtask bench wasm`: a component's instance made and asked inside this process, with the engine's settings of
-//! Neap and nothing else: no listener, no accounts, no log, no limits.
+//! The floors of `cargo xtask bench wasm`, with the engine's settings of Neap and nothing else: no accounts, no log, no limits.
 //!
-//! `cargo run --release -p neap-wasm --example bench_floor -- FILE`: a component. For each line on standard
-//! input, which is the body of a POST, one instance answers; printed are the nanoseconds from before the instance was made until
-//! its answer was complete, and the answer's length.
+//! `cargo run --release -p neap-wasm --example bench_floor -- FILE`: a component. The first line printed is the address of an HTTP
+//! server that answers each request by an instance of its own: what anybody who serves components that way must do. And for
+//! each line on standard input, which is the body of a POST, one instance answers inside this process, without a client; printed
+//! are the nanoseconds from before the instance was made until its answer was complete, and the answer's length.
 
-use http::Request;
+use bytes::Bytes;
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use std::{
     io::{BufRead, Write},
-    time::{Duration, Instant},
+    net::Ipv4Addr,
+    time::Instant,
 };
-use tokio::sync::oneshot;
+use tokio::{net::TcpListener, sync::oneshot};
 use wasmtime::{
     Store,
     component::{Component, Linker, ResourceTable},
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
-    WasiHttpCtx, WasiHttpCtxView, WasiHttpView,
+    Error, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpView,
     p2::bindings::{ProxyPre, http::types::Scheme},
 };
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Instances that the pool has room for: one is used at a time.
-const INSTANCES: u32 = 8;
+/// Instances that the pool has room for: more than requests at once.
+const INSTANCES: u32 = 100;
 
 struct State {
     wasi: WasiCtx,
@@ -38,18 +42,18 @@ struct State {
 struct Refused;
 
 type Sent = wasmtime_wasi_http::Result<(
-    http::Response<wasmtime_wasi_http::WasiBody>,
+    Response<WasiBody>,
     Box<dyn Future<Output = wasmtime_wasi_http::Result<()>> + Send>,
 )>;
 
 impl wasmtime_wasi_http::WasiHttpHooks for Refused {
     fn send_request(
         &mut self,
-        _: Request<wasmtime_wasi_http::WasiBody>,
+        _: Request<WasiBody>,
         _: Option<wasmtime_wasi_http::RequestOptions>,
         _: Box<dyn Future<Output = wasmtime_wasi_http::Result<()>> + Send>,
     ) -> Box<dyn Future<Output = Sent> + Send> {
-        Box::new(async { Err(wasmtime_wasi_http::Error::HttpRequestDenied) })
+        Box::new(async { Err(Error::HttpRequestDenied) })
     }
 }
 
@@ -73,26 +77,47 @@ fn main() -> Outcome<()> {
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     let pre = ProxyPre::new(linker.instantiate_pre(&component)?)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
     let mut output = std::io::stdout().lock();
-    writeln!(output, "ready")?;
+    writeln!(output, "{}", listener.local_addr()?)?;
     output.flush()?;
+    runtime.spawn(serve(listener, pre.clone()));
     for line in std::io::stdin().lock().lines() {
-        let (took, length) = runtime.block_on(one(&pre, line?))?;
-        writeln!(output, "{} {length}", took.as_nanos())?;
+        let body = line?;
+        let request = Request::post("http://localhost/")
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .header("content-length", body.len())
+            .body(Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync())?;
+        let began = Instant::now();
+        let answer = runtime.block_on(one(&pre, request))?;
+        writeln!(output, "{} {}", began.elapsed().as_nanos(), answer.body().len())?;
         output.flush()?;
     }
     Ok(())
 }
 
+/// One connection, one task; one request, one instance.
+async fn serve(listener: TcpListener, pre: ProxyPre<State>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let _ = stream.set_nodelay(true);
+        let pre = pre.clone();
+        let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+            let pre = pre.clone();
+            async move {
+                let request =
+                    request.map(|body| body.map_err(|_| Error::ConnectionTerminated).boxed_unsync());
+                one(&pre, request).await.map(|answer| answer.map(Full::new))
+            }
+        });
+        // A client that leaves is no matter.
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
+}
+
 /// One instance, one answer.
-async fn one(pre: &ProxyPre<State>, body: String) -> Outcome<(Duration, usize)> {
-    let request = Request::post("http://localhost/")
-        .header("host", "localhost")
-        .header("content-type", "application/json")
-        .header("content-length", body.len())
-        .body(Full::new(bytes::Bytes::from(body)))?;
-    let began = Instant::now();
+async fn one(pre: &ProxyPre<State>, request: Request<WasiBody>) -> Outcome<Response<Bytes>> {
     let state = State {
         wasi: WasiCtx::builder().build(),
         http: WasiHttpCtx::new(),
@@ -111,12 +136,12 @@ async fn one(pre: &ProxyPre<State>, body: String) -> Outcome<(Duration, usize)> 
         handled.map_err(Into::into)
     };
     let answered = async {
-        let response = head.await?.map_err(|code| format!("{code:?}"))?;
-        if !response.status().is_success() {
-            return Err(format!("the component answered {}", response.status()).into());
+        let (parts, body) = head.await?.map_err(|code| format!("{code:?}"))?.into_parts();
+        if !parts.status.is_success() {
+            return Err(format!("the component answered {}", parts.status).into());
         }
-        Outcome::Ok(response.into_body().collect().await?.to_bytes().len())
+        Outcome::Ok(Response::from_parts(parts, body.collect().await?.to_bytes()))
     };
-    let ((), length) = tokio::try_join!(handled, answered)?;
-    Ok((began.elapsed(), length))
+    let ((), answer) = tokio::try_join!(handled, answered)?;
+    Ok(answer)
 }

@@ -1,18 +1,22 @@
-//! Compiled programs on disk: `CODE.ENGINE.cwasm`, machine code for exactly this engine on exactly this processor.
+//! Compiled programs on disk: `CODE.ENGINE.cwasm`, machine code for exactly this engine on exactly this processor, and after it
+//! its SHA-256.
 //!
-//! Loading machine code is trusting it. So only this module writes the folder, which nobody else can enter; a file is there
-//! completely or not at all, and is looked at before it is loaded: its owner, its mode, its kind. Whatever is wrong with one,
-//! it is compiled again.
+//! Loading machine code is trusting it. So only this module makes files in the folder, which nobody else can enter: a compiler
+//! gets one, open, for the program that it compiles, and has ended before the file is sealed with its hash and named. A file is
+//! there completely or not at all, and is looked at before it is loaded: its owner, its mode, its kind, its hash. Whatever is
+//! wrong with one, it is compiled again.
 
 use crate::{
+    compiler::{self, Compiler},
     engine::Machine,
-    program::{self, FILE, Form, Program},
+    program::{FILE, Form, Program},
 };
 use base::{CodeSha256, PackageError};
+use sha2::{Digest, Sha256};
 use std::{
     fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write},
     os::{
         fd::AsRawFd,
         unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
@@ -25,7 +29,9 @@ const EXTENSION: &str = "cwasm";
 /// Ends names of files that are being written.
 const HALF: &str = ".half";
 /// Largest program. Compiling takes about half a second for each megabyte.
-const PROGRAM_MAX: u64 = 100 * 1024 * 1024;
+pub(crate) const PROGRAM_MAX: u64 = 100 * 1024 * 1024;
+/// Length of the hash at a file's end.
+const SEAL: u64 = 32;
 /// Bits of a mode that others must not have.
 const OTHERS: u32 = 0o077;
 
@@ -54,6 +60,7 @@ impl Artefacts {
     pub(crate) fn program(
         &self,
         machine: &Machine,
+        compiler: &Compiler,
         code: &CodeSha256,
         package: &Path,
     ) -> Result<Program, PackageError> {
@@ -66,14 +73,20 @@ impl Artefacts {
                 tracing::warn!(%error, %code, "a compiled program is of no use: it is compiled again")
             }
         }
-        let bytes = read(&package.join(FILE))?
-            .ok_or_else(|| refused(format!("it is larger than {PROGRAM_MAX} bytes")))?;
-        let (_, compiled) = program::compile(&machine.engine, &bytes).map_err(refused)?;
-        drop(bytes);
-        // Of other engines: an earlier version of Neap, another processor.
-        self.remove(code)?;
-        self.write(&path, &compiled)?;
-        drop(compiled);
+        let input = File::open(package.join(FILE))?;
+        if input.metadata()?.len() > PROGRAM_MAX {
+            return Err(refused(format!("it is larger than {PROGRAM_MAX} bytes")));
+        }
+        let half = path.with_extension(&HALF[1..]);
+        let made = self.make(compiler, input, &half, &path, code);
+        if made.is_err() {
+            // What is left of it would go at the next start.
+            let _ = fs::remove_file(&half);
+        }
+        made.map_err(|error| match error {
+            compiler::Error::Refused(reason) => refused(reason),
+            compiler::Error::Host(error) => PackageError::Storage(error),
+        })?;
         let loaded = load(&machine.engine, &path)?;
         loaded.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?.map_err(refused)
     }
@@ -85,10 +98,15 @@ impl Artefacts {
 
     /// Removes whatever is compiled of a package.
     pub(crate) fn remove(&self, code: &CodeSha256) -> io::Result<()> {
+        self.remove_but(code, Path::new(""))
+    }
+
+    fn remove_but(&self, code: &CodeSha256, kept: &Path) -> io::Result<()> {
         let prefix = format!("{code}.");
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)) {
+            let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix));
+            if named && entry.path() != kept {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -101,31 +119,55 @@ impl Artefacts {
         self.folder.join(format!("{code}.{:016x}.{EXTENSION}", hasher.finish()))
     }
 
-    /// Writes a file that is there completely or not at all.
-    fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
-        let half = path.with_extension(&HALF[1..]);
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half)?;
-        file.write_all(content)?;
+    /// Makes a file that is there completely or not at all.
+    fn make(
+        &self,
+        compiler: &Compiler,
+        input: File,
+        half: &Path,
+        path: &Path,
+        code: &CodeSha256,
+    ) -> Result<(), compiler::Error> {
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.read(true).write(true).create(true).truncate(true).mode(0o600).open(half)?;
+        compiler.run(input, file.try_clone()?)?;
+        file.rewind()?;
+        let seal = hash(&mut file)?;
+        file.write_all(&seal)?;
         file.sync_all()?;
-        fs::rename(&half, path)?;
-        File::open(&self.folder)?.sync_all()
+        // Of other engines: an earlier version of Neap, another processor.
+        self.remove_but(code, half)?;
+        fs::rename(half, path)?;
+        Ok(File::open(&self.folder)?.sync_all()?)
     }
 }
 
-/// The program's bytes; `None`: too many.
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = File::open(path)?;
-    let mut bytes = Vec::new();
-    file.take(PROGRAM_MAX + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= PROGRAM_MAX).then_some(bytes))
+/// The hash of what is left of a file.
+fn hash(file: &mut impl Read) -> io::Result<[u8; SEAL as usize]> {
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hasher.finalize().into()),
+            read => hasher.update(piece.get(..read).unwrap_or_default()),
+        }
+    }
+}
+
+/// Whether a file ends with the hash of what comes before.
+fn is_sealed(file: &mut File) -> io::Result<bool> {
+    let Some(length) = file.metadata()?.len().checked_sub(SEAL) else { return Ok(false) };
+    let found = hash(&mut Read::take(&mut *file, length))?;
+    let mut seal = [0; SEAL as usize];
+    file.read_exact(&mut seal)?;
+    Ok(found == seal)
 }
 
 /// Loads machine code; `None`: there is none. The inner error: the program cannot be run on any engine.
 fn load(engine: &Engine, path: &Path) -> io::Result<Option<Result<Program, String>>> {
     let nofollow = rustix::fs::OFlags::NOFOLLOW.bits();
     let flags = i32::try_from(nofollow).unwrap_or(0);
-    let file = match fs::OpenOptions::new().read(true).custom_flags(flags).open(path) {
+    let mut file = match fs::OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -133,6 +175,9 @@ fn load(engine: &Engine, path: &Path) -> io::Result<Option<Result<Program, Strin
     let data = file.metadata()?;
     if !data.is_file() || data.mode() & OTHERS != 0 || data.uid() != rustix::process::geteuid().as_raw() {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "not a file of this daemon alone"));
+    }
+    if !is_sealed(&mut file)? {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not what was written"));
     }
     // By its descriptor: what was looked at is what is loaded.
     let opened = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
@@ -155,8 +200,9 @@ fn load(engine: &Engine, path: &Path) -> io::Result<Option<Result<Program, Strin
 
 #[allow(unsafe_code)] // there is no other way to load what was compiled before
 fn trusted_component(engine: &Engine, path: &Path) -> wasmtime::Result<Component> {
-    // SAFETY: the file was written by `Artefacts::write` from what this engine compiled, is this user's alone, and is never
-    // changed in place: it is replaced by renaming. The engine checks its version and configuration.
+    // SAFETY: the file was made by `Artefacts::make`, by an engine with the same configuration, is this user's alone, has the
+    // hash that it was sealed with, and is never changed in place: it is replaced by renaming. The engine checks version and
+    // configuration.
     unsafe { Component::deserialize_file(engine, path) }
 }
 
@@ -189,7 +235,8 @@ mod tests {
         }
 
         fn program(&self) -> Result<Program, PackageError> {
-            self.artefacts.program(&self.machine, &CODE, self.folder.path())
+            let compiler = Compiler { command: Vec::new(), bounds: compiler::Bounds::default() };
+            self.artefacts.program(&self.machine, &compiler, &CODE, self.folder.path())
         }
 
         fn file(&self) -> PathBuf {
@@ -201,7 +248,7 @@ mod tests {
     fn what_was_compiled_is_loaded_and_what_is_wrong_with_it_is_compiled_again() {
         let place = Place::new("(module (func (export \"_start\")))");
         assert!(!place.artefacts.has(&place.machine.engine, &CODE));
-        assert!(matches!(place.program().unwrap().kind, program::Kind::Module(_)));
+        assert!(matches!(place.program().unwrap().kind, crate::program::Kind::Module(_)));
         assert!(place.artefacts.has(&place.machine.engine, &CODE));
         let mode = || fs::metadata(place.file()).unwrap().mode() & 0o777;
         let good = fs::read(place.file()).unwrap();
@@ -210,7 +257,9 @@ mod tests {
         File::options().write(true).open(place.file()).unwrap().set_modified(long_ago).unwrap();
         place.program().unwrap();
         assert_eq!(fs::metadata(place.file()).unwrap().modified().unwrap(), long_ago, "loaded");
-        for damage in [&b"garbage"[..], &good[..good.len() / 2], b""] {
+        let mut flipped = good.clone();
+        flipped[good.len() / 2] ^= 1;
+        for damage in [&b"garbage"[..], &good[..good.len() / 2], b"", &flipped] {
             fs::write(place.file(), damage).unwrap();
             place.program().unwrap();
             assert_eq!(fs::read(place.file()).unwrap(), good, "compiled again");

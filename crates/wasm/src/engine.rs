@@ -98,10 +98,17 @@ impl Drop for Machine {
 
 /// An engine with a pool for so many instances.
 pub(crate) fn new(instances: u32) -> Result<Engine, String> {
-    Engine::new(&config(instances)).map_err(|error| format!("{error:#}"))
+    let mut config = config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(instances)));
+    Engine::new(&config).map_err(|error| format!("{error:#}"))
 }
 
-fn config(instances: u32) -> Config {
+/// An engine that compiles for those with a pool, and runs nothing.
+pub(crate) fn compiling() -> Result<Engine, String> {
+    Engine::new(&config()).map_err(|error| format!("{error:#}"))
+}
+
+fn pool(instances: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(16))
@@ -118,9 +125,13 @@ fn config(instances: u32) -> Config {
         .linear_memory_keep_resident(KEPT)
         .table_keep_resident(KEPT)
         .async_stack_keep_resident(KEPT);
+    pool
+}
+
+/// What machine code depends on.
+fn config() -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .wasm_component_model(true)
         .memory_init_cow(true)
         .epoch_interruption(true)
@@ -195,5 +206,21 @@ impl Ticker {
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+    #[test]
+    fn what_the_compiler_makes_is_for_the_engine_that_runs_it() {
+        let hash = |engine: &Engine| {
+            let mut hasher = DefaultHasher::new();
+            engine.precompile_compatibility_hash().hash(&mut hasher);
+            hasher.finish()
+        };
+        assert_eq!(hash(&compiling().unwrap()), hash(&new(4).unwrap()));
     }
 }

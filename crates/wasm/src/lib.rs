@@ -1,6 +1,6 @@
 //! WebAssembly functions: components for `wasi:http` and WASI preview 1 modules, run inside the daemon.
 //!
-//! Owns: compiling programs when they are deployed, the pool of instances, what an instance is given and what it may use, and
+//! Owns: having programs compiled when they are deployed, the pool of instances, what an instance is given and what it may use, and
 //! how events become requests and responses become answers. Must never know: scheduling, accounts, SQL, other languages'
 //! processes; log, record and variables of an environment are those of `runtimes`.
 //!
@@ -14,6 +14,7 @@
 
 mod artefacts;
 mod body;
+mod compiler;
 mod engine;
 mod environment;
 mod outbound;
@@ -28,6 +29,8 @@ mod state;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 
+pub use compiler::{Bounds, Compiler, compile};
+
 use artefacts::Artefacts;
 use base::{
     ByteCount, CodeSha256, FunctionSpec, Future, Initialization, Launch, LaunchError, Micros, Millis,
@@ -41,6 +44,7 @@ use program::{FILE, Kind, Program};
 use runtimes::{Hosted, Runtimes};
 use std::{
     collections::HashMap,
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
@@ -62,10 +66,6 @@ pub const REUSE_VARIABLE: &str = "NEAP_WASM_REUSE";
 const VERSION: &str = "wasm:48";
 /// Programs kept in memory, of which most is a mapped file.
 const PROGRAMS_MAX: usize = 1_000;
-/// The priority of threads that compile beneath that of the rest. Source: nice(1).
-const NICE: i32 = 15;
-/// Stack of a thread that compiles: the compiler recurses.
-const COMPILER_STACK: usize = 16 * 1024 * 1024;
 
 /// Configuration of [`Wasm`].
 #[derive(Clone, Debug)]
@@ -77,18 +77,21 @@ pub struct Settings {
     pub instances: u32,
     /// Programs that are compiled at once. Default: half of the processors.
     pub compilers: usize,
+    /// What compiles.
+    pub compiler: Compiler,
     /// Makes what functions speak TLS with to others; called once, when one does. Default: they are refused.
     pub tls: fn() -> Result<tokio_rustls::TlsConnector, String>,
 }
 
 impl Settings {
-    /// Defaults, with the folder.
-    pub fn new(folder: impl Into<PathBuf>) -> Settings {
+    /// Defaults, with the folder and the command of the compiler.
+    pub fn new(folder: impl Into<PathBuf>, compiler: Vec<OsString>) -> Settings {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Settings {
             folder: folder.into(),
             instances: 1_000,
             compilers: (processors / 2).max(1),
+            compiler: Compiler { command: compiler, bounds: Bounds::default() },
             tls: || Err("this node speaks no TLS".to_owned()),
         }
     }
@@ -105,7 +108,7 @@ pub struct Wasm {
     permits: Arc<Semaphore>,
 }
 
-/// What threads that compile share.
+/// What threads that have programs compiled share.
 struct Compiling {
     settings: Settings,
     artefacts: Artefacts,
@@ -182,24 +185,18 @@ impl Wasm {
             }
             Ok(_) | Err(_) => None,
         };
-        let begun = std::thread::Builder::new().name("neap-compile".into()).stack_size(COMPILER_STACK).spawn(
-            move || {
-                if permit.is_some() {
-                    // On Linux this is the calling thread's alone; without it functions wait for the compiler.
-                    let _ = rustix::process::setpriority_process(None, NICE);
-                }
-                let refused = |reason| PackageError::BadProgram { file: FILE, reason };
-                let made = work
-                    .machine()
-                    .map_err(refused)
-                    .and_then(|machine| work.artefacts.program(machine, &code, &package));
-                drop(permit);
-                let _ = give.send(made);
-            },
-        );
+        let begun = std::thread::Builder::new().name("neap-compile".into()).spawn(move || {
+            let refused = |reason| PackageError::BadProgram { file: FILE, reason };
+            let compiler = &work.settings.compiler;
+            let made = work
+                .machine()
+                .map_err(refused)
+                .and_then(|machine| work.artefacts.program(machine, compiler, &code, &package));
+            drop(permit);
+            let _ = give.send(made);
+        });
         begun?;
-        // A compiler that panics has met a program that it cannot compile.
-        let failed = |_| PackageError::BadProgram { file: FILE, reason: "the compiler failed".to_owned() };
+        let failed = |_| PackageError::BadProgram { file: FILE, reason: "it could not be loaded".to_owned() };
         let program = Arc::new(made.await.map_err(failed)??);
         self.remember(code, &program);
         Ok(program)

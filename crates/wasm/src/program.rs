@@ -45,13 +45,12 @@ impl Form {
 }
 
 /// Machine code of `bytes` as the engine stores it. Takes seconds for programs of megabytes.
-pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> Result<(Form, Vec<u8>), String> {
-    let form = Form::of(bytes)?;
-    let compiled = match form {
+pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let compiled = match Form::of(bytes)? {
         Form::Component => engine.precompile_component(bytes),
         Form::Module => engine.precompile_module(bytes),
     };
-    Ok((form, compiled.map_err(|error| told(&error))?))
+    compiled.map_err(|error| told(&error))
 }
 
 impl Program {

@@ -1,5 +1,5 @@
-//! `bench wasm`: a new instance from its request to its whole answer, beside the bare engine with the same settings in a process of
-//! its own; first calls of new environments; the warm rate by function URL.
+//! `bench wasm`: a new instance from its request to its whole answer, beside a bare HTTP server with the same engine in a process of
+//! its own; first calls of new environments; the warm rate by function URL; what idle functions keep in memory.
 
 use super::{
     Outcome, cargo,
@@ -13,6 +13,7 @@ use http::Method;
 use serde_json::json;
 use std::{
     io::{BufRead, BufReader, Write},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::Duration,
@@ -35,6 +36,10 @@ const PLACE: &str = "    CORE\n";
 const REQUESTS: usize = 64;
 /// Connections of the warm rate.
 const CONNECTIONS: usize = 16;
+/// Makes the tests' component of JavaScript.
+const WORKSHOP: &str = "tests/wasm/workshop.py";
+/// What a host name is to the floor, which asks for none.
+const NO_HOST: &str = "localhost";
 
 /// A component that is measured.
 struct Subject {
@@ -42,6 +47,8 @@ struct Subject {
     function: &'static str,
     file: PathBuf,
     memory_mb: u32,
+    /// Functions that are deployed to see what each keeps in memory.
+    idle: usize,
 }
 
 pub(super) fn run(options: &Options) -> Outcome<()> {
@@ -63,21 +70,44 @@ fn subjects(options: &Options, folder: &Path) -> Outcome<Vec<Subject>> {
     let binary = wat::parse_str(FRAME.replace(PLACE, LEAN)).map_err(|error| error.to_string())?;
     let file = folder.join("lean.wasm");
     std::fs::write(&file, binary).map_err(|error| error.to_string())?;
-    let mut subjects =
-        vec![Subject { name: "lean component".to_owned(), function: "lean", file, memory_mb: 128 }];
-    if let Some(file) = &options.component {
-        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        subjects.push(Subject { name, function: "given", file: file.clone(), memory_mb: 256 });
+    let lean =
+        Subject { name: "lean component".to_owned(), function: "lean", file, memory_mb: 128, idle: 100 };
+    let mut subjects = vec![lean];
+    match &options.component {
+        Some(file) => {
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let file = file.clone();
+            subjects.push(Subject { name, function: "given", file, memory_mb: 256, idle: 4 });
+        }
+        None => match javascript() {
+            Ok(file) => {
+                let name = "JavaScript component".to_owned();
+                subjects.push(Subject { name, function: "js", file, memory_mb: 256, idle: 4 });
+            }
+            Err(reason) => println!("\nSkipped: the JavaScript component, since {reason}."),
+        },
     }
     Ok(subjects)
 }
 
+/// The tests' component of JavaScript, made by its published tool; else why it is not.
+fn javascript() -> Result<PathBuf, String> {
+    progress("making the JavaScript component");
+    let made = Command::new("python3").args([WORKSHOP, "javascript"]).output();
+    let made = made.map_err(|error| format!("python3 cannot be started: {error}"))?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    match made.status.success() {
+        true => Ok(said(&made.stdout).into()),
+        false => Err(said(&made.stderr).lines().last().unwrap_or("its tool failed").to_owned()),
+    }
+}
+
 fn measure(options: &Options, node: &Node, subjects: &[Subject]) -> Outcome<()> {
     let client = node.client();
-    let mut hosts = Vec::new();
+    let mut places = Vec::new();
     for subject in subjects {
         progress(&format!("compiling {}", subject.name));
-        hosts.push(deploy(&client, subject)?);
+        places.push((deploy(&client, subject)?, Floor::start(options, &subject.file)?));
     }
     let mut table = Table::new(&[
         "new instance to its whole answer",
@@ -87,36 +117,79 @@ fn measure(options: &Options, node: &Node, subjects: &[Subject]) -> Outcome<()> 
         "ratio p99",
         "load",
     ]);
-    for (subject, host) in subjects.iter().zip(&hosts) {
-        cold(options, &client, subject, host, &mut table)?;
+    for (subject, (host, floor)) in subjects.iter().zip(&mut places) {
+        cold(options, &client, subject, host, floor, &mut table)?;
     }
     table.print("Cold starts");
     println!(
-        "\nNeap's as seen by the client of a function URL, floor in its own process without a client; alternating."
+        "\nBoth servers as seen by a client with a new connection, which is there before the time begins; the bare engine inside \
+         its process, without a client; alternating."
     );
-    let mut table = Table::new(&["by function URL", "conn.", "ops/s", "p50 ms", "p99 ms", "errors", "load"]);
-    for (subject, host) in subjects.iter().zip(&hosts) {
-        warm(options, &client, subject, host, &mut table)?;
+    let heads = ["by HTTP", "conn.", "ops/s", "p50 ms", "p99 ms", "errors", "load", "ratio"];
+    let mut table = Table::new(&heads);
+    for (subject, (host, floor)) in subjects.iter().zip(&places) {
+        for connections in [1, CONNECTIONS] {
+            let name = format!("floor: hyper + bare engine, {}", subject.name);
+            let bare = warm(options, floor.address, NO_HOST, &name, connections, None, &mut table)?;
+            let name = format!("Neap, {}", subject.name);
+            warm(options, client.address, host, &name, connections, Some(bare), &mut table)?;
+        }
     }
-    table.print("A new instance for each request, at once");
+    table.print("A new instance for each request, one after the other");
     println!("\nNeap's memory after this: {} MiB resident.", mib(process::memory(node.pid()).resident));
+    drop(places);
+    let mut table =
+        Table::new(&["idle functions", "number", "KiB each, deployed", "KiB each, with an environment"]);
+    for subject in subjects {
+        idle(node, &client, subject, &mut table)?;
+    }
+    table.print("Resident memory of the daemon");
     Ok(())
 }
 
 /// Creates the function with a URL for everyone; the URL's host.
 fn deploy(client: &Client, subject: &Subject) -> Outcome<String> {
+    create(client, subject, subject.function, b"")?;
+    open(client, subject.function, "BUFFERED")
+}
+
+/// Creates a function; `mark` makes its package one of its own.
+fn create(client: &Client, subject: &Subject, name: &str, mark: &[u8]) -> Outcome<()> {
     let content =
         std::fs::read(&subject.file).map_err(|error| format!("{}: {error}", subject.file.display()))?;
-    let zip = package::zip(&[File { name: "bootstrap.wasm", content: &content, executable: false }]);
+    let zip = package::zip(&[
+        File { name: "bootstrap.wasm", content: &content, executable: false },
+        File { name: "mark", content: mark, executable: false },
+    ]);
     let function = json!({
-        "FunctionName": subject.function, "Runtime": "provided.al2023", "Handler": "bootstrap",
+        "FunctionName": name, "Runtime": "provided.al2023", "Handler": "bootstrap",
         "MemorySize": subject.memory_mb, "Timeout": 30, "Role": "arn:aws:iam::000000000000:role/bench",
         "Code": { "ZipFile": STANDARD.encode(zip.map_err(|error| error.to_string())?) },
     });
     let created = client.lambda(&Method::POST, "/2015-03-31/functions", &function);
     created.map_err(|error| error.to_string())?;
-    active(client, subject.function)?;
-    open(client, subject.function, "BUFFERED")
+    active(client, name)
+}
+
+/// What functions of packages of their own add to the daemon's memory: deployed, and called once.
+fn idle(node: &Node, client: &Client, subject: &Subject, table: &mut Table) -> Outcome<()> {
+    let resident = || process::memory(node.pid()).resident;
+    let each = |from: u64, to: u64| to.saturating_sub(from) / 1024 / subject.idle as u64;
+    let names: Vec<String> =
+        (0..subject.idle).map(|number| format!("{}-{number}", subject.function)).collect();
+    progress(&format!("deploying {} of {}", subject.idle, subject.name));
+    let before = resident();
+    for name in &names {
+        create(client, subject, name, name.as_bytes())?;
+    }
+    let deployed = resident();
+    for name in &names {
+        let path = format!("/2015-03-31/functions/{name}/invocations");
+        let answer = client.lambda(&Method::POST, &path, &json!({ "name": "caller" }));
+        answer.map_err(|error| error.to_string())?;
+    }
+    table.row(&[&subject.name, &subject.idle, &each(before, deployed), &each(before, resident())]);
+    Ok(())
 }
 
 /// A body that differs from call to call.
@@ -132,29 +205,38 @@ fn request(host: &str, number: usize) -> Bytes {
     ))
 }
 
-fn cold(options: &Options, client: &Client, subject: &Subject, host: &str, table: &mut Table) -> Outcome<()> {
-    let mut floor = Floor::start(options, &subject.file)?;
-    let (mut bare, mut again, mut first) = (Vec::new(), Vec::new(), Vec::new());
+fn cold(
+    options: &Options,
+    client: &Client,
+    subject: &Subject,
+    host: &str,
+    floor: &mut Floor,
+    table: &mut Table,
+) -> Outcome<()> {
+    let (mut bare, mut served, mut again, mut first) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // What is made once for all is no part of a cold start.
-    ask(client, host, 0)?;
+    ask(client.address, host, 0)?;
+    ask(floor.address, NO_HOST, 0)?;
     floor.one(0)?;
     for number in 1..=options.colds {
         if number % 20 == 1 {
             progress(&format!("cold start {number} of {}", subject.name));
         }
         bare.push(floor.one(number)?);
-        again.push(ask(client, host, number)?);
+        served.push(ask(floor.address, NO_HOST, number)?);
+        again.push(ask(client.address, host, number)?);
         renew(client, subject.function, number)?;
-        first.push(ask(client, host, number)?);
+        first.push(ask(client.address, host, number)?);
     }
     let load = format!("{:.1}", process::load_average());
     let micros = |spans: &mut Vec<Duration>, share| {
         spans.sort_unstable();
         percentile(spans, share).as_secs_f64() * 1e6
     };
-    let floors = [micros(&mut bare, 0.5), micros(&mut bare, 0.99)];
+    let floors = [micros(&mut served, 0.5), micros(&mut served, 0.99)];
     let rows = [
-        (format!("floor: bare engine, {}", subject.name), bare),
+        (format!("bare engine without a client, {}", subject.name), bare),
+        (format!("floor: hyper + bare engine, {}", subject.name), served),
         (format!("Neap, {}", subject.name), again),
         (format!("Neap, {}, first of an environment", subject.name), first),
     ];
@@ -167,49 +249,59 @@ fn cold(options: &Options, client: &Client, subject: &Subject, host: &str, table
 }
 
 /// One request by a connection of its own, which is there before the time begins.
-fn ask(client: &Client, host: &str, number: usize) -> Outcome<Duration> {
+fn ask(address: SocketAddr, host: &str, number: usize) -> Outcome<Duration> {
     let requests = [request(host, number)];
-    let burst = load::burst(client.address, &requests).map_err(|error| error.to_string())?;
+    let burst = load::burst(address, &requests).map_err(|error| error.to_string())?;
     match burst.answered.first() {
         Some(span) => Ok(*span),
-        None => Err(format!("the function at {host} did not answer with 200")),
+        None => Err(format!("{host} did not answer with 200: {:?}", burst.failed)),
     }
 }
 
-fn warm(options: &Options, client: &Client, subject: &Subject, host: &str, table: &mut Table) -> Outcome<()> {
-    for connections in [1, CONNECTIONS] {
-        progress(&format!("{} at {connections} connections", subject.name));
-        let plan = Plan {
-            address: client.address,
-            connections,
-            warm_up: Duration::from_millis(500),
-            measured: options.measured,
-            requests: (0..REQUESTS).map(|number| request(host, number)).collect(),
-        };
-        let (outcome, (), ()) = load::run(&plan, || ()).map_err(|error| error.to_string())?;
-        if outcome.answers == 0 {
-            return Err(format!("{}: {:?}", subject.name, outcome.first_error));
-        }
-        let micros = |share| ms(f64::from(percentile(&outcome.latencies_us, share)));
-        table.row(&[
-            &subject.name,
-            &connections,
-            &thousands(outcome.per_second()),
-            &micros(0.5),
-            &micros(0.99),
-            &outcome.errors,
-            &format!("{:.1}", process::load_average()),
-        ]);
+/// The rate; `floor`: that of the floor.
+fn warm(
+    options: &Options,
+    address: SocketAddr,
+    host: &str,
+    name: &str,
+    connections: usize,
+    floor: Option<f64>,
+    table: &mut Table,
+) -> Outcome<f64> {
+    progress(&format!("{name} at {connections} connections"));
+    let plan = Plan {
+        address,
+        connections,
+        warm_up: Duration::from_millis(500),
+        measured: options.measured,
+        requests: (0..REQUESTS).map(|number| request(host, number)).collect(),
+    };
+    let (outcome, (), ()) = load::run(&plan, || ()).map_err(|error| error.to_string())?;
+    if outcome.answers == 0 {
+        return Err(format!("{name}: {:?}", outcome.first_error));
     }
-    Ok(())
+    let micros = |share| ms(f64::from(percentile(&outcome.latencies_us, share)));
+    table.row(&[
+        &name,
+        &connections,
+        &thousands(outcome.per_second()),
+        &micros(0.5),
+        &micros(0.99),
+        &outcome.errors,
+        &format!("{:.1}", process::load_average()),
+        &floor.map_or_else(String::new, |floor| format!("{:.2}", outcome.per_second() / floor)),
+    ]);
+    Ok(outcome.per_second())
 }
 
-/// The bare engine in a process of its own; ends when dropped, since its standard input closes.
+/// A bare HTTP server with the engine, in a process of its own; ends when dropped, since its standard input closes.
 struct Floor {
     child: Child,
     /// `None` only while it is dropped.
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
+    /// Of its HTTP server.
+    address: SocketAddr,
 }
 
 impl Floor {
@@ -232,11 +324,11 @@ impl Floor {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("both are piped".to_owned());
         };
-        let mut floor = Floor { child, input: Some(input), output: BufReader::new(output) };
-        match floor.line()?.as_str() {
-            "ready" => Ok(floor),
-            other => Err(format!("the floor said {other:?}")),
-        }
+        let address = SocketAddr::from(([0; 4], 0));
+        let mut floor = Floor { child, input: Some(input), output: BufReader::new(output), address };
+        let line = floor.line()?;
+        floor.address = line.parse().map_err(|_| format!("the floor said {line:?}"))?;
+        Ok(floor)
     }
 
     fn line(&mut self) -> Outcome<String> {

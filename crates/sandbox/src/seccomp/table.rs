@@ -239,3 +239,36 @@ pub(super) const OWN: &[Group] = &[Group {
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(super) const OWN: &[Group] = &[];
+
+/// All calls of a process that computes on bytes of strangers, see [`crate::only_compute`]. Whatever else there is fails with
+/// ENOSYS.
+pub(super) const COMPUTING: &[Group] = &[
+    Group {
+        reason: "what it was given to read and to write; nothing can be opened",
+        verdict: Verdict::Allow,
+        calls: calls! { SYS_read SYS_write SYS_writev SYS_close },
+    },
+    Group {
+        reason: "memory of its own, bounded by its limit",
+        verdict: Verdict::Allow,
+        calls: calls! { SYS_brk SYS_mmap SYS_munmap SYS_mremap SYS_mprotect SYS_madvise },
+    },
+    Group {
+        reason: "threads of its own",
+        verdict: Verdict::Unless(Check::Process, libc::EPERM),
+        calls: calls! { SYS_clone },
+    },
+    Group {
+        reason: "what libraries do for threads, locks, signals that it gets, its end",
+        verdict: Verdict::Allow,
+        calls: calls! {
+            SYS_futex SYS_set_robust_list SYS_rseq SYS_sigaltstack SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn
+            SYS_restart_syscall SYS_sched_yield SYS_sched_getaffinity SYS_getpid SYS_gettid SYS_exit SYS_exit_group
+        },
+    },
+    Group {
+        reason: "the time and randomness, which say nothing of others",
+        verdict: Verdict::Allow,
+        calls: calls! { SYS_clock_gettime SYS_getrandom },
+    },
+];
