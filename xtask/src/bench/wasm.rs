@@ -60,9 +60,7 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
 }
 
 fn subjects(options: &Options, folder: &Path) -> Outcome<Vec<Subject>> {
-    let binary = wat::parse_str(FRAME.replace(PLACE, LEAN)).map_err(|error| error.to_string())?;
-    let file = folder.join("lean.wasm");
-    std::fs::write(&file, binary).map_err(|error| error.to_string())?;
+    let file = lean(folder)?;
     let mut subjects =
         vec![Subject { name: "lean component".to_owned(), function: "lean", file, memory_mb: 128 }];
     if let Some(file) = &options.component {
@@ -70,6 +68,13 @@ fn subjects(options: &Options, folder: &Path) -> Outcome<Vec<Subject>> {
         subjects.push(Subject { name, function: "given", file: file.clone(), memory_mb: 256 });
     }
     Ok(subjects)
+}
+
+/// Writes the lean component to a folder.
+pub(super) fn lean(folder: &Path) -> Outcome<PathBuf> {
+    let binary = wat::parse_str(FRAME.replace(PLACE, LEAN)).map_err(|error| error.to_string())?;
+    let file = folder.join("lean.wasm");
+    std::fs::write(&file, binary).map(|()| file).map_err(|error| error.to_string())
 }
 
 fn measure(options: &Options, node: &Node, subjects: &[Subject]) -> Outcome<()> {
@@ -124,7 +129,7 @@ fn body(number: usize) -> String {
     format!(r#"{{"name":"caller {number}"}}"#)
 }
 
-fn request(host: &str, number: usize) -> Bytes {
+pub(super) fn request(host: &str, number: usize) -> Bytes {
     let body = body(number);
     let length = body.len();
     Bytes::from(format!(
