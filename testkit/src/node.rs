@@ -29,8 +29,8 @@ pub struct Node {
     data: TempDir,
 }
 
-/// A node that is not ready by then has failed.
-const READY_MAX: Duration = Duration::from_secs(30);
+/// A node that is not ready by then has failed. With a new data folder it prepares its runtimes, on a machine that may be busy.
+const READY_MAX: Duration = Duration::from_secs(120);
 /// Time for an orderly end.
 const STOP_MAX: Duration = Duration::from_secs(30);
 

@@ -157,7 +157,7 @@ fn present(neap: &Path, kit: &Kit, stage: &Stage) -> Outcome<Vec<Tool>> {
             let running = Running::start(tool, kit, stage)?;
             let host = running.address.to_string();
             first::answer(running.address, &asked(&host, 0), &expected(tool.language(), 0))
-                .map_err(|error| format!("{error}; it said: {}", running.last_words()))?;
+                .map_err(|error| format!("{error}; it said: {}", running.complaint()))?;
             Ok(version)
         });
         match answered {

@@ -171,7 +171,7 @@ fn once(subject: &mut Subject, neap: &Path, kit: &Kit, stage: &Stage, number: us
             let right = expected(tool.language(), number);
             let answered = answer(running.address, &asked(&running.address.to_string(), number), &right);
             let took = began.elapsed();
-            answered.map(|_| took).map_err(|error| format!("{error}; it said: {}", running.last_words()))
+            answered.map(|_| took).map_err(|error| format!("{error}; it said: {}", running.complaint()))
         }
         Subject::PerRequest(running) => {
             let right = expected(running.tool.language(), number);

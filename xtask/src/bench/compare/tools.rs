@@ -196,7 +196,7 @@ impl Tool {
             Tool::Wasmtime => {
                 command = Command::new(kit.wasmtime()?);
                 command
-                    .args(["serve", "--allow-precompiled", "--addr", &address.to_string()])
+                    .args(["serve", "-S", "cli", "--allow-precompiled", "--addr", &address.to_string()])
                     .arg(file("lean.cwasm"));
             }
         }
@@ -313,10 +313,11 @@ impl Running {
         self.child.id()
     }
 
-    /// The end of what it wrote to standard error.
-    pub(super) fn last_words(&self) -> String {
+    /// Of what it wrote to standard error, the line that tells most.
+    pub(super) fn complaint(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
-        text.lines().rev().take(3).collect::<Vec<_>>().join(" / ")
+        let error = text.lines().find(|line| line.to_ascii_lowercase().contains("error"));
+        error.or(text.lines().last()).unwrap_or_default().to_owned()
     }
 }
 
