@@ -131,7 +131,9 @@ pub fn send(address: SocketAddr, request: &[u8]) -> Result<Response, Error> {
     loop {
         if let Some(answer) = load::parse(&buffer)? {
             let head = String::from_utf8_lossy(&buffer[..answer.body.start]).into_owned();
-            let body = Bytes::copy_from_slice(&buffer[answer.body]);
+            let body = &buffer[answer.body];
+            let chunked = head.to_ascii_lowercase().contains("\r\ntransfer-encoding: chunked");
+            let body = if chunked { joined(body)? } else { Bytes::copy_from_slice(body) };
             return Ok(Response { status: answer.status, head, body });
         }
         let read = stream.read(&mut piece).map_err(io())?;
@@ -139,6 +141,23 @@ pub fn send(address: SocketAddr, request: &[u8]) -> Result<Response, Error> {
             return Err(Error::Protocol("the connection ended within an answer".to_owned()));
         }
         buffer.extend_from_slice(&piece[..read]);
+    }
+}
+
+/// The chunks of a whole body. Source: RFC 9112, section 7.1.
+fn joined(mut body: &[u8]) -> Result<Bytes, Error> {
+    let bad = || Error::Protocol("a body's chunks have no sizes".to_owned());
+    let mut whole = Vec::new();
+    loop {
+        let end = body.windows(2).position(|window| window == b"\r\n").ok_or_else(bad)?;
+        let (size, rest) = (&body[..end], &body[end + 2..]);
+        let size = std::str::from_utf8(size).ok().and_then(|size| size.split(';').next());
+        let size = size.and_then(|size| usize::from_str_radix(size.trim(), 16).ok()).ok_or_else(bad)?;
+        if size == 0 {
+            return Ok(whole.into());
+        }
+        whole.extend_from_slice(rest.get(..size).ok_or_else(bad)?);
+        body = rest.get(size + 2..).ok_or_else(bad)?;
     }
 }
 
@@ -150,4 +169,18 @@ pub fn get(address: SocketAddr, path: &str) -> Result<Response, Error> {
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::joined;
+
+    #[test]
+    fn chunks_are_joined_or_refused() {
+        assert_eq!(joined(b"4\r\n\"ok\"\r\nA;x=1\r\n0123456789\r\n0\r\n\r\n").unwrap(), "\"ok\"0123456789");
+        assert_eq!(joined(b"0\r\n\r\n").unwrap(), "");
+        for bad in [&b""[..], b"4\r\nok\r\n", b"x\r\n\r\n", b"ffffffffffffffff\r\nok\r\n"] {
+            assert!(joined(bad).is_err());
+        }
+    }
 }

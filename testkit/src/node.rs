@@ -5,7 +5,6 @@ use crate::{
     client::{self, Client, Credentials},
     process,
 };
-use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::File,
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -30,8 +29,8 @@ pub struct Node {
     data: TempDir,
 }
 
-/// A node that is not ready by then has failed.
-const READY_MAX: Duration = Duration::from_secs(30);
+/// A node that is not ready by then has failed. With a new data folder it prepares its runtimes, on a machine that may be busy.
+const READY_MAX: Duration = Duration::from_secs(120);
 /// Time for an orderly end.
 const STOP_MAX: Duration = Duration::from_secs(30);
 
@@ -40,13 +39,9 @@ impl Node {
     pub fn start(binary: &Path, config: &str) -> Result<Node, Error> {
         let data = TempDir::with_prefix("neap-node-").map_err(Error::io("a folder for the node"))?;
         std::fs::write(data.path().join("neap.toml"), config).map_err(Error::io("neap.toml"))?;
-        let log = File::create(data.path().join("log")).map_err(Error::io("log"))?;
         let address = free_address()?;
-        let mut command = Command::new(binary);
-        command.arg("serve").arg("--listen").arg(address.to_string()).arg("--data").arg(data.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let began = Instant::now();
-        let child = command.spawn().map_err(Error::io(binary.display().to_string()))?;
+        let child = spawn(binary, address, data.path())?;
         let none = Credentials { access_key: String::new(), secret: String::new() };
         let mut node = Node {
             child,
@@ -57,12 +52,30 @@ impl Node {
             data,
         };
         node.launch = node.answers(began, |_| true)?;
-        node.prepared = node.answers(began, |health| health.ends_with(br#""runtimes":"ready"}"#))?;
+        node.prepared = node.prepares(began)?;
         let text =
             std::fs::read(node.data.path().join("credentials.json")).map_err(Error::io("credentials"))?;
         node.credentials = serde_json::from_slice(&text)
             .map_err(|error| Error::Protocol(format!("credentials: {error}")))?;
         Ok(node)
+    }
+
+    /// Ends the node and starts `binary` with its folder and address again, without waiting for an answer. When it was
+    /// started.
+    pub fn restart(&mut self, binary: &Path) -> Result<Instant, Error> {
+        self.end();
+        let began = Instant::now();
+        self.child = spawn(binary, self.address, self.data.path())?;
+        Ok(began)
+    }
+
+    /// Waits until its runtimes are prepared after a [`Node::restart`].
+    pub fn await_prepared(&mut self) -> Result<(), Error> {
+        self.prepares(Instant::now()).map(|_| ())
+    }
+
+    fn prepares(&mut self, began: Instant) -> Result<Duration, Error> {
+        self.answers(began, |health| health.ends_with(br#""runtimes":"ready"}"#))
     }
 
     /// When its health first was as wanted.
@@ -108,25 +121,7 @@ impl Node {
     }
 
     fn end(&mut self) -> Vec<u32> {
-        if !matches!(self.child.try_wait(), Ok(None)) {
-            return Vec::new();
-        }
-        let mut rest = process::tree(self.child.id());
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // It fails only if the process is gone.
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let asked = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) {
-            if asked.elapsed() > STOP_MAX {
-                let _ = self.child.kill();
-                let _ = self.child.wait();
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        rest.retain(|pid| process::memory(*pid).resident > 0);
-        rest
+        process::end(&mut self.child, STOP_MAX)
     }
 }
 
@@ -136,7 +131,16 @@ impl Drop for Node {
     }
 }
 
-fn free_address() -> Result<SocketAddr, Error> {
+fn spawn(binary: &Path, address: SocketAddr, data: &Path) -> Result<Child, Error> {
+    let log = File::create(data.join("log")).map_err(Error::io("log"))?;
+    let mut command = Command::new(binary);
+    command.arg("serve").arg("--listen").arg(address.to_string()).arg("--data").arg(data);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.spawn().map_err(Error::io(binary.display().to_string()))
+}
+
+/// An address of the loopback interface that nobody listens at now.
+pub fn free_address() -> Result<SocketAddr, Error> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("a free port"))?;
     listener.local_addr().map_err(Error::io("a free port"))
 }

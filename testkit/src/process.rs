@@ -1,6 +1,12 @@
-//! What processes use, read from `/proc`.
+//! What processes use, read from `/proc`, and how they are ended.
 
-use std::{collections::BTreeMap, fs, time::Duration};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    collections::BTreeMap,
+    fs,
+    process::Child,
+    time::{Duration, Instant},
+};
 
 /// Kernel ticks per second in `/proc/PID/stat`; fixed for user space.
 const TICKS_PER_S: u64 = 100;
@@ -72,6 +78,38 @@ pub fn tree(pid: u32) -> Vec<u32> {
         at += 1;
     }
     all
+}
+
+/// Asks `child` to end, waits for it, and kills it after `patience`. Its descendants that live on.
+pub fn end(child: &mut Child, patience: Duration) -> Vec<u32> {
+    if !matches!(child.try_wait(), Ok(None)) {
+        return Vec::new();
+    }
+    let mut rest = tree(child.id());
+    signal(child.id(), Signal::TERM);
+    let asked = Instant::now();
+    while matches!(child.try_wait(), Ok(None)) {
+        if asked.elapsed() > patience {
+            let _ = child.kill();
+            let _ = child.wait();
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    rest.retain(|pid| memory(*pid).resident > 0);
+    rest
+}
+
+/// Kills a process that the caller has started, or that such a one has left behind.
+pub fn kill(pid: u32) {
+    signal(pid, Signal::KILL);
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // It fails only if the process is gone.
+        let _ = kill_process(pid, signal);
+    }
 }
 
 /// The machine's load over the last minute.

@@ -6,11 +6,13 @@
 pub(crate) mod apps;
 mod burst;
 mod cold;
+mod compare;
 mod floors;
 mod idle;
 mod noisy;
 pub(crate) mod options;
 mod queue;
+mod rounds;
 pub(crate) mod setup;
 mod stream;
 mod table;
@@ -34,13 +36,15 @@ noisy     a function beside neighbours that use up processors, memory, processes
 queue     messages sent, received and deleted, beside the store; growth of messages, queues, groups
 stream    function URLs beside Invoke, streamed answers, provisioned environments beside cold ones
 wasm      WebAssembly: cold starts and new instances beside a bare server with the engine, warm rate by function URL, memory
+compare   what could be run instead (workerd, Deno, functions frameworks, serverless-offline, wasmtime serve)
+          beside Neap; only what --install has installed
 store     durable writes of the store beside plain SQLite
 fleet     what the fleet adds to a warm call
 policy    cold starts and idle memory of keep-alive policies, on generated traces in virtual time; --seeds N,
           --functions N, --hours N
 sandbox   starts of the bare sandbox
 
-options of warm, cold, burst, idle, floors, noisy, queue, stream and wasm:
+options of warm, cold, burst, idle, floors, noisy, queue, stream, wasm and compare:
   --quick              one short round of everything
   --rounds N           rounds of each measurement, default 3
   --seconds N          length of one warm measurement, default 3
@@ -51,6 +55,7 @@ options of warm, cold, burst, idle, floors, noisy, queue, stream and wasm:
   --bootstrap FILE     a built `bootstrap` executable to measure as provided.al2023
   --connections N      of warm measurements, and clients of queues, default 1, 16 and 64; may be repeated
   --growth N           of queue: messages, queues and groups at most, default 100000; from 1000
+  --install            of compare: install the other tools, in their pinned versions, in the cache folder
   --neap FILE          a binary to measure instead of building one
   --component FILE     wasm: a component to measure besides the lean one instead of the tests' of JavaScript
   --floor FILE         wasm: the built example bench_floor of neap-wasm instead of building it";
@@ -65,7 +70,7 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
     if cfg!(debug_assertions)
         && matches!(
             name,
-            "warm" | "cold" | "burst" | "idle" | "floors" | "noisy" | "queue" | "stream" | "wasm"
+            "warm" | "cold" | "burst" | "idle" | "floors" | "noisy" | "queue" | "stream" | "wasm" | "compare"
         )
     {
         // The floors and the load generator are in this program: they must be as optimised as what they measure.
@@ -82,6 +87,7 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
         "noisy" => noisy::run(&Options::parse(rest)?),
         "queue" => queue::run(&Options::parse(rest)?),
         "stream" => stream::run(&Options::parse(rest)?),
+        "compare" => compare::run(&Options::parse(rest)?),
         "wasm" => wasm::run(&Options::parse(rest)?),
         "store" => cargo(&["bench", "--package", "neap-store", "--bench", "store"]),
         "fleet" => cargo(&["bench", "--package", "neap-fleet", "--bench", "warm_path"]),

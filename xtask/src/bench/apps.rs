@@ -203,7 +203,7 @@ fn write(folder: &Path, name: &str, text: &str) -> Outcome<PathBuf> {
 }
 
 /// The executable behind a name on the path, which may be a script of a version manager.
-fn interpreter(name: &str, asks_itself: &[&str]) -> Outcome<PathBuf> {
+pub(super) fn interpreter(name: &str, asks_itself: &[&str]) -> Outcome<PathBuf> {
     let output = Command::new(name).args(asks_itself).output().map_err(|error| format!("{name}: {error}"))?;
     match String::from_utf8_lossy(&output.stdout).trim() {
         "" => Err(format!("{name} does not tell its own path")),

@@ -53,7 +53,7 @@ fn ways(app: App) -> Vec<(App, Way)> {
 }
 
 /// Waits until an interpreter waits for a function.
-fn cell_ready(node: &Node) -> Outcome<()> {
+pub(super) fn cell_ready(node: &Node) -> Outcome<()> {
     for _ in 0..10_000 {
         let ready = metrics(node)?.lines().any(|line| {
             line.starts_with("neap_stem_cells{") && line.contains("state=\"ready\"") && !line.ends_with(" 0")

@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) sizes: Vec<usize>,
     /// Whether percentiles of each phase are printed.
     pub(crate) histogram: bool,
+    /// Whether what Neap is compared with is installed first.
+    pub(crate) install: bool,
     /// The runtimes that are measured; all that there are when empty.
     pub(crate) apps: Vec<String>,
 }
@@ -47,6 +49,7 @@ impl Options {
             growth: 100_000,
             sizes: Vec::new(),
             histogram: false,
+            install: false,
             apps: Vec::new(),
         };
         let mut args = args.iter();
@@ -66,6 +69,7 @@ impl Options {
                 "--growth" => options.growth = number(value()?)?,
                 "--size" => options.sizes.push(number(value()?)?),
                 "--histogram" => options.histogram = true,
+                "--install" => options.install = true,
                 "--app" => options.apps.push(value()?.clone()),
                 "--component" => options.component = Some(value()?.into()),
                 "--floor" => options.floor = Some(value()?.into()),

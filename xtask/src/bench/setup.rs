@@ -52,8 +52,19 @@ pub(crate) fn apps(options: &Options) -> Vec<App> {
 
 /// Creates a function of `app` and waits until it is active.
 pub(crate) fn create(client: &Client, app: App, name: &str, bootstrap: Option<&Path>) -> Outcome<()> {
-    let Some(zip) = app.package(bootstrap)? else { return Ok(()) };
-    let (runtime, handler) = app.runtime();
+    match app.package(bootstrap)? {
+        Some(zip) => deploy(client, name, app.runtime(), &zip),
+        None => Ok(()),
+    }
+}
+
+/// Creates a function from a runtime, a handler and a package, and waits until it is active.
+pub(crate) fn deploy(
+    client: &Client,
+    name: &str,
+    (runtime, handler): (&str, &str),
+    zip: &[u8],
+) -> Outcome<()> {
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
     let function = json!({
         "FunctionName": name, "Runtime": runtime, "Handler": handler, "Role": "arn:aws:iam::000000000000:role/bench",
@@ -61,7 +72,7 @@ pub(crate) fn create(client: &Client, app: App, name: &str, bootstrap: Option<&P
         "Code": { "ZipFile": STANDARD.encode(zip) },
     });
     let created = client.lambda(&Method::POST, "/2015-03-31/functions", &function);
-    created.map_err(|error| format!("{}: {error}", app.name()))?;
+    created.map_err(|error| format!("{name} in {runtime}: {error}"))?;
     active(client, name)
 }
 

@@ -5,15 +5,15 @@ use super::{
     apps::App,
     floors::{self, Floor},
     options::Options,
-    setup::{apps, binary, cpus, create, kernel, leave, progress, ring, start},
+    rounds::{self, Server},
+    setup::{apps, binary, cpus, create, kernel, leave, ring, start},
     table::{Table, mib, ms, thousands},
 };
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 use testkit::{
     client::{Client, Credentials},
-    load::{self, Plan},
     process,
-    stats::{median, percentile},
+    stats::percentile,
 };
 
 /// What is put under load.
@@ -30,16 +30,6 @@ impl Target {
     fn of(server: &Floor, name: String, floor: Option<usize>) -> Target {
         Target { name, address: server.address, pid: server.pid(), floor, app: None }
     }
-}
-
-/// One round of one target.
-struct Round {
-    per_second: f64,
-    p50_us: f64,
-    p99_us: f64,
-    own_cpu_us: f64,
-    all_cpu_us: f64,
-    generator_cpu_us: f64,
 }
 
 /// The floors alone, for this machine.
@@ -138,7 +128,7 @@ fn alone(options: &Options) -> Outcome<()> {
     Ok(())
 }
 
-/// All targets at one number of connections, in alternating rounds; adds a row of medians for each.
+/// All targets at one number of connections; adds a row of medians for each.
 fn measure(
     options: &Options,
     client: &Client,
@@ -146,63 +136,28 @@ fn measure(
     connections: usize,
     table: &mut Table,
 ) -> Outcome<()> {
-    let mut rounds: Vec<Vec<Round>> = targets.iter().map(|_| Vec::new()).collect();
-    let mut errors = vec![0; targets.len()];
-    let mut loads = vec![0.0; targets.len()];
-    for round in 0..options.rounds {
-        for (at, target) in targets.iter().enumerate() {
-            progress(&format!("{} connections, round {}: {}", connections, round + 1, target.name));
-            // Floors take any request; theirs are signed too, so that they parse the same bytes.
-            let requests = ring(client, target.app.map_or("floor", function))?;
-            let plan = Plan {
-                address: target.address,
-                connections,
-                warm_up: options.measured.mul_f64(0.4).max(Duration::from_millis(500)),
-                measured: options.measured,
-                requests,
-            };
-            if round == 0 {
-                // Everything that this many connections need is started before the first measurement.
-                load::run(&plan, || ()).map_err(|error| format!("{}: {error}", target.name))?;
-            }
-            let counters = || (process::cpu(target.pid), process::cpu_of_tree(target.pid));
-            let (outcome, before, after) = load::run(&plan, counters).map_err(|error| error.to_string())?;
-            if let Some(error) = &outcome.first_error {
-                progress(&format!("  an error: {error}"));
-            }
-            if outcome.answers == 0 {
-                return Err(format!("{} answered nothing: {:?}", target.name, outcome.first_error));
-            }
-            errors[at] += outcome.errors;
-            loads[at] = process::load_average();
-            let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / outcome.answers.max(1) as f64;
-            rounds[at].push(Round {
-                per_second: outcome.per_second(),
-                p50_us: f64::from(percentile(&outcome.latencies_us, 0.5)),
-                p99_us: f64::from(percentile(&outcome.latencies_us, 0.99)),
-                own_cpu_us: each(after.0.saturating_sub(before.0)),
-                all_cpu_us: each(after.1.saturating_sub(before.1)),
-                generator_cpu_us: each(outcome.cpu),
-            });
-        }
-    }
-    let middle = |at: usize, of: fn(&Round) -> f64| median(rounds[at].iter().map(of).collect());
-    for (at, target) in targets.iter().enumerate() {
-        let rate = middle(at, |round| round.per_second);
+    let servers: Vec<_> = targets
+        .iter()
+        .map(|target| Server { name: &target.name, address: target.address, pid: target.pid })
+        .collect();
+    // Floors take any request; theirs are signed too, so that they parse the same bytes.
+    let requests = |at: usize| ring(client, targets[at].app.map_or("floor", function));
+    let figures = rounds::alternate(options, connections, &servers, requests)?;
+    for (target, own) in targets.iter().zip(&figures) {
         let ratio = target.floor.map_or_else(String::new, |floor| {
-            format!("{:.2}", rate / middle(floor, |round| round.per_second).max(1.0))
+            format!("{:.2}", own.per_second / figures[floor].per_second.max(1.0))
         });
         table.row(&[
             &target.name,
             &connections,
-            &thousands(rate),
-            &ms(middle(at, |round| round.p50_us)),
-            &ms(middle(at, |round| round.p99_us)),
-            &format!("{:.1}", middle(at, |round| round.own_cpu_us)),
-            &format!("{:.1}", middle(at, |round| round.all_cpu_us)),
-            &format!("{:.1}", middle(at, |round| round.generator_cpu_us)),
-            &errors[at],
-            &format!("{:.1}", loads[at]),
+            &thousands(own.per_second),
+            &ms(own.p50_us),
+            &ms(own.p99_us),
+            &format!("{:.1}", own.own_cpu_us),
+            &format!("{:.1}", own.all_cpu_us),
+            &format!("{:.1}", own.generator_cpu_us),
+            &own.errors,
+            &format!("{:.1}", own.load),
             &ratio,
         ]);
     }

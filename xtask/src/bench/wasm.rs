@@ -67,9 +67,7 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
 }
 
 fn subjects(options: &Options, folder: &Path) -> Outcome<Vec<Subject>> {
-    let binary = wat::parse_str(FRAME.replace(PLACE, LEAN)).map_err(|error| error.to_string())?;
-    let file = folder.join("lean.wasm");
-    std::fs::write(&file, binary).map_err(|error| error.to_string())?;
+    let file = self::lean(folder)?;
     let lean =
         Subject { name: "lean component".to_owned(), function: "lean", file, memory_mb: 128, idle: 100 };
     let mut subjects = vec![lean];
@@ -100,6 +98,13 @@ fn javascript() -> Result<PathBuf, String> {
         true => Ok(said(&made.stdout).into()),
         false => Err(said(&made.stderr).lines().last().unwrap_or("its tool failed").to_owned()),
     }
+}
+
+/// Writes the lean component to a folder.
+pub(super) fn lean(folder: &Path) -> Outcome<PathBuf> {
+    let binary = wat::parse_str(FRAME.replace(PLACE, LEAN)).map_err(|error| error.to_string())?;
+    let file = folder.join("lean.wasm");
+    std::fs::write(&file, binary).map(|()| file).map_err(|error| error.to_string())
 }
 
 fn measure(options: &Options, node: &Node, subjects: &[Subject]) -> Outcome<()> {
@@ -197,7 +202,7 @@ fn body(number: usize) -> String {
     format!(r#"{{"name":"caller {number}"}}"#)
 }
 
-fn request(host: &str, number: usize) -> Bytes {
+pub(super) fn request(host: &str, number: usize) -> Bytes {
     let body = body(number);
     let length = body.len();
     Bytes::from(format!(

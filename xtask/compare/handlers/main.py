@@ -1,0 +1,3 @@
+# For the Functions Framework of Python.
+def hello(request):
+    return {"message": "hello " + request.get_json()["name"]}
