@@ -92,7 +92,6 @@ def test_refusals_have_the_codes_of_lambda(deploy, lam):
         ({"Code": {"S3Bucket": "b", "S3Key": "k"}}, "S3"),
         ({"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}, "VpcConfig"),
         ({"DeadLetterConfig": {"TargetArn": "arn:aws:sns:us-east-1:000000000000:t"}}, "DeadLetterConfig"),
-        ({"SnapStart": {"ApplyOn": "PublishedVersions"}}, "SnapStart"),
         ({"PackageType": "Image", "Code": {"ImageUri": "x/y:z"}}, "Image"),
     ],
 )

@@ -19,6 +19,12 @@ pub trait Execute: Send + Sync {
     fn provision(&self, spec: Arc<FunctionSpec>, count: u32);
     /// How [`Execute::provision`] goes.
     fn provisioned(&self, key: &VersionKey) -> Provisioned;
+    /// Keeps environments of `spec`, a version with SnapStart, initialised and waiting for their first call, until the version
+    /// is retired: as many as the node is set to, while it has memory that nobody else wants. Resolves when the first of them
+    /// is there, or to why its start failed; the node goes on trying all the same.
+    /// Limit: an initialisation may take [`crate::limits::SNAPSTART_INIT_MAX`], or the function's timeout if that is longer.
+    /// Source: Lambda developer guide, SnapStart. Cancel-safe.
+    fn prepare(&self, spec: Arc<FunctionSpec>) -> Future<'static, Result<(), PrepareError>>;
     /// No further call comes for this key: idle environments end now, busy ones after their call.
     fn retire(&self, key: &VersionKey);
     /// All functions of an account and region have `total` concurrency for themselves, reserved or provisioned, invoked or not; what is left
@@ -35,6 +41,22 @@ pub struct Provisioned {
     pub ready: u32,
     /// Why the last start failed, if it did.
     pub failure: Option<String>,
+}
+
+/// No environment of a version could be initialised ahead of its calls.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PrepareError {
+    /// The function's own code failed, or took too long: so will the next attempt.
+    #[error("{reason}")]
+    Function {
+        /// What went wrong.
+        reason: String,
+        /// Whether it took too long.
+        timed_out: bool,
+    },
+    /// The node could not start it: says nothing about the function. Retry later.
+    #[error("no environment could be initialised: {0}")]
+    Node(String),
 }
 
 /// Concurrency in use now.

@@ -68,6 +68,9 @@ pub struct FunctionSpec {
     /// How long an environment may be idle; `None`: as the node's setting says.
     #[serde(default)]
     pub idle_keep: Option<Seconds>,
+    /// `SnapStart` of a published version: its environments are initialised ahead and restored for their first call.
+    #[serde(default)]
+    pub snap_start: bool,
 }
 
 /// Lambda's `LoggingConfig`.

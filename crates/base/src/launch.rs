@@ -15,7 +15,8 @@ pub trait Launch: Send + Sync {
     ///
     /// A failing or too slow initialisation (more than [`crate::limits::INIT_MAX`]) is not an error here: as on
     /// Lambda it is repeated inside the first invocation, which then reports it. Ahead of invocations
-    /// ([`Initialization::Provisioned`], [`Initialization::Proactive`]) it is [`LaunchError::Initialisation`].
+    /// ([`Initialization::Provisioned`], [`Initialization::Proactive`], [`Initialization::SnapStart`]) it is
+    /// [`LaunchError::Initialisation`].
     /// Cancel-safe: dropping the future ends the environment.
     fn launch(
         &self,
@@ -34,6 +35,8 @@ pub enum Initialization {
     Provisioned,
     /// `on-demand` as well: started ahead of a request that is expected, which is not charged for it.
     Proactive,
+    /// `snap-start`: initialised before there was a request; waits frozen, and is restored for the first one.
+    SnapStart,
 }
 
 /// An environment could not be started; says nothing about the user's code.
@@ -51,8 +54,13 @@ pub enum LaunchError {
     #[error("code package {0} is not on this node")]
     CodeMissing(crate::CodeSha256),
     /// The function's initialisation failed, where no invocation waits for it.
-    #[error("initialisation failed: {0}")]
-    Initialisation(String),
+    #[error("initialisation failed: {reason}")]
+    Initialisation {
+        /// Lambda's error type, and what else is known.
+        reason: String,
+        /// Whether it took too long.
+        timed_out: bool,
+    },
     /// The host refused a part of the sandbox.
     #[error("sandbox: {0}")]
     Sandbox(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -211,6 +219,12 @@ pub enum FunctionErrorKind {
     Handled,
     /// Everything else.
     Unhandled,
+    /// An environment of a version with SnapStart could not be restored for the invocation: its hooks failed, or took longer
+    /// than [`crate::limits::SNAPSTART_RESTORE_MAX`].
+    Restore {
+        /// Whether they took too long.
+        timed_out: bool,
+    },
 }
 
 impl FunctionErrorKind {
@@ -218,7 +232,7 @@ impl FunctionErrorKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             FunctionErrorKind::Handled => "Handled",
-            FunctionErrorKind::Unhandled => "Unhandled",
+            FunctionErrorKind::Unhandled | FunctionErrorKind::Restore { .. } => "Unhandled",
         }
     }
 }

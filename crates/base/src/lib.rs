@@ -34,7 +34,7 @@ pub use authorize::{
 pub use clock::{Clock, Entropy, Timer, Timestamp};
 pub use deliver::{Deliver, Delivery, NotDelivered, Sender};
 pub use error::{Fault, Retry, ServiceError};
-pub use execute::{Execute, ExecuteError, Pressure, Provisioned, ThrottleReason};
+pub use execute::{Execute, ExecuteError, PrepareError, Pressure, Provisioned, ThrottleReason};
 pub use function::{ApplicationLogLevel, FunctionSpec, LogFormat, LogSettings, SystemLogLevel, VersionKey};
 pub use ids::{
     AccountId, BadAccountId, BadFunctionName, BadRegion, BadRequestId, BadTenantId, BadVersion, CodeSha256,

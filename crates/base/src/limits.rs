@@ -33,6 +33,10 @@ pub const ACCOUNT_CONCURRENCY: u32 = 1_000;
 pub const UNRESERVED_CONCURRENCY_MIN: u32 = 100;
 /// Initialisation before the first invocation; after that it is done once more inside the invocation.
 pub const INIT_MAX: Millis = Millis(10_000);
+/// The same of a version with SnapStart whose timeout is not longer.
+pub const SNAPSTART_INIT_MAX: Millis = Millis(130_000);
+/// Restore of a version with SnapStart, with its hooks.
+pub const SNAPSTART_RESTORE_MAX: Millis = Millis(10_000);
 /// Open file descriptors of one environment.
 pub const DESCRIPTORS_MAX: u64 = 1_024;
 /// Processes and threads of one environment.

@@ -10,8 +10,8 @@ use crate::{
 };
 use base::{
     AccountId, After, ByteCount, Environment, EnvironmentId, Execute, ExecuteError, Executed, FunctionSpec,
-    Future, Initialization, Invocation, Launch, LaunchError, Meter, Micros, Pressure, Provisioned,
-    ProvisionedCall, Region, Release, VersionKey,
+    Future, Initialization, Invocation, Launch, LaunchError, Meter, Micros, PrepareError, Pressure,
+    Provisioned, ProvisionedCall, Region, Release, VersionKey,
 };
 use std::{
     collections::HashMap,
@@ -56,6 +56,8 @@ struct Core {
     live: HashMap<EnvironmentId, Live>,
     /// What is kept ready ahead of calls.
     floors: HashMap<VersionKey, Floor>,
+    /// What waits initialised for its first call.
+    prepared: HashMap<VersionKey, Prepared>,
     /// What environments of pools are started from ahead of calls that are expected.
     specs: HashMap<VersionKey, Arc<FunctionSpec>>,
     /// What [`Shared::population`] was last told.
@@ -76,6 +78,13 @@ struct Floor {
     spec: Arc<FunctionSpec>,
     /// Why the last start ahead of calls failed, until one succeeds.
     failure: Option<String>,
+}
+
+/// A version with SnapStart.
+struct Prepared {
+    spec: Arc<FunctionSpec>,
+    /// Who waits for the first environment.
+    waiting: Vec<oneshot::Sender<Result<(), PrepareError>>>,
 }
 
 type Answer = Result<Grant, ExecuteError>;
@@ -134,6 +143,7 @@ impl Fleet {
                 waiting: HashMap::new(),
                 live: HashMap::new(),
                 floors: HashMap::new(),
+                prepared: HashMap::new(),
                 specs: HashMap::new(),
                 published: 0,
                 next_call: 0,
@@ -260,8 +270,48 @@ impl Execute for Fleet {
         Provisioned { ready: core.planner.ready_of(key), failure: full.or_else(|| floor.failure.clone()) }
     }
 
+    fn prepare(&self, spec: Arc<FunctionSpec>) -> Future<'static, Result<(), PrepareError>> {
+        let (wanted, max) = (spec.memory, self.shared.settings.limits.memory_max());
+        if wanted > max {
+            let full = PrepareError::Node(ExecuteError::NodeFull { wanted }.to_string());
+            return Box::pin(std::future::ready(Err(full)));
+        }
+        let (told, outcome) = oneshot::channel();
+        let is_there = {
+            let mut core = self.shared.lock();
+            let is_there = core.planner.prepared_of(&spec.key) > 0;
+            let known = core.prepared.entry(spec.key.clone());
+            let known = known.or_insert_with(|| Prepared { spec: Arc::clone(&spec), waiting: Vec::new() });
+            known.spec = Arc::clone(&spec);
+            if !is_there {
+                known.waiting.retain(|waiting| !waiting.is_closed());
+                known.waiting.push(told);
+            }
+            is_there
+        };
+        let count = self.shared.settings.limits.prepared_per_version;
+        self.shared.report(Event::Prepare { demand: demand(&spec), count, urgent: false });
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            if is_there {
+                return Ok(());
+            }
+            // Somebody does wait.
+            if shared.lock().prepared.contains_key(&spec.key) {
+                shared.report(Event::Prepare { demand: demand(&spec), count, urgent: true });
+            }
+            drop(shared);
+            let gone = || PrepareError::Node("the version is gone, or the node ends".to_owned());
+            outcome.await.unwrap_or_else(|_| Err(gone()))
+        })
+    }
+
     fn retire(&self, key: &VersionKey) {
-        self.shared.lock().floors.retain(|known, _| !known.same_revision(key));
+        {
+            let mut core = self.shared.lock();
+            core.floors.retain(|known, _| !known.same_revision(key));
+            core.prepared.retain(|known, _| !known.same_revision(key));
+        }
         self.shared.report(Event::Retire(key));
     }
 
@@ -345,13 +395,13 @@ impl Shared {
     /// The start of an environment has failed, and nothing is left of it.
     fn launch_failed(self: &Arc<Self>, id: EnvironmentId, error: LaunchError) {
         let transient = match error {
-            LaunchError::Sandbox(_) | LaunchError::Initialisation(_) => true,
+            LaunchError::Sandbox(_) | LaunchError::Initialisation { .. } => true,
             LaunchError::RuntimeUnavailable { .. } | LaunchError::CodeMissing(_) => false,
         };
         {
             let mut core = self.lock();
             core.live.remove(&id);
-            core.note(id, Some(error.to_string()));
+            core.note(id, Some(&error));
         }
         self.report_because(Event::LaunchFailed { environment: id, transient }, Some(&Arc::new(error)));
     }
@@ -509,6 +559,10 @@ impl Core {
                 let spec = self.specs.get(self.planner.key_of(id)?)?;
                 Some((Arc::clone(spec), Initialization::Proactive))
             }
+            None if self.planner.is_prepared(id) => {
+                let prepared = self.prepared.get(self.planner.key_of(id)?)?;
+                Some((Arc::clone(&prepared.spec), Initialization::SnapStart))
+            }
             None => {
                 let floor = self.floors.get(self.planner.key_of(id)?)?;
                 Some((Arc::clone(&floor.spec), Initialization::Provisioned))
@@ -525,11 +579,28 @@ impl Core {
     }
 
     /// How the last start of a pool that is kept ready went.
-    fn note(&mut self, id: EnvironmentId, failure: Option<String>) {
-        if let Some(key) = self.planner.key_of(id)
-            && let Some(floor) = self.floors.get_mut(key)
-        {
-            floor.failure = failure;
+    fn note(&mut self, id: EnvironmentId, failure: Option<&LaunchError>) {
+        let Some(key) = self.planner.key_of(id) else { return };
+        if let Some(floor) = self.floors.get_mut(key) {
+            floor.failure = failure.map(ToString::to_string);
+        }
+        if let Some(prepared) = self.prepared.get_mut(key).filter(|_| self.planner.is_prepared(id)) {
+            let outcome = failure.map_or(Ok(()), |failure| Err(not_prepared(failure)));
+            for waiting in prepared.waiting.drain(..) {
+                // Nobody may wait any more.
+                let _ = waiting.send(outcome.clone());
+            }
+        }
+    }
+}
+
+fn not_prepared(failure: &LaunchError) -> PrepareError {
+    match failure {
+        LaunchError::Initialisation { reason, timed_out } => {
+            PrepareError::Function { reason: reason.clone(), timed_out: *timed_out }
+        }
+        LaunchError::RuntimeUnavailable { .. } | LaunchError::CodeMissing(_) | LaunchError::Sandbox(_) => {
+            PrepareError::Node(failure.to_string())
         }
     }
 }

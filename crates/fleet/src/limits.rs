@@ -36,6 +36,18 @@ pub struct Limits {
     pub cold_worth_us: u64,
     /// An environment is not ended for a shorter pause, to be started again after it. Default 10 s.
     pub pause_us: u64,
+    /// Environments that wait initialised for the first call, for each version with SnapStart. Default 1: calls that come
+    /// while the next is made start as those of other functions.
+    pub prepared_per_version: u32,
+    /// Share of the memory and places of the node that all of these may take, in percent of [`Limits::memory_max`]. Default
+    /// 50: they speed up starts, and what serves needs room as well. Beyond it, the version whose environments were used
+    /// longest ago gives way.
+    pub prepared_percent: u32,
+    /// One that has waited for longer is replaced: its credentials end, and connections that it opened are closed by the
+    /// other side. Default 4 h.
+    pub prepared_us_max: u64,
+    /// How long after a call took one the next is begun, so that it does not compete with that call. Default 100 ms.
+    pub prepare_after_us: u64,
     /// Functions whose habits are remembered; beyond it those not called for longest are forgotten. Default 65,536, of
     /// less than 1 KiB each.
     pub histories_max: usize,
@@ -97,6 +109,10 @@ impl Limits {
             keep_us: 600_000_000,
             cold_worth_us: 1_800_000_000,
             pause_us: 10_000_000,
+            prepared_per_version: 1,
+            prepared_percent: 50,
+            prepared_us_max: 4 * 3_600 * 1_000_000,
+            prepare_after_us: 100_000,
             histories_max: 65_536,
             forget_us: 8 * 86_400 * 1_000_000,
             full_wait_us_max: 5_000_000,

@@ -11,6 +11,7 @@ mod admission;
 mod events;
 mod keeping;
 mod pool;
+mod prepared;
 mod provisioned;
 mod room;
 mod starts;
@@ -49,6 +50,8 @@ enum Origin {
     Floor,
     /// Ahead of a call that is expected.
     Foreseen,
+    /// To wait initialised for the first call: SnapStart.
+    Prepared,
 }
 
 /// Configured memory and places of environments.
@@ -60,6 +63,8 @@ struct Memory {
     stopping: Room,
     /// Of those idle, or being started for nobody, that no floor needs: can be had by ending them.
     idle: Room,
+    /// Of those that wait initialised or are being started for that.
+    prepared: Room,
 }
 
 /// All state of the fleet.
@@ -118,6 +123,7 @@ impl Planner {
             Event::Broken(id) => self.broken(id, now, out)?,
             Event::Ended(id) => self.ended(id, now)?,
             Event::Provision { demand, count, from } => self.provision(&demand, count, from, now),
+            Event::Prepare { demand, count, urgent } => self.prepare(&demand, count, urgent, now),
             Event::Retire(key) => self.retire(key, now, out),
             Event::Reserve { account, region, total } => self.admission.reserve_total(account, region, total),
             Event::Tick => self.tick(now, out),
@@ -175,7 +181,14 @@ impl Planner {
 
     /// Environments of a pool that could take a call or run one.
     pub fn ready_of(&self, key: &VersionKey) -> u32 {
-        self.rows.get(key).map_or(0, |&row| count(self.pools[row].idle.len()) + self.pools[row].busy)
+        self.rows.get(key).map_or(0, |&row| {
+            count(self.pools[row].idle.len() + self.pools[row].prepared.len()) + self.pools[row].busy
+        })
+    }
+
+    /// Environments of a pool that wait initialised for their first call.
+    pub fn prepared_of(&self, key: &VersionKey) -> u32 {
+        self.rows.get(key).map_or(0, |&row| count(self.pools[row].prepared.len()))
     }
 
     /// Whether a pool wants a start for which no memory can be had.
@@ -208,12 +221,14 @@ impl Planner {
         let pools = self.pools.iter().map(|(_, pool)| PoolSnapshot {
             key: pool.key.clone(),
             memory: pool.memory,
-            idle: count(pool.idle.len()),
+            idle: count(pool.idle.len() + pool.prepared.len()),
             busy: pool.busy,
             starting: pool.booting,
             stopping: pool.stopping,
             queued: count(pool.queue.len()),
             floor: pool.floor,
+            prepared: count(pool.prepared.len()),
+            prepare: pool.prepare,
             prestart: self.prestart(pool, now),
             retired: pool.retired,
             resident: ByteCount(0),
@@ -249,7 +264,7 @@ impl Planner {
         }
         let row = known.unwrap_or_else(|| self.add_pool(demand, function));
         let keep = self.keep_of(demand);
-        if let Some(id) = self.pools[row].idle.back().copied() {
+        if let Some(id) = self.pools[row].next_idle() {
             self.arrived(row, keep, now);
             return self.assign(Queued { call, since: now, failures: 0 }, id, now, out);
         }
@@ -262,6 +277,7 @@ impl Planner {
         self.arrived(row, keep, now);
         // A start that was under way for a call like this is as good as any.
         self.recount(row, |pool| pool.foreseen.clear());
+        self.pools[row].prepare_used = now;
         self.pools[row].queue.push_back(Queued { call, since: now, failures: 0 });
         self.queued.insert(call, row);
         self.starts.want(row, &mut self.pools[row]);
@@ -340,7 +356,7 @@ impl Planner {
             return Ok(());
         }
         let pool = &mut self.pools[row];
-        if origin == Some(Origin::Floor) {
+        if let Some(Origin::Floor | Origin::Prepared) = origin {
             // Whoever waits gets a start of its own, which tells what is wrong.
             pool.floor_failures = pool.floor_failures.saturating_add(1);
             let backoff = self.limits.launch_backoff_us << u64::from(pool.floor_failures - 1).min(11);
@@ -415,6 +431,7 @@ impl Planner {
                 self.assign(queued, id, now, out);
             }
             None if pool.retired || self.draining => self.stop(id, Transition::Stop, now, out),
+            None if pool.prepared.contains(&id) => self.wait_prepared(row, now),
             None => self.rest(row, now),
         }
     }
@@ -423,6 +440,8 @@ impl Planner {
         let Some(member) = self.members.get(&id) else { unreachable!("an idle environment is a member") };
         let first = matches!(member.state, Environment::Idle { used: false, .. });
         let foreseen = first && member.origin == Origin::Foreseen;
+        let prepared = first && member.origin == Origin::Prepared;
+        let row = member.pool;
         let taken = self.change(id, Transition::Take(queued.call), now);
         assert!(taken.is_ok(), "only idle environments are assigned");
         let waited_us = now.since(queued.since);
@@ -430,6 +449,10 @@ impl Planner {
         let cold = first && waited_us > 0;
         self.totals.cold += u64::from(cold);
         self.totals.foreseen_used += u64::from(foreseen);
+        self.totals.prepared_used += u64::from(prepared);
+        if prepared {
+            self.prepared_taken(row, now);
+        }
         self.totals.waited += u64::from(waited_us > 0);
         out.push(Effect::Assign { call: queued.call, environment: id, waited_us, cold });
     }
@@ -514,6 +537,7 @@ impl Planner {
     fn retire_pool(&mut self, row: Row<Pool>, now: Tick, out: &mut Vec<Effect>) {
         self.set_floor(row, 0);
         self.pools[row].floor_later = None;
+        self.pools[row].prepare = 0;
         self.pools[row].retired = true;
         self.detach(row, now);
         let pool = &self.pools[row];
@@ -543,6 +567,7 @@ impl Planner {
         let rows: Vec<Row<Pool>> = self.pools.iter().map(|(row, _)| row).collect();
         for row in rows {
             self.set_floor(row, 0);
+            self.pools[row].prepare = 0;
             let calls: Vec<Queued> = self.pools[row].queue.drain(..).collect();
             for queued in calls {
                 self.refuse_queued(row, queued.call, Refusal::ShuttingDown, now, out);
@@ -600,14 +625,22 @@ impl Planner {
         let after =
             before.on(transition, now).ok_or(Illegal::Transition { id, state: before, transition })?;
         member.state = after;
+        let ahead = member.origin == Origin::Prepared;
+        let unused =
+            |state| matches!(state, Environment::Booting { .. } | Environment::Idle { used: false, .. });
+        let waits = |state| ahead && matches!(state, Environment::Idle { used: false, .. });
         if after == Environment::Gone {
             self.members.remove(&id);
+        }
+        if ahead && unused(before) && !unused(after) {
+            self.memory.prepared -= self.pools[row].room();
         }
         self.recount(row, |pool| {
             match before {
                 Environment::Booting { .. } => {
                     pool.booting -= 1;
                     pool.foreseen.retain(|other| *other != id);
+                    pool.preparing.retain(|other| *other != id);
                 }
                 Environment::Idle { .. } => pool.forget_idle(id),
                 Environment::Busy { .. } | Environment::Draining { .. } => pool.busy -= 1,
@@ -616,6 +649,7 @@ impl Planner {
             }
             match after {
                 Environment::Booting { .. } => pool.booting += 1,
+                Environment::Idle { .. } if waits(after) => pool.prepared.push_back(id),
                 Environment::Idle { .. } => pool.idle.push_back(id),
                 Environment::Busy { .. } | Environment::Draining { .. } => pool.busy += 1,
                 Environment::Stopping { .. } => pool.stopping += 1,
@@ -633,7 +667,7 @@ impl Planner {
         if after == Environment::Gone {
             self.memory.used -= one;
         }
-        if pool.below_floor() > 0 {
+        if pool.below_floor() > 0 || pool.below_prepared() > 0 {
             self.starts.want(row, pool);
         }
         Ok((row, after))

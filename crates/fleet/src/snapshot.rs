@@ -39,6 +39,10 @@ pub struct PoolSnapshot {
     pub queued: u32,
     /// Environments that are kept whether or not anybody calls: provisioned concurrency.
     pub floor: u32,
+    /// Of [`PoolSnapshot::idle`], those that wait initialised for their first call: SnapStart.
+    pub prepared: u32,
+    /// How many of them there are to be.
+    pub prepare: u32,
     /// When environments are next started ahead of calls, if that is planned.
     pub prestart: Option<Prestart>,
     /// Whether it was replaced by another revision.
@@ -75,6 +79,11 @@ pub enum Kept {
     Last,
     /// Its pool's floor needs it: provisioned concurrency.
     Provisioned,
+    /// It was initialised ahead and waits for its first call: SnapStart.
+    Prepared {
+        /// It is replaced in so many microseconds.
+        renewed_in_us: u64,
+    },
     /// It waits for a call, and ends without one.
     Waiting {
         /// In so many microseconds.
@@ -114,6 +123,12 @@ pub struct Totals {
     pub foreseen: u64,
     /// Of these, such that a call has used.
     pub foreseen_used: u64,
+    /// Of these, starts of environments that are to wait initialised for their first call: SnapStart.
+    pub prepared: u64,
+    /// Of these, such that a call has used.
+    pub prepared_used: u64,
+    /// Environments that waited so and were ended since they were too old.
+    pub renewed: u64,
     /// Starts that failed.
     pub start_failures: u64,
     /// Idle environments ended because their time was over.

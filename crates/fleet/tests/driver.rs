@@ -11,7 +11,8 @@
 mod fake;
 
 use base::{
-    Answer, Execute, ExecuteError, Exit, Initialization, LaunchError, MemoryMib, Seconds, ThrottleReason,
+    Answer, Execute, ExecuteError, Exit, FunctionSpec, Initialization, LaunchError, MemoryMib, Micros,
+    PrepareError, Seconds, ThrottleReason,
 };
 use fake::{Script, World, call, spec};
 use fleet::{Fleet, Limits, Settings, keepalive::Why};
@@ -302,4 +303,47 @@ async fn as_many_calls_as_are_provisioned_run_within_it() {
     fleet.provision(Arc::clone(&spec), 0);
     at_once(1).await;
     assert_eq!(world.metered(), []);
+}
+
+/// A version with SnapStart.
+fn snapped(name: &str) -> Arc<FunctionSpec> {
+    Arc::new(FunctionSpec { snap_start: true, ..(*spec(name)).clone() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_is_initialised_when_it_is_asked_for_and_serves_from_what_waits() {
+    let world = World::new(Script { launch_ms: 1_000, ..Script::default() });
+    let fleet = fleet(&world, settings());
+    let spec = snapped("f");
+    fleet.prepare(Arc::clone(&spec)).await.unwrap();
+    assert_eq!((world.launched(), world.how()), (1, vec![Initialization::SnapStart]));
+    // It is there already.
+    fleet.prepare(Arc::clone(&spec)).await.unwrap();
+    fleet.execute(Arc::clone(&spec), call(b"x")).await.unwrap();
+    let [called] = &world.calls()[..] else { panic!("one call") };
+    assert_eq!((called.waited, called.cold), (Micros(0), false));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let [pool] = &fleet.snapshot().pools[..] else { panic!("one pool") };
+    assert_eq!((pool.idle, pool.prepared), (2, 1));
+    let kept: Vec<_> = pool.environments.iter().map(|one| one.kept).collect();
+    assert!(kept.iter().any(|kept| matches!(kept, fleet::Kept::Prepared { .. })), "{kept:?}");
+    fleet.retire(&spec.key);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(fleet.snapshot().pools.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_a_version_learns_why_it_was_not_initialised() {
+    let world = World::new(Script { launch_ms: 10, launch_failures: 1, ..Script::default() });
+    let fleet = fleet(&world, settings());
+    let spec = snapped("f");
+    let Err(PrepareError::Node(told)) = fleet.prepare(Arc::clone(&spec)).await else { panic!("it fails") };
+    assert!(told.contains("as scripted"), "{told}");
+    // It is tried again.
+    fleet.prepare(Arc::clone(&spec)).await.unwrap();
+    let large = Arc::new(FunctionSpec { memory: MemoryMib(u32::MAX), ..(*spec).clone() });
+    assert!(matches!(fleet.prepare(large).await, Err(PrepareError::Node(_))));
+    let waiting = fleet.prepare(snapped("g"));
+    fleet.retire(&snapped("g").key);
+    assert!(matches!(waiting.await, Err(PrepareError::Node(_))));
 }

@@ -27,13 +27,26 @@ pub(crate) struct Conclusion<'a> {
     /// When its environment began to start.
     pub(crate) started_at: Timestamp,
     /// On the environment's first invocation: how the start went, and what of it is charged.
-    pub(crate) first: Option<(Phases, Micros)>,
+    pub(crate) first: Option<First>,
     /// How long the runtime's part took.
     pub(crate) answered: Micros,
     /// Most memory used.
     pub(crate) memory_bytes: u64,
     /// Bytes of the answer.
     pub(crate) outcome: Result<usize, &'a Failure>,
+}
+
+/// What an environment's first invocation is told of its start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct First {
+    /// How what it may have waited for went.
+    pub(crate) phases: Phases,
+    /// What of it is charged.
+    pub(crate) charged: Micros,
+    /// SnapStart: how long the restore took.
+    pub(crate) restored: Option<Micros>,
+    /// SnapStart: it was initialised before, which is not a part of this invocation.
+    pub(crate) ahead: bool,
 }
 
 impl Conclusion<'_> {
@@ -52,7 +65,7 @@ impl Conclusion<'_> {
         {
             journal.add(Entry::Note { at, text, stamped: matches!(failure, Failure::TimedOut) });
         }
-        let charged = first.map_or(Micros(0), |(_, charged)| charged);
+        let charged = first.map_or(Micros(0), |first| first.charged);
         let billed: Millis = (charged + run).ceil_ms();
         let used = self.memory_bytes.min(spec.memory.bytes().0);
         journal.add(Entry::End(Box::new(Ended {
@@ -61,7 +74,8 @@ impl Conclusion<'_> {
             run,
             billed,
             memory_used_mb: used.div_ceil(1024 * 1024),
-            start: first.map(|(phases, _)| phases),
+            start: first.filter(|first| !first.ahead).map(|first| first.phases),
+            restored: first.and_then(|first| first.restored),
             produced: outcome.unwrap_or(0),
             status: status(outcome),
         })));
@@ -78,7 +92,7 @@ impl Conclusion<'_> {
             run,
             billed,
             provisioned: call.provisioned,
-            cold: first.filter(|_| is_cold(self.how, call)).map(|(phases, _)| phases),
+            cold: first.filter(|_| is_cold(self.how, call)).map(|first| first.phases),
             outcome: outcome.err().map_or(Outcome::Success, Failure::outcome),
             waited: call.waited,
             traced: call.span.map(|span| InvocationTimes {
@@ -96,13 +110,13 @@ impl Conclusion<'_> {
 pub(crate) fn charged(how: Initialization, phases: &Phases) -> Micros {
     match how {
         Initialization::OnDemand => journal::init_duration(phases),
-        Initialization::Provisioned | Initialization::Proactive => Micros(0),
+        Initialization::Provisioned | Initialization::Proactive | Initialization::SnapStart => Micros(0),
     }
 }
 
 /// Whether the first call of an environment had to wait for its start.
 fn is_cold(how: Initialization, call: &Invocation) -> bool {
-    how == Initialization::OnDemand || call.waited > Micros(0)
+    matches!(how, Initialization::OnDemand | Initialization::SnapStart) || call.waited > Micros(0)
 }
 
 /// How an invocation ended, as reports say it.

@@ -1,7 +1,7 @@
 //! One execution environment: a process, its log stream, and the invocations that it serves one after the other.
 
 use crate::{
-    conclusion::{Conclusion, charged, credentials_end, status, trace_of},
+    conclusion::{Conclusion, First, charged, credentials_end, status, trace_of},
     detached::{Detached, pieces_of},
     extensions::{Invoked, Reason},
     failure::Failure,
@@ -9,10 +9,11 @@ use crate::{
     journal::{self, Entry, Journal},
     link::Said,
     process::{NotReady, Process, Recipe},
+    snapstart,
 };
 use base::{
-    After, Answer, Chunk, Environment, Executed, Exit, FunctionError, Future, Initialization, Invocation,
-    LaunchError, LogEvent, Micros, Phases, Release, TenantId, Timestamp,
+    After, Answer, Chunk, Environment, Executed, Exit, FunctionError, FunctionErrorKind, Future,
+    Initialization, Invocation, LaunchError, LogEvent, Micros, Phases, Release, TenantId, Timestamp,
 };
 use bytes::Bytes;
 use std::{
@@ -53,10 +54,14 @@ pub(crate) struct Room {
     wake: Arc<Notify>,
 }
 
-/// Who has the process. `Idle ⇄ Busy`; `Unready → Busy`; any → `Gone`.
+/// Who has the process. `Idle ⇄ Busy`; `Unready → Busy`; `Unrestored → Busy`; any → `Gone`.
 enum Seat {
     /// Its initialisation failed: it is done again inside the first invocation.
     Unready,
+    /// SnapStart: its first invocation restores it.
+    Unrestored {
+        process: Box<Process>,
+    },
     Idle {
         process: Box<Process>,
         frozen: bool,
@@ -85,55 +90,97 @@ impl Drop for Handle {
     }
 }
 
-/// Starts an environment, see [`base::Launch::launch`].
-pub(crate) async fn launch(recipe: Recipe, queued: Micros) -> Result<Arc<dyn Environment>, LaunchError> {
-    let clock = recipe.ports.clock.clone();
-    let mut random = [0; 16];
-    recipe.ports.entropy.fill(&mut random);
-    let stream = journal::stream_name(clock.now(), recipe.spec.key.version, random);
-    let journal = Arc::new(Journal::new(
-        recipe.spec.clone(),
-        stream,
-        recipe.plan.version.clone(),
-        recipe.ports.logs.clone(),
-    ));
-    let started_at = clock.now();
-    journal.add(Entry::InitStart { at: started_at, how: recipe.how });
-    let started = Instant::now();
-    let outcome = recipe.start(&journal, "init", started + recipe.settings.init_max.duration()).await;
-    let room = Arc::new(Room {
-        recipe,
-        journal,
-        seat: Mutex::new(Seat::Unready),
-        sandbox: Mutex::new(None),
-        phases: Mutex::new(Phases { queue: queued, ..Phases::default() }),
-        started,
-        started_at,
-        ended: watch::Sender::new(None),
-        armed: AtomicBool::new(false),
-        wake: Arc::default(),
-    });
-    match outcome {
-        Ok((process, phases)) => {
-            *room.lock(&room.phases) = Phases { queue: queued, ..phases };
-            let process = room.move_in(process);
-            *room.lock(&room.seat) = Seat::Idle {
-                process: Box::new(process),
-                frozen: false,
-                since: Instant::now(),
-                memory: UNKNOWN,
+/// An environment that has begun to start, before anybody is served by it.
+pub(crate) struct Opening {
+    pub(crate) journal: Arc<Journal>,
+    started: Instant,
+    started_at: Timestamp,
+}
+
+impl Opening {
+    /// With a log stream of its own.
+    pub(crate) fn new(recipe: &Recipe) -> Opening {
+        let clock = recipe.ports.clock.clone();
+        let mut random = [0; 16];
+        recipe.ports.entropy.fill(&mut random);
+        let stream = journal::stream_name(clock.now(), recipe.spec.key.version, random);
+        let journal = Arc::new(Journal::new(
+            recipe.spec.clone(),
+            stream,
+            recipe.plan.version.clone(),
+            recipe.ports.logs.clone(),
+        ));
+        let started_at = clock.now();
+        journal.add(Entry::InitStart { at: started_at, how: recipe.how });
+        Opening { journal, started: Instant::now(), started_at }
+    }
+
+    /// What the fleet holds; without a process, the first invocation starts one.
+    pub(crate) fn open(
+        self,
+        recipe: Recipe,
+        process: Option<Process>,
+        phases: Phases,
+    ) -> Arc<dyn Environment> {
+        let room = Arc::new(Room {
+            recipe,
+            journal: self.journal,
+            seat: Mutex::new(Seat::Unready),
+            sandbox: Mutex::new(None),
+            phases: Mutex::new(phases),
+            started: self.started,
+            started_at: self.started_at,
+            ended: watch::Sender::new(None),
+            armed: AtomicBool::new(false),
+            wake: Arc::default(),
+        });
+        if let Some(process) = process {
+            let process = Box::new(room.move_in(process));
+            let since = Instant::now();
+            *room.lock(&room.seat) = match room.recipe.spec.snap_start {
+                true => Seat::Unrestored { process },
+                false => Seat::Idle { process, frozen: false, since, memory: UNKNOWN },
             };
             room.arm();
         }
-        Err(NotReady::Launch(error)) => return Err(error),
-        Err(NotReady::Failed(failure)) => {
-            room.journal.flush();
-            if room.recipe.how != Initialization::OnDemand {
-                return Err(LaunchError::Initialisation(failure.kind().to_owned()));
+        Arc::new(Handle(room))
+    }
+}
+
+/// Starts an environment, see [`base::Launch::launch`].
+pub(crate) async fn launch(recipe: Recipe, queued: Micros) -> Result<Arc<dyn Environment>, LaunchError> {
+    let opening = Opening::new(&recipe);
+    let init_max = match recipe.spec.snap_start {
+        true => snapstart::init_max(&recipe.spec),
+        false => recipe.settings.init_max,
+    };
+    let deadline = opening.started + init_max.duration();
+    match recipe.start(&opening.journal, "init", deadline).await {
+        Ok((process, phases)) => {
+            if recipe.how == Initialization::SnapStart {
+                opening.journal.flush();
+                if let Err(error) = process.sandbox.freeze() {
+                    tracing::debug!(%error, "an environment for SnapStart runs on");
+                }
             }
+            Ok(opening.open(recipe, Some(process), Phases { queue: queued, ..phases }))
+        }
+        Err(NotReady::Launch(error)) => Err(error),
+        Err(NotReady::Failed(failure)) => {
+            opening.journal.flush();
+            if recipe.how != Initialization::OnDemand {
+                let timed_out = matches!(failure, Failure::TimedOut);
+                let reason = match recipe.how {
+                    Initialization::SnapStart => failure.summary(recipe.spec.timeout),
+                    Initialization::OnDemand | Initialization::Provisioned | Initialization::Proactive => {
+                        failure.kind().to_owned()
+                    }
+                };
+                return Err(LaunchError::Initialisation { reason, timed_out });
+            }
+            Ok(opening.open(recipe, None, Phases { queue: queued, ..Phases::default() }))
         }
     }
-    Ok(Arc::new(Handle(room)))
 }
 
 impl Environment for Handle {
@@ -181,7 +228,7 @@ struct Turn {
     deadline: Instant,
     deadline_at: Timestamp,
     /// On the first invocation: how the start went, and what of it is charged.
-    first: Option<(Phases, Micros)>,
+    first: Option<First>,
     /// How long the runtime's part took, once its end was told.
     told: Option<Micros>,
 }
@@ -205,6 +252,12 @@ impl Room {
     }
 
     async fn invoke(self: Arc<Self>, call: Invocation, release: Release) -> Executed {
+        let seat = std::mem::replace(&mut *self.lock(&self.seat), Seat::Busy);
+        // Before the invocation's own time begins.
+        let (seat, restored) = match seat {
+            Seat::Unrestored { process } => self.restore(process).await,
+            Seat::Unready | Seat::Idle { .. } | Seat::Busy | Seat::Gone => (seat, None),
+        };
         let timeout = self.recipe.spec.timeout.millis();
         let at = self.now();
         let began = Instant::now();
@@ -218,9 +271,13 @@ impl Room {
             first: None,
             told: None,
         };
-        let seat = std::mem::replace(&mut *self.lock(&self.seat), Seat::Busy);
         self.journal.start(at, turn.call.request_id, turn.call.span, turn.call.tail);
         let (mut process, memory) = match seat {
+            Seat::Unrestored { process } => {
+                turn.first = Some(self.first_charge(None));
+                let failure = restored.and_then(Result::err);
+                return self.fail_unrestored(turn, process, failure);
+            }
             Seat::Idle { process, frozen, memory, .. } => {
                 if frozen && let Err(error) = process.sandbox.thaw() {
                     tracing::warn!(%error, "environment could not be thawed");
@@ -229,21 +286,19 @@ impl Room {
                 process.output.take(&mut lines);
                 self.journal.add_lines(&mut lines);
                 if memory.taken.is_none() {
-                    turn.first = Some(self.first_charge());
+                    turn.first = Some(self.first_charge(restored.and_then(Result::ok)));
                 }
                 (process, memory)
             }
             // Busy: the caller broke its promise; Gone: it died while idle. Both are served by a new process.
-            Seat::Unready | Seat::Gone | Seat::Busy => {
-                match self.recipe.start(&self.journal, "invoke", turn.deadline).await {
-                    Ok((process, _)) => (Box::new(self.move_in(process)), UNKNOWN),
-                    Err(NotReady::Failed(failure)) => return self.fail_without_process(turn, failure),
-                    Err(NotReady::Launch(error)) => {
-                        let reason = format!("the environment could not be started: {error}");
-                        return self.fail_without_process(turn, Failure::NoEntrypoint(reason));
-                    }
+            Seat::Unready | Seat::Gone | Seat::Busy => match self.start_again(turn.deadline).await {
+                Ok(process) => (process, UNKNOWN),
+                Err(NotReady::Failed(failure)) => return self.fail_without_process(turn, failure),
+                Err(NotReady::Launch(error)) => {
+                    let reason = format!("the environment could not be started: {error}");
+                    return self.fail_without_process(turn, Failure::NoEntrypoint(reason));
                 }
-            }
+            },
         };
         process.begin_invocation(began);
         let reply = self.converse(&mut process, &turn.call, turn.deadline, turn.deadline_at).await;
@@ -264,6 +319,46 @@ impl Room {
             Reply::Failed(failure) => self.finish_failed(turn, process, memory, failure, false),
             Reply::FailedLast(failure) => self.finish_failed(turn, process, memory, failure, true),
         }
+    }
+
+    /// A process in place of one that never was, or is gone.
+    async fn start_again(self: &Arc<Self>, deadline: Instant) -> Result<Box<Process>, NotReady> {
+        let (process, _) = self.recipe.start(&self.journal, "invoke", deadline).await?;
+        let mut process = Box::new(self.move_in(process));
+        if self.recipe.spec.snap_start
+            && let Err(failure) =
+                snapstart::restore(&*self.recipe.ports.clock, &self.journal, &mut process).await
+        {
+            process.end().await;
+            return Err(NotReady::Failed(failure));
+        }
+        Ok(process)
+    }
+
+    /// Restores what was initialised for SnapStart; how long that took, or why it failed.
+    async fn restore(&self, mut process: Box<Process>) -> (Seat, Option<Result<Micros, Failure>>) {
+        let outcome = snapstart::restore(&*self.recipe.ports.clock, &self.journal, &mut process).await;
+        let seat = match outcome {
+            Ok(_) => Seat::Idle { process, frozen: false, since: Instant::now(), memory: UNKNOWN },
+            Err(_) => Seat::Unrestored { process },
+        };
+        (seat, Some(outcome))
+    }
+
+    /// Ends the invocation for which the environment could not be restored, and the environment.
+    fn fail_unrestored(
+        self: &Arc<Self>,
+        turn: Turn,
+        process: Box<Process>,
+        failure: Option<Failure>,
+    ) -> Executed {
+        let failure = failure.unwrap_or(Failure::Misbehaved("it was not restored"));
+        let timed_out = snapstart::took_too_long(&failure);
+        let mut executed = self.finish_failed(turn, process, UNKNOWN, failure, true);
+        if let Answer::Failed(error) = &mut executed.answer {
+            error.kind = FunctionErrorKind::Restore { timed_out };
+        }
+        executed
     }
 
     /// Ends an invocation that the runtime is done with. Extensions may not be: then the caller has the answer before the
@@ -297,9 +392,20 @@ impl Room {
     }
 
     /// How the start went, and what of it the first invocation is charged: nothing where it was begun ahead of it.
-    fn first_charge(&self) -> (Phases, Micros) {
-        let phases = *self.lock(&self.phases);
-        (phases, charged(self.recipe.how, &phases))
+    /// `restored`: how long its restore took, where there was one.
+    fn first_charge(&self, restored: Option<Micros>) -> First {
+        let (how, phases) = (self.recipe.how, *self.lock(&self.phases));
+        let hooks = restored.unwrap_or(Micros(0));
+        let charged = charged(how, &phases) + hooks;
+        match how {
+            // What happened before anybody waited is told by its own report.
+            Initialization::SnapStart => {
+                First { phases: Phases { init: hooks, ..Phases::default() }, charged, restored, ahead: true }
+            }
+            Initialization::OnDemand | Initialization::Provisioned | Initialization::Proactive => {
+                First { phases, charged, restored, ahead: false }
+            }
+        }
     }
 
     /// Hands the event over and waits for the answer.
@@ -353,7 +459,9 @@ impl Room {
                 | Said::InitError(_)
                 | Said::StreamData(_)
                 | Said::StreamEnd
-                | Said::StreamError(_),
+                | Said::StreamError(_)
+                | Said::Restored
+                | Said::RestoreError(_),
             ) => Reply::Failed(Failure::Misbehaved("not an answer")),
         }
     }
@@ -404,7 +512,9 @@ impl Room {
                         | Said::InitError(_)
                         | Said::Response(_)
                         | Said::Error { .. }
-                        | Said::StreamStart { .. },
+                        | Said::StreamStart { .. }
+                        | Said::Restored
+                        | Said::RestoreError(_),
                     ) => break (Err(Failure::Misbehaved("not a part of a stream")), true),
                     Err(failure) => break (Err(failure), false),
                 }
@@ -502,12 +612,19 @@ impl Room {
     /// Writes the end of an invocation and its record; the tail if it is wanted.
     fn conclude(&self, turn: &Turn, memory_bytes: u64, outcome: Result<usize, &Failure>) -> Option<Bytes> {
         let answered = turn.told.unwrap_or_else(|| self.runtime_done(turn, outcome));
+        // What was done ahead is no part of what the caller waited for.
+        let started_at = match turn.first {
+            Some(First { ahead: true, restored, .. }) => {
+                turn.at.plus_ms(-(restored.unwrap_or(Micros(0)).ceil_ms().0 as i64))
+            }
+            Some(First { ahead: false, .. }) | None => self.started_at,
+        };
         let conclusion = Conclusion {
             call: &turn.call,
             how: self.recipe.how,
             at: turn.at,
             began: turn.began,
-            started_at: self.started_at,
+            started_at,
             first: turn.first,
             answered,
             memory_bytes,
@@ -520,7 +637,7 @@ impl Room {
     async fn stop(self: Arc<Self>) {
         let seat = std::mem::replace(&mut *self.lock(&self.seat), Seat::Gone);
         match seat {
-            Seat::Idle { process, .. } => {
+            Seat::Idle { process, .. } | Seat::Unrestored { process } => {
                 let mut lines = Vec::new();
                 process.output.finish(self.now(), &mut lines);
                 self.journal.add_lines(&mut lines);
@@ -564,7 +681,17 @@ impl Room {
         self.armed.store(false, Ordering::Release);
         self.journal.flush();
         let mut seat = self.lock(&self.seat);
-        let Seat::Idle { process, frozen, since, .. } = &mut *seat else { return None };
+        let (process, frozen, since) = match &mut *seat {
+            Seat::Idle { process, frozen, since, .. } => (process, frozen, since),
+            Seat::Unrestored { process } => {
+                // Who waited for it may have left.
+                if let Err(error) = process.sandbox.freeze() {
+                    tracing::debug!(%error, "an environment that waits runs on");
+                }
+                return None;
+            }
+            Seat::Unready | Seat::Busy | Seat::Gone => return None,
+        };
         if *frozen {
             return None;
         }
@@ -617,7 +744,7 @@ impl Room {
     fn take_idle(&self) -> Option<Box<Process>> {
         let mut seat = self.lock(&self.seat);
         match std::mem::replace(&mut *seat, Seat::Gone) {
-            Seat::Idle { process, .. } => Some(process),
+            Seat::Idle { process, .. } | Seat::Unrestored { process } => Some(process),
             other @ (Seat::Unready | Seat::Busy | Seat::Gone) => {
                 *seat = other;
                 None

@@ -95,6 +95,19 @@ impl Failure {
         FunctionError { kind: FunctionErrorKind::Unhandled, payload }
     }
 
+    /// The error type and what is known of it.
+    pub(crate) fn summary(&self, timeout: Seconds) -> String {
+        match self {
+            Failure::Reported(report) => {
+                let told: Option<serde_json::Value> = serde_json::from_slice(&report.payload).ok();
+                let message = told.as_ref().and_then(|told| told.get("errorMessage")?.as_str());
+                format!("{}: {}", report.kind, message.unwrap_or_default())
+            }
+            Failure::TimedOut => format!("{}: the initialisation took too long", self.kind()),
+            _ => format!("{}: {}", self.kind(), self.reason(timeout)),
+        }
+    }
+
     fn reason(&self, timeout: Seconds) -> String {
         match self {
             Failure::Reported(report) => report.kind.clone(),

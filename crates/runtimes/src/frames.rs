@@ -6,6 +6,7 @@
 //!   1 event        deadline: i64 (ms since 1970), request id: 36 bytes, lengths of arn: u16, trace id: u16,
 //!                  client context: u32, then arn, trace id, client context, payload (the rest)
 //!   2 begin        to one that waits: working directory, then each variable as NAME=VALUE; a zero after each of them
+//!   3 restore      to one that was initialised for SnapStart, once, before any event: no body
 //! runtime → daemon
 //!   1 booted       user code is about to be loaded
 //!   2 ready        initialised; events may come
@@ -18,6 +19,8 @@
 //!   9 stream error report
 //!  10 final error  report; the runtime exits afterwards
 //!  11 waiting      started without the environment of a function, it waits for it; then all begins as usual
+//!  12 restored     hooks have run; events may come
+//!  13 restore error report; the runtime exits afterwards
 //! report  = length of type: u16, type, JSON (the rest)
 //! ```
 //! One event at a time; it is answered by one of 4, 5, 10, or by 6, any number of 7, and one of 8, 9. Anything else ends
@@ -142,6 +145,11 @@ impl Frames {
         Ok(())
     }
 
+    /// Tells a runtime that it is restored.
+    pub(crate) async fn restore(&mut self) -> io::Result<()> {
+        self.stream.write_all(&[1, 0, 0, 0, 3]).await
+    }
+
     /// The next thing that the runtime says. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Signal {
         loop {
@@ -227,6 +235,8 @@ fn interpret(kind: u8, body: Bytes) -> Option<Said> {
         9 => Said::StreamError(report(body)?),
         10 => Said::Error { report: report(body)?, last: true },
         11 => Said::Waiting,
+        12 => Said::Restored,
+        13 => Said::RestoreError(report(body)?),
         _ => return None,
     })
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     Ports, Settings,
-    conclusion::{Conclusion, charged, credentials_end, trace_of},
+    conclusion::{Conclusion, First, charged, credentials_end, trace_of},
     failure::{Failure, RESPONSE_MAX},
     journal::{self, Entry, InitFailed, Journal},
     link::Report,
@@ -63,7 +63,7 @@ pub struct Begun {
     pub deadline_at: Timestamp,
     /// Trace header for the function.
     pub trace: String,
-    first: Option<(Phases, Micros)>,
+    first: Option<First>,
 }
 
 /// What an invocation in the daemon failed of.
@@ -206,7 +206,10 @@ impl Hosted {
             deadline: began + timeout.duration(),
             deadline_at: at.plus_ms(timeout.0 as i64),
             trace: call.trace.clone().unwrap_or_else(|| trace_of(&call.request_id.to_string(), at)),
-            first: first.map(|phases| (phases, charged(self.how, &phases))),
+            first: first.map(|phases| {
+                let charged = charged(self.how, &phases);
+                First { phases, charged, restored: None, ahead: false }
+            }),
         }
     }
 

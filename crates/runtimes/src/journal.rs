@@ -46,6 +46,20 @@ pub(crate) enum Entry {
         /// What went wrong.
         failed: Option<InitFailed>,
     },
+    /// An environment that was initialised for SnapStart is restored.
+    RestoreStart {
+        /// When.
+        at: Timestamp,
+    },
+    /// Its restore is over.
+    RestoreReport {
+        /// When.
+        at: Timestamp,
+        /// How long it took.
+        took: Micros,
+        /// What went wrong.
+        failed: Option<InitFailed>,
+    },
     /// An extension, as it is at the end of the initialisation.
     Extension {
         /// When.
@@ -92,6 +106,8 @@ pub(crate) struct Ended {
     pub(crate) memory_used_mb: u64,
     /// On the environment's first invocation.
     pub(crate) start: Option<Phases>,
+    /// The same, where it was restored for it: how long that took.
+    pub(crate) restored: Option<Micros>,
     /// Bytes of the answer.
     pub(crate) produced: usize,
     pub(crate) status: Status,
@@ -270,16 +286,27 @@ impl Journal {
                     self.runtime_arn()
                 ),
             ),
+            Entry::RestoreStart { at } => push(
+                at,
+                format!(
+                    "RESTORE_START Runtime Version: {}\tRuntime Version ARN: {}",
+                    self.runtime_version,
+                    self.runtime_arn()
+                ),
+            ),
+            Entry::RestoreReport { at, took, failed } => {
+                let status = failed.as_ref().map(status_text).unwrap_or_default();
+                push(at, format!("RESTORE_REPORT Restore Duration: {:.2} ms{status}", took.as_ms()));
+            }
+            Entry::InitReport { at, phase, took, failed: None, how: Initialization::SnapStart } => {
+                push(at, format!("INIT_REPORT Init Duration: {:.2} ms\tPhase: {phase}", took.as_ms()));
+            }
             Entry::InitReport { failed: None, .. } => {}
             Entry::InitReport { at, phase, took, failed: Some(failed), .. } => {
-                let status = if failed.timed_out {
-                    "Status: timeout".to_owned()
-                } else {
-                    format!("Status: error\tError Type: {}", failed.kind)
-                };
+                let status = status_text(&failed);
                 push(
                     at,
-                    format!("INIT_REPORT Init Duration: {:.2} ms\tPhase: {phase}\t{status}", took.as_ms()),
+                    format!("INIT_REPORT Init Duration: {:.2} ms\tPhase: {phase}{status}", took.as_ms()),
                 );
             }
             Entry::Extension { at, extension } => {
@@ -316,6 +343,10 @@ impl Journal {
         if let Some(phases) = &ended.start {
             let _ = write!(line, "\tInit Duration: {:.2} ms", init_duration(phases).as_ms());
         }
+        if let Some(took) = ended.restored {
+            let (took, billed) = (took.as_ms(), took.ceil_ms().0);
+            let _ = write!(line, "\tRestore Duration: {took:.2} ms\tBilled Restore Duration: {billed} ms");
+        }
         match &ended.status {
             Status::Timeout => line.push_str("\tStatus: timeout"),
             Status::Error { kind, shown: true } => {
@@ -351,8 +382,16 @@ impl Journal {
             }
             Entry::InitReport { at, how, phase, took, failed } => {
                 let level = good(failed.is_none(), SystemLogLevel::Debug);
-                let record = init_report_record(how, phase, took, failed.as_ref());
+                let kind = initialization_name(how, &self.spec);
+                let record = init_report_record(kind, phase, took, failed.as_ref());
                 push(at, level, "platform.initReport", record);
+            }
+            Entry::RestoreStart { at } => {
+                push(at, SystemLogLevel::Info, "platform.restoreStart", self.restore_start_record());
+            }
+            Entry::RestoreReport { at, took, failed } => {
+                let level = good(failed.is_none(), SystemLogLevel::Info);
+                push(at, level, "platform.restoreReport", restore_report_record(took, failed.as_ref()));
             }
             Entry::Extension { at, extension } => {
                 let level = good(extension.error.is_none(), SystemLogLevel::Info);
@@ -381,11 +420,21 @@ impl Journal {
     fn init_start_record(&self, how: Initialization) -> Value {
         let key = &self.spec.key;
         json!({
-            "initializationType": initialization_name(how), "phase": "init",
+            "initializationType": initialization_name(how, &self.spec), "phase": "init",
             "runtimeVersion": self.runtime_version, "runtimeVersionArn": self.runtime_arn(),
             "functionName": key.name.as_str(), "functionVersion": key.version.to_string(),
             "instanceMaxMemory": self.spec.memory.bytes().0,
         })
+    }
+
+    /// The same of a restore, whose type says the rest.
+    fn restore_start_record(&self) -> Value {
+        let mut record = self.init_start_record(Initialization::SnapStart);
+        if let Some(record) = record.as_object_mut() {
+            record.remove("phase");
+            record.remove("initializationType");
+        }
+        record
     }
 
     fn start_record(&self, id: RequestId) -> Value {
@@ -412,6 +461,10 @@ impl Journal {
                 }),
             );
         }
+        if let (Some(took), Some(metrics)) = (ended.restored, metrics.as_object_mut()) {
+            metrics.insert("restoreDurationMs".into(), rounded(took).into());
+            metrics.insert("billedRestoreDurationMs".into(), took.ceil_ms().0.into());
+        }
         metrics
     }
 
@@ -433,18 +486,41 @@ impl Journal {
     }
 }
 
-fn init_report_record(how: Initialization, phase: &str, took: Micros, failed: Option<&InitFailed>) -> Value {
-    let mut record = json!({
-        "initializationType": initialization_name(how), "phase": phase,
-        "status": failed.map_or("success", |f| if f.timed_out { "timeout" } else { "error" }),
-        "metrics": { "durationMs": rounded(took) },
-    });
+fn init_report_record(kind: &str, phase: &str, took: Micros, failed: Option<&InitFailed>) -> Value {
+    let mut record = restore_report_record(took, failed);
+    if let Some(record) = record.as_object_mut() {
+        record.insert("initializationType".into(), kind.into());
+        record.insert("phase".into(), phase.into());
+    }
+    record
+}
+
+fn restore_report_record(took: Micros, failed: Option<&InitFailed>) -> Value {
+    let mut record = phase_done_record(failed);
+    if let Some(record) = record.as_object_mut() {
+        record.insert("metrics".into(), json!({ "durationMs": rounded(took) }));
+    }
+    record
+}
+
+/// How a phase ended.
+fn phase_done_record(failed: Option<&InitFailed>) -> Value {
+    let status = failed.map_or("success", |f| if f.timed_out { "timeout" } else { "error" });
+    let mut record = json!({ "status": status });
     if let (Some(failed), Some(record)) = (failed, record.as_object_mut())
         && !failed.timed_out
     {
         record.insert("errorType".into(), failed.kind.as_str().into());
     }
     record
+}
+
+/// How a phase failed, behind its duration.
+fn status_text(failed: &InitFailed) -> String {
+    match failed.timed_out {
+        true => "\tStatus: timeout".to_owned(),
+        false => format!("\tStatus: error\tError Type: {}", failed.kind),
+    }
 }
 
 fn extension_record(extension: &Described) -> Value {
@@ -478,9 +554,12 @@ pub(crate) fn init_duration(phases: &Phases) -> Micros {
 }
 
 /// `AWS_LAMBDA_INITIALIZATION_TYPE`.
-pub(crate) fn initialization_name(how: Initialization) -> &'static str {
+pub(crate) fn initialization_name(how: Initialization, spec: &FunctionSpec) -> &'static str {
     match how {
+        // Also where none waited: the hooks run all the same.
+        _ if spec.snap_start => "snap-start",
         Initialization::OnDemand | Initialization::Proactive => "on-demand",
+        Initialization::SnapStart => "snap-start",
         Initialization::Provisioned => "provisioned-concurrency",
     }
 }
@@ -580,6 +659,7 @@ mod tests {
             logs: LogSettings { group: "/aws/lambda/f".into(), format },
             reserved_concurrency: None,
             idle_keep: None,
+            snap_start: false,
         })
     }
 
@@ -596,6 +676,7 @@ mod tests {
                 boot: Micros(8_900),
                 init: Micros(400),
             }),
+            restored: None,
             produced: 2,
             status,
         }))
@@ -696,5 +777,29 @@ mod tests {
             stream_name(Timestamp(1_795_257_060_000), Version::Published(3), [0xab; 16]),
             format!("2026/11/21/[3]{}", "ab".repeat(16))
         );
+    }
+
+    #[test]
+    fn a_restore_is_told_beside_or_instead_of_the_initialisation() {
+        let restored = |cold| {
+            let mut end = ended(Status::Success, cold);
+            if let Entry::End(ended) = &mut end {
+                ended.restored = Some(Micros(2_100));
+            }
+            vec![
+                Entry::RestoreStart { at: Timestamp(1) },
+                Entry::RestoreReport { at: Timestamp(2), took: Micros(2_100), failed: None },
+                end,
+            ]
+        };
+        let (lines, _) = written(LogFormat::Text, restored(false));
+        assert!(lines[0].starts_with("RESTORE_START Runtime Version: python:3.12"), "{lines:?}");
+        assert_eq!(lines[1].trim_end(), "RESTORE_REPORT Restore Duration: 2.10 ms");
+        let report = lines.last().unwrap().trim_end();
+        assert!(report.contains("\tRestore Duration: 2.10 ms\tBilled Restore Duration: 3 ms"), "{report}");
+        assert!(!report.contains("Init Duration"), "{report}");
+        let (lines, _) = written(LogFormat::Text, restored(true));
+        let report = lines.last().unwrap();
+        assert!(report.contains("\tInit Duration: ") && report.contains("\tRestore Duration: "), "{report}");
     }
 }

@@ -27,6 +27,7 @@ mod process;
 mod root;
 mod settings;
 mod share;
+mod snapstart;
 mod telemetry;
 mod variables;
 mod zygotes;

@@ -41,6 +41,10 @@ pub(crate) enum Said {
     StreamEnd,
     /// There would have been more.
     StreamError(Report),
+    /// It has been restored: its hooks are done.
+    Restored,
+    /// One of them failed; it ends.
+    RestoreError(Report),
 }
 
 /// What comes from a runtime.
@@ -73,6 +77,14 @@ impl Link {
                 api.send(event);
                 Ok(())
             }
+        }
+    }
+
+    /// Tells a boot program that it is restored; false for other programs, which have no hooks.
+    pub(crate) async fn restore(&mut self) -> io::Result<bool> {
+        match self {
+            Link::Frames(frames) | Link::Either(frames, _) => frames.restore().await.map(|()| true),
+            Link::Api(_) => Ok(false),
         }
     }
 

@@ -399,7 +399,9 @@ impl Recipe {
                 | Said::StreamStart { .. }
                 | Said::StreamData(_)
                 | Said::StreamEnd
-                | Said::StreamError(_) => return Err(Failure::Misbehaved("an answer before any event")),
+                | Said::StreamError(_)
+                | Said::Restored
+                | Said::RestoreError(_) => return Err(Failure::Misbehaved("an answer before any event")),
             }
         }
     }

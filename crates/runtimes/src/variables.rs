@@ -106,7 +106,7 @@ pub(crate) fn assemble(start: &Start<'_>) -> Vec<(OsString, OsString)> {
         ("AWS_LAMBDA_FUNCTION_NAME", spec.key.name.as_str()),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory),
         ("AWS_LAMBDA_FUNCTION_VERSION", &version),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", crate::journal::initialization_name(start.how)),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", crate::journal::initialization_name(start.how, spec)),
         ("AWS_LAMBDA_LOG_GROUP_NAME", spec.logs.group.as_str()),
         ("AWS_LAMBDA_LOG_STREAM_NAME", start.log_stream),
         ("AWS_ACCESS_KEY_ID", &start.credentials.access_key),

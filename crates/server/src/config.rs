@@ -296,6 +296,8 @@ pub struct Fleet {
     /// With [`KeepAlive::Learned`]: an environment is not ended for a shorter pause, to be started again after it.
     /// Default 10,000 ms.
     pub pause_min_ms: Option<u32>,
+    /// Environments that wait initialised for each version with SnapStart. Default 1.
+    pub snapstart_waiting: Option<std::num::NonZeroU32>,
     /// Environments that may be starting at once. Default: four per CPU.
     pub parallel_starts: Option<u32>,
     /// Concurrent invocations of one account. Default 1,000.

@@ -171,7 +171,8 @@ fn environments(fleet: &Fleet) -> Vec<Metric> {
     for pool in &snapshot.pools {
         let key = &pool.key;
         for (state, count) in [
-            ("idle", pool.idle),
+            ("idle", pool.idle - pool.prepared),
+            ("snapstart", pool.prepared),
             ("busy", pool.busy),
             ("starting", pool.starting),
             ("stopping", pool.stopping),
@@ -194,13 +195,35 @@ fn environments(fleet: &Fleet) -> Vec<Metric> {
             value: count.into(),
         })
         .collect();
-    let Totals { starts, foreseen, foreseen_used, start_failures, expired, evicted, node_full, .. } =
-        snapshot.totals;
+    let Totals {
+        starts,
+        foreseen,
+        foreseen_used,
+        prepared,
+        prepared_used,
+        renewed,
+        start_failures,
+        expired,
+        evicted,
+        node_full,
+        ..
+    } = snapshot.totals;
     let (used, max) = (snapshot.memory_used.bytes().0, snapshot.memory_max.bytes().0);
     metrics.extend([
         counter("neap_environment_starts", "Starts of environments begun", starts),
         counter("neap_environment_prestarts", "Of these, starts ahead of calls that were expected", foreseen),
         counter("neap_environment_prestarts_used", "Of these, such that a call has used", foreseen_used),
+        counter(
+            "neap_snapstart_starts",
+            "Of these, starts of versions with SnapStart ahead of calls",
+            prepared,
+        ),
+        counter("neap_snapstart_restores", "Of these, such that a call has used", prepared_used),
+        counter(
+            "neap_snapstart_renewals",
+            "Environments that waited for a call too long and were replaced",
+            renewed,
+        ),
         counter("neap_environment_start_failures", "Starts of environments that failed", start_failures),
         counter("neap_environments_expired", "Idle environments ended because their time was over", expired),
         counter("neap_environments_evicted", "Idle environments ended to make room", evicted),

@@ -83,7 +83,7 @@ pub(crate) struct EnvironmentView {
     version: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<String>,
-    /// `busy`; without a call `provisioned`, `pre-started` (ahead of a call that is expected, and not yet used) or `idle`.
+    /// `busy`; without a call `provisioned`, `snapstart` (initialised ahead, and not yet used), `pre-started` (ahead of a call that is expected, and not yet used) or `idle`.
     state: &'static str,
     memory_mb: u32,
     resident_bytes: u64,
@@ -160,7 +160,7 @@ fn view(pool: &PoolSnapshot, one: &EnvironmentStatus) -> EnvironmentView {
     let start_us = phases.queue.0 + phases.sandbox.0 + phases.boot.0 + phases.init.0;
     let ends_in_s = match one.kept {
         Kept::Waiting { ends_in_us, .. } => Some(ends_in_us.div_ceil(SECOND)),
-        Kept::Busy | Kept::Last | Kept::Provisioned => None,
+        Kept::Busy | Kept::Last | Kept::Provisioned | Kept::Prepared { .. } => None,
     };
     EnvironmentView {
         function: pool.key.name.to_string(),
@@ -170,6 +170,7 @@ fn view(pool: &PoolSnapshot, one: &EnvironmentStatus) -> EnvironmentView {
         state: match one.kept {
             Kept::Busy | Kept::Last => "busy",
             Kept::Provisioned => "provisioned",
+            Kept::Prepared { .. } => "snapstart",
             Kept::Waiting { prestarted: true, .. } => "pre-started",
             Kept::Waiting { prestarted: false, .. } => "idle",
         },
@@ -205,6 +206,11 @@ fn kept(pool: &PoolSnapshot, kept: Kept) -> String {
         Kept::Busy => "runs a call".to_owned(),
         Kept::Last => "ends after its call: replaced, or the node ends".to_owned(),
         Kept::Provisioned => format!("provisioned: {} are kept ready", pool.floor),
+        Kept::Prepared { renewed_in_us } => format!(
+            "snapstart: {} of its version wait initialised, unless the memory is needed; renewed {}",
+            pool.prepare,
+            after(renewed_in_us)
+        ),
         Kept::Waiting { ends_in_us, why, .. } => {
             let end = after(ends_in_us);
             format!("{}: ends {end} unless called or its memory is needed", reason(why))

@@ -452,6 +452,9 @@ fn fleet_settings(config: &Config, sandboxes: usize) -> fleet::Settings {
     if let Some(ms) = config.fleet.pause_min_ms {
         limits.pause_us = u64::from(ms) * 1_000;
     }
+    if let Some(waiting) = config.fleet.snapstart_waiting {
+        limits.prepared_per_version = waiting.get();
+    }
     if let Some(starts) = config.fleet.parallel_starts {
         limits.starts_parallel = starts;
     }

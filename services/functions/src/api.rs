@@ -1027,7 +1027,8 @@ wire::api! {
             errors: [
                 ResourceNotReadyException, TooManyRequestsException, RequestTooLargeException, InvalidRuntimeException,
                 InvalidParameterValueException, ResourceConflictException, ServiceException, ResourceNotFoundException,
-                InvalidRequestContentException, RecursiveInvocationException,
+                InvalidRequestContentException, RecursiveInvocationException, SnapStartException,
+                SnapStartTimeoutException,
             ],
         }
         /// Runs a function and hands its answer on piece by piece, as the function writes it.

@@ -152,7 +152,13 @@ pub static MIGRATIONS: &[Migration] = &[Migration::portable(
     "outcomes of events",
     // What is still to be told of an event that has ended, as JSON.
     "ALTER TABLE event ADD COLUMN outcome TEXT;",
-), mappings::MIGRATION];
+), mappings::MIGRATION, Migration::portable(
+    12,
+    "versions with SnapStart",
+    // Whether environments of it wait initialised.
+    "ALTER TABLE version ADD COLUMN snap_started INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX version_snap_started ON version (account, region, name) WHERE snap_started = 1;",
+)];
 
 const VERSION_COLUMNS: &str = "account, region, name, version, revision, modified_ms, deployment, code, code_size, configuration, condition, note, origin";
 
@@ -318,13 +324,13 @@ pub(crate) fn put_version(tx: &mut Tx<'_>, record: &VersionRecord) -> Result<(),
     let serving_code = record.condition.serving().map(|serving| serving.code.to_string());
     tx.execute(
         "INSERT INTO version (account, region, name, version, revision, modified_ms, deployment, code, code_size,
-             configuration, condition, settled, serving_code, note, origin)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+             configuration, condition, settled, serving_code, note, origin, snap_started)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
          ON CONFLICT (account, region, name, version) DO UPDATE SET revision = excluded.revision,
              modified_ms = excluded.modified_ms, deployment = excluded.deployment, code = excluded.code,
              code_size = excluded.code_size, configuration = excluded.configuration, condition = excluded.condition,
              settled = excluded.settled, serving_code = excluded.serving_code, note = excluded.note,
-             origin = excluded.origin",
+             origin = excluded.origin, snap_started = excluded.snap_started",
         params![
             record.id.account.as_str(),
             record.id.region.as_str(),
@@ -340,7 +346,8 @@ pub(crate) fn put_version(tx: &mut Tx<'_>, record: &VersionRecord) -> Result<(),
             record.condition.settled(),
             serving_code,
             record.note.clone(),
-            record.origin.as_str()
+            record.origin.as_str(),
+            i64::from(record.snap_starts() && record.condition == Condition::Active)
         ],
     )?;
     layers::put_layer_uses(tx, record)?;
@@ -478,6 +485,16 @@ pub(crate) fn unsettled(tx: &mut Tx<'_>, code: CodeSha256) -> Result<Vec<Version
         params![code.to_string()],
         version_record,
     )?)
+}
+
+/// Versions of which environments are to wait initialised.
+pub(crate) fn snap_started(tx: &mut Tx<'_>) -> Result<BTreeSet<(FunctionId, Version)>, Error> {
+    let found = tx.query(
+        "SELECT account, region, name, version FROM version WHERE snap_started = 1",
+        params![],
+        |row| Ok((function_id(row)?, version(row.get(3)?))),
+    )?;
+    Ok(found.into_iter().collect())
 }
 
 /// Packages that any version or layer references, in order, after `after`.

@@ -133,6 +133,20 @@ pub enum Error {
         "Lambda has detected your function being invoked in a recursive loop with other resources and stopped your function's invocation."
     )]
     Recursive,
+    /// A version with SnapStart has no provisioned concurrency.
+    #[error("Provisioned Concurrency is not supported for functions enabled with SnapStart.")]
+    SnapStartProvisioned,
+    /// The hooks that a version has for its restore failed or took too long; `reason` is the function's error.
+    #[error("the environment could not be restored, see the function's log: {reason}")]
+    NotRestored {
+        /// Whether they took too long.
+        timed_out: bool,
+        /// The error that the function told.
+        reason: String,
+    },
+    /// A version with SnapStart stays pending: its environment could not be started, which says nothing about its code.
+    #[error("a version cannot be initialised yet: {0}")]
+    NotInitialised(String),
     /// Nothing is provisioned.
     #[error("No Provisioned Concurrency Config found for this function")]
     NoProvisioned,
@@ -272,6 +286,7 @@ impl ServiceError for Error {
         match self {
             Error::Constraints(_) => "ValidationException",
             Error::InvalidParameter(_)
+            | Error::SnapStartProvisioned
             | Error::Unsupported { .. }
             | Error::Runtime(_)
             | Error::NoLayerVersion(_) => "InvalidParameterValueException",
@@ -288,6 +303,8 @@ impl ServiceError for Error {
             | Error::NoStatement(_)
             | Error::OtherRegion { .. } => "ResourceNotFoundException",
             Error::Recursive => "RecursiveInvocationException",
+            Error::NotRestored { timed_out: false, .. } => "SnapStartException",
+            Error::NotRestored { timed_out: true, .. } => "SnapStartTimeoutException",
             Error::NoProvisioned => "ProvisionedConcurrencyConfigNotFoundException",
             Error::OtherAccount { .. } | Error::ServiceNotAllowed { .. } | Error::OtherAccountRole => {
                 "AccessDeniedException"
@@ -314,17 +331,22 @@ impl ServiceError for Error {
             Error::Launch(cause) => match **cause {
                 LaunchError::RuntimeUnavailable { .. } => "InvalidRuntimeException",
                 LaunchError::CodeMissing(_) => "ResourceNotReadyException",
-                LaunchError::Initialisation(_) | LaunchError::Sandbox(_) => "ServiceException",
+                LaunchError::Initialisation { .. } | LaunchError::Sandbox(_) => "ServiceException",
             },
-            Error::ShuttingDown | Error::SourceUnavailable(_) | Error::Store(_) | Error::Corrupt { .. } => {
-                "ServiceException"
-            }
+            Error::ShuttingDown
+            | Error::NotInitialised(_)
+            | Error::SourceUnavailable(_)
+            | Error::Store(_)
+            | Error::Corrupt { .. } => "ServiceException",
         }
     }
 
     fn fault(&self) -> Fault {
         match self {
-            Error::Package(PackageError::Storage(_)) | Error::Store(_) | Error::Corrupt { .. } => Fault::Us,
+            Error::Package(PackageError::Storage(_))
+            | Error::NotInitialised(_)
+            | Error::Store(_)
+            | Error::Corrupt { .. } => Fault::Us,
             Error::Constraints(_)
             | Error::InvalidParameter(_)
             | Error::Unsupported { .. }
@@ -334,6 +356,8 @@ impl ServiceError for Error {
             | Error::PolicyTooLong { .. }
             | Error::CodeStorage { .. }
             | Error::Recursive
+            | Error::SnapStartProvisioned
+            | Error::NotRestored { .. }
             | Error::MappingInUse(_)
             | Error::PayloadNotJson(_)
             | Error::ClientContext => Fault::Invalid,
@@ -367,7 +391,7 @@ impl ServiceError for Error {
             | Error::BacklogFull { .. } => Fault::Throttled,
             Error::Launch(cause) => match **cause {
                 LaunchError::RuntimeUnavailable { .. } | LaunchError::CodeMissing(_) => Fault::Dependency,
-                LaunchError::Initialisation(_) | LaunchError::Sandbox(_) => Fault::Us,
+                LaunchError::Initialisation { .. } | LaunchError::Sandbox(_) => Fault::Us,
             },
             Error::SourceUnavailable(_) | Error::ShuttingDown => Fault::Unavailable,
         }

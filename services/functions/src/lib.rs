@@ -23,6 +23,7 @@ pub mod logic;
 pub mod model;
 mod ops;
 mod reservations;
+mod snapstart;
 mod tasks;
 mod url;
 
@@ -139,6 +140,7 @@ pub struct Functions {
     spending: OnceLock<Arc<dyn Spending>>,
     pub(crate) queues: OnceLock<Arc<dyn QueueSource>>,
     pub(crate) deliver: OnceLock<Arc<dyn Deliver>>,
+    pub(crate) prepared: snapstart::Prepared,
 }
 
 impl Functions {
@@ -170,6 +172,7 @@ impl Functions {
             spending: OnceLock::new(),
             queues: OnceLock::new(),
             deliver: OnceLock::new(),
+            prepared: snapstart::Prepared::default(),
             clock,
             entropy,
             settings,

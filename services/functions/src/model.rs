@@ -133,6 +133,9 @@ pub struct Configuration {
     /// ARN of the queue that gets the events of asynchronous invocations that are given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<String>,
+    /// `SnapStart: {ApplyOn: PublishedVersions}`: environments of published versions are initialised ahead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub snap_start: bool,
 }
 
 /// `TracingConfig`. Source: Lambda API reference, and its developer guide on X-Ray.
@@ -231,13 +234,17 @@ impl Condition {
     }
 }
 
-/// Why unpacking failed, in Lambda's words.
+/// Why a version could not be made, in Lambda's words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum FailureCode {
     /// The package is not one that can be unpacked.
     InvalidZipFileException,
     /// Neap's own failure.
     InternalError,
+    /// SnapStart: the function's initialisation failed.
+    FunctionError,
+    /// SnapStart: it took too long.
+    FunctionErrorInitTimeout,
 }
 
 impl FailureCode {
@@ -246,6 +253,8 @@ impl FailureCode {
         match self {
             FailureCode::InvalidZipFileException => "InvalidZipFileException",
             FailureCode::InternalError => "InternalError",
+            FailureCode::FunctionError => "FunctionError",
+            FailureCode::FunctionErrorInitTimeout => "FunctionError.InitTimeout",
         }
     }
 }
@@ -281,6 +290,11 @@ impl VersionRecord {
         }
     }
 
+    /// Whether its environments are initialised ahead: SnapStart is for published versions.
+    pub fn snap_starts(&self) -> bool {
+        self.deployment.configuration.snap_start && self.version != Version::Latest
+    }
+
     /// Key of the pool of environments that serve `deployment` of this version.
     pub fn key(&self, deployment: &Deployment) -> VersionKey {
         VersionKey {
@@ -311,6 +325,7 @@ impl VersionRecord {
             logs: configuration.logs.clone(),
             reserved_concurrency: function.reserved_concurrency,
             idle_keep: function.tags.get(IDLE_TAG).and_then(|value| value.parse().ok()).map(Seconds),
+            snap_start: self.snap_starts(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Shared;
 use crate::{Settings, planner::Event};
-use base::{EnvironmentId, FunctionSpec, Initialization, Launch, LaunchError, Micros};
+use base::{EnvironmentId, FunctionSpec, Initialization, Launch, LaunchError, Micros, limits};
 use std::sync::{Arc, Weak};
 use tokio::{sync::oneshot, time::timeout};
 
@@ -33,11 +33,16 @@ pub(super) fn keep(
     let (launch, settings) = (Arc::clone(launch), settings.clone());
     let Order { id, spec, how, queued, mut stopped } = order;
     async move {
+        // What is allowed for a start is beside its initialisation, which the runtimes bound.
+        let launch_max = match spec.snap_start {
+            true => settings.launch_max + limits::SNAPSTART_INIT_MAX.max(spec.timeout.millis()).duration(),
+            false => settings.launch_max,
+        };
         let mut task = Task { shared, id, over: false };
         let launched = tokio::select! {
             biased;
             _ = &mut stopped => None,
-            launched = timeout(settings.launch_max, launch.launch(Arc::clone(&spec), how, queued)) =>
+            launched = timeout(launch_max, launch.launch(Arc::clone(&spec), how, queued)) =>
                 Some(launched),
         };
         let environment = match launched {
@@ -45,7 +50,7 @@ pub(super) fn keep(
             Some(Ok(Ok(environment))) => environment,
             Some(Ok(Err(error))) => return task.failed(&spec, error),
             Some(Err(_elapsed)) => {
-                let max = settings.launch_max;
+                let max = launch_max;
                 return task.failed(&spec, LaunchError::Sandbox(Box::new(TooSlow { max })));
             }
         };

@@ -76,6 +76,15 @@ pub enum Event<'a> {
         /// From when on: at once unless it is in the future. Of what is planned for later, the last told counts.
         from: Tick,
     },
+    /// So many environments are to wait initialised for a pool that have served nobody; until it is retired.
+    Prepare {
+        /// What each needs.
+        demand: Demand<'a>,
+        /// How many.
+        count: u32,
+        /// Whether somebody waits for the first.
+        urgent: bool,
+    },
     /// No further call comes for this revision, whoever its tenants are.
     Retire(&'a VersionKey),
     /// The functions of an account have so much concurrency reserved together, those without environments included.

@@ -308,8 +308,9 @@ impl Planner {
             self.stop(id, Transition::Stop, now, out);
         }
         let ahead = self.look_ahead(row, now, out);
+        let renewal = self.renew_prepared(row, now, out);
         let later = self.pools[row].floor_later.map(|(at, _)| at);
-        for at in [verdict.look, ahead, later].into_iter().flatten() {
+        for at in [verdict.look, ahead, renewal, later].into_iter().flatten() {
             self.arm(row, at.max(now.plus(1)));
         }
         self.remove_pool_if_unused(row, now);
@@ -360,7 +361,7 @@ impl Planner {
 
     /// Since when an environment has been idle, and whether it waits for the first of the calls for which it was started
     /// ahead.
-    fn idle_since(&self, id: EnvironmentId) -> (Tick, bool) {
+    pub(super) fn idle_since(&self, id: EnvironmentId) -> (Tick, bool) {
         match self.members.get(&id) {
             Some(&Member { state: Environment::Idle { since, used }, origin, .. }) => {
                 (since, origin == Origin::Foreseen && !used)
@@ -374,7 +375,13 @@ impl Planner {
     fn look_ahead(&mut self, row: Row<Pool>, now: Tick, out: &mut Vec<Effect>) -> Option<Tick> {
         let pool = &self.pools[row];
         let known = pool.history?;
-        if pool.floor > 0 || pool.serving() > 0 || pool.in_use > 0 || pool.retired || self.draining {
+        if pool.floor > 0
+            || pool.prepare > 0
+            || pool.serving() > 0
+            || pool.in_use > 0
+            || pool.retired
+            || self.draining
+        {
             return None;
         }
         let planned = pool.expected.filter(|expected| now < expected.until);
@@ -425,6 +432,11 @@ impl Planner {
                     Kept::Waiting { ends_in_us: advice.keep_until.since(now), why: advice.why, prestarted }
                 };
                 kept.insert(id, if place < dispensable { waiting() } else { Kept::Provisioned });
+            }
+            for &id in &pool.prepared {
+                let (since, _) = self.idle_since(id);
+                let renewed_in_us = since.plus(self.limits.prepared_us_max).since(now);
+                kept.insert(id, Kept::Prepared { renewed_in_us });
             }
         }
         for (&id, member) in &self.members {

@@ -55,6 +55,15 @@ pub(super) struct Pool {
     pub(super) expected: Option<Expected>,
     /// Starts under way for expected calls that no call has claimed.
     pub(super) foreseen: Vec<EnvironmentId>,
+    /// SnapStart: so many environments are to wait initialised that have served nobody, and those that do, oldest first.
+    pub(super) prepare: u32,
+    pub(super) prepared: VecDeque<EnvironmentId>,
+    /// Starts under way for them.
+    pub(super) preparing: Vec<EnvironmentId>,
+    /// Whether somebody waits for the first of them: then others give way to its start.
+    pub(super) prepare_urgent: bool,
+    /// When a call last took one, or found none: the pool that this is longest ago for gives way.
+    pub(super) prepare_used: Tick,
     /// When the pool is next to be looked at.
     pub(super) due: Option<Tick>,
     /// How long after becoming idle that is to be, as last judged, and after how many calls that was.
@@ -96,6 +105,11 @@ impl Pool {
             history: None,
             expected: None,
             foreseen: Vec::new(),
+            prepare: 0,
+            prepared: VecDeque::new(),
+            preparing: Vec::new(),
+            prepare_urgent: false,
+            prepare_used: Tick(0),
             due: None,
             look_us: 0,
             judged: None,
@@ -119,12 +133,17 @@ impl Pool {
 
     /// Environments that serve now or soon.
     pub(super) fn serving(&self) -> usize {
-        self.idle.len() + self.booting as usize + self.busy as usize
+        self.idle.len() + self.prepared.len() + self.booting as usize + self.busy as usize
     }
 
     /// Environments that are missing from the floor.
     pub(super) fn below_floor(&self) -> usize {
         (self.floor as usize).saturating_sub(self.serving())
+    }
+
+    /// Environments that are missing of those that are to wait initialised.
+    pub(super) fn below_prepared(&self) -> usize {
+        (self.prepare as usize).saturating_sub(self.prepared.len() + self.preparing.len())
     }
 
     /// Environments that the floor does not need.
@@ -137,22 +156,32 @@ impl Pool {
         self.spare().min(self.idle.len())
     }
 
-    /// Environments that can make room for others: idle, or being started for nobody.
+    /// Environments that can make room for others: idle, waiting for a first call, or being started for an expected one.
     pub(super) fn reclaimable(&self) -> usize {
-        self.spare().min(self.idle.len() + self.foreseen.len())
+        self.spare().min(self.idle.len() + self.prepared.len() + self.foreseen.len())
     }
 
     /// Whether nothing is there and nobody waits, though something may be planned.
     pub(super) fn is_quiet(&self) -> bool {
-        self.floor == 0 && self.serving() == 0 && self.stopping == 0 && self.queue.is_empty()
+        self.floor == 0
+            && self.prepare == 0
+            && self.serving() == 0
+            && self.stopping == 0
+            && self.queue.is_empty()
     }
 
     pub(super) fn is_unused(&self) -> bool {
         self.is_quiet() && self.expected.is_none() && self.floor_later.is_none()
     }
 
-    /// Removes `id` from the idle list: at either end in the common cases.
+    /// The idle environment that a call takes: the one used last, or else one that was initialised ahead.
+    pub(super) fn next_idle(&self) -> Option<EnvironmentId> {
+        self.idle.back().or(self.prepared.front()).copied()
+    }
+
+    /// Removes `id` from the lists of idle ones: at either end in the common cases.
     pub(super) fn forget_idle(&mut self, id: EnvironmentId) {
+        self.prepared.retain(|&other| other != id);
         if self.idle.back() == Some(&id) {
             self.idle.pop_back();
         } else if let Some(at) = self.idle.iter().position(|&other| other == id) {

@@ -146,7 +146,8 @@ impl Planner {
         let pool = &mut self.pools[row];
         pool.starved = false;
         let queued = pool.uncovered().copied();
-        if queued.is_none() && pool.below_floor() == 0 {
+        let ahead = queued.is_none() && pool.below_floor() == 0;
+        if ahead && pool.below_prepared() == 0 {
             return Turn::Done;
         }
         let not_before = if queued.is_some() { pool.not_before } else { pool.floor_not_before };
@@ -160,10 +161,17 @@ impl Planner {
             self.wake_at(now.plus(one.max(1)));
             return Turn::Blocked;
         }
+        if ahead && !self.may_prepare(row, claimed, now, out) {
+            return Turn::Blocked;
+        }
         if !(self.memory.used + claimed + one).fits(self.room_max()) {
             return self.make_room(row, claimed, now, out);
         }
-        let origin = if queued.is_some() { Origin::Call } else { Origin::Floor };
+        let origin = match queued {
+            Some(_) => Origin::Call,
+            None if ahead => Origin::Prepared,
+            None => Origin::Floor,
+        };
         self.begin(row, queued, origin, now, out);
         Turn::Begun
     }
@@ -188,12 +196,19 @@ impl Planner {
             if origin == Origin::Foreseen {
                 pool.foreseen.push(id);
             }
+            if origin == Origin::Prepared {
+                pool.preparing.push(id);
+            }
         });
         self.memory.used += one;
+        if origin == Origin::Prepared {
+            self.memory.prepared += one;
+        }
         self.starts.slots.push_back((now, id));
         self.admission.start(function);
         self.totals.starts += 1;
         self.totals.foreseen += u64::from(origin == Origin::Foreseen);
+        self.totals.prepared += u64::from(origin == Origin::Prepared);
         out.push(Effect::Launch {
             environment: id,
             call: queued.map(|queued| queued.call),
@@ -241,7 +256,10 @@ impl Planner {
             return Turn::Blocked;
         }
         while !(self.memory.used + claimed).fits(max + self.memory.stopping) {
-            let Some(victim) = self.unclaimed(row).or_else(|| self.least_valuable(now)) else { break };
+            let victim = self.unclaimed(row).or_else(|| self.least_used_prepared(Some(row)));
+            let victim =
+                victim.or_else(|| self.least_valuable(now)).or_else(|| self.least_used_prepared(None));
+            let Some(victim) = victim else { break };
             self.totals.evicted += 1;
             self.stop(victim, Transition::Stop, now, out);
         }

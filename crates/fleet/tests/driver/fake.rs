@@ -95,6 +95,7 @@ pub(crate) fn spec(name: &str) -> Arc<FunctionSpec> {
         logs: LogSettings { group: "/aws/lambda/f".to_owned(), format: LogFormat::Text },
         reserved_concurrency: None,
         idle_keep: None,
+        snap_start: false,
     })
 }
 

@@ -362,6 +362,7 @@ impl Audit {
                 }
                 None
             }
+            Event::Prepare { .. } => unreachable!("has tests of its own"),
             Event::Retire(key) => {
                 self.retired.push(key.clone());
                 self.floors.remove(key);

@@ -15,7 +15,7 @@ from struct import Struct
 from time import time
 
 _CHANNEL = 3
-_BOOTED, _READY, _INIT_ERROR, _RESPONSE, _ERROR, _FINAL_ERROR = 1, 2, 3, 4, 5, 10
+_BOOTED, _READY, _INIT_ERROR, _RESPONSE, _ERROR, _FINAL_ERROR, _RESTORED, _RESTORE_ERROR = 1, 2, 3, 4, 5, 10, 12, 13
 _EVENT = Struct("<IBq36sHHI")
 _HEADER = Struct("<IB")
 _LOG_HEADER = Struct(">IIQ")
@@ -354,8 +354,8 @@ def _send(kind, body):
     _channel.sendall(header + body)
 
 
-def _send_error(kind, report):
-    name = report["errorType"].encode("utf-8", "replace")[:1024]
+def _send_error(kind, report, name=None):
+    name = (name or report["errorType"]).encode("utf-8", "replace")[:1024]
     body = _to_json(report).encode("utf-8", "backslashreplace")
     _send(kind, len(name).to_bytes(2, "little") + name + body)
 
@@ -392,6 +392,44 @@ def _load(handler):
         raise _Fault(
             "Runtime.HandlerNotFound", "Handler '%s' missing on module '%s'" % (function_name, module_name)
         ) from None
+
+
+def _hooks(when):
+    """Runs what the function has registered, if it uses the module at all (its own copy, perhaps)."""
+    module = sys.modules.get("snapshot_restore_py")
+    if module is None:
+        return
+    if when == "before":
+        calls = module.get_before_snapshot()
+        while calls:
+            hook, arguments, named = calls.pop()
+            hook(*arguments, **named)
+    else:
+        for hook, arguments, named in module.get_after_restore():
+            hook(*arguments, **named)
+
+
+def _fail(kind, error, name=None):
+    report = _report(error, "")
+    _log_error(report)
+    _send_error(kind, report, name)
+    sys.exit(1)
+
+
+def _wait_for_restore():
+    _await()
+    frame = b""
+    while len(frame) < 5:
+        more = _channel.recv(5 - len(frame))
+        if not more:
+            os._exit(0)
+        frame += more
+    try:
+        _hooks("after")
+    except Exception as error:
+        _fail(_RESTORE_ERROR, error, "Runtime.AfterRestoreError")
+    _flush()
+    _send(_RESTORED, b"")
 
 
 def _handle(handler, event):
@@ -454,13 +492,18 @@ def main():
     try:
         handler = _load(_environ.get("_HANDLER", ""))
     except Exception as error:
-        report = _report(error, "")
-        _log_error(report)
-        _send_error(_INIT_ERROR, report)
-        sys.exit(1)
+        _fail(_INIT_ERROR, error)
+    restored = _environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
+    if restored:
+        try:
+            _hooks("before")
+        except Exception as error:
+            _fail(_INIT_ERROR, error, "Runtime.BeforeSnapshotError")
     _flush()
     gc.freeze()
     _send(_READY, b"")
+    if restored:
+        _wait_for_restore()
     while True:
         _handle(handler, _receive())
 

@@ -16,6 +16,7 @@ use std::{
 };
 
 const BOOT: &str = include_str!("../../boot/python/bootstrap.py");
+const HOOKS: &str = include_str!("../../boot/python/snapshot_restore_py.py");
 const ZYGOTE: &str = include_str!("../../boot/python/zygote.py");
 /// Where [`ZYGOTE`] is inside.
 const ZYGOTE_INSIDE: &str = "/var/runtime/zygote.py";
@@ -186,8 +187,10 @@ impl Family for Python {
 impl Python {
     /// The boot program's folder, and its path inside. It is compiled ahead: it would cost milliseconds at every start.
     fn boot(&self, interpreter: &Interpreter, files: &Files) -> io::Result<(PathBuf, String)> {
-        let name = format!("python-{}-{}", interpreter.version, digest([BOOT, ZYGOTE].concat().as_bytes()));
+        let name =
+            format!("python-{}-{}", interpreter.version, digest([BOOT, ZYGOTE, HOOKS].concat().as_bytes()));
         let folder = files.write_boot(&name, "bootstrap.py", BOOT.as_bytes(), "site-packages")?;
+        files.write_boot(&name, "snapshot_restore_py.py", HOOKS.as_bytes(), "site-packages")?;
         files.write_boot(&name, "zygote.py", ZYGOTE.as_bytes(), "site-packages")?;
         let compiled = folder.join("bootstrap.pyc");
         if !compiled.is_file() {

@@ -1,8 +1,8 @@
 //! The same entries as events of the Telemetry API and the Logs API.
 
 use super::{
-    Ended, Entry, Journal, Status, extension_record, init_report_record, initialization_name, rounded,
-    with_status,
+    Ended, Entry, InitFailed, Journal, Status, extension_record, init_report_record, initialization_name,
+    phase_done_record, restore_report_record, rounded, with_status,
 };
 use crate::telemetry::{Audience, Event, Hub};
 use base::{Initialization, LogEvent, LogFormat, Micros, RequestId, Timestamp};
@@ -47,8 +47,16 @@ impl Journal {
         match entry {
             Entry::InitStart { .. } | Entry::Line(_) => {}
             Entry::InitReport { at, how, phase, took, failed } => {
-                let record = init_report_record(*how, phase, *took, failed.as_ref());
+                let kind = initialization_name(*how, &self.spec);
+                let record = init_report_record(kind, phase, *took, failed.as_ref());
                 tell(*at, "platform.initReport", Audience::Telemetry, record);
+            }
+            Entry::RestoreStart { at } => {
+                tell(*at, "platform.restoreStart", Audience::Telemetry, self.restore_start_record());
+            }
+            Entry::RestoreReport { at, took, failed } => {
+                let record = restore_report_record(*took, failed.as_ref());
+                tell(*at, "platform.restoreReport", Audience::Telemetry, record);
             }
             Entry::Extension { at, extension } => {
                 tell(*at, "platform.extension", Audience::Both, extension_record(extension));
@@ -71,9 +79,15 @@ impl Journal {
     pub(crate) fn init_runtime_done(&self, at: Timestamp, how: Initialization, phase: &str, good: bool) {
         let Some(hub) = self.listening() else { return };
         let status = if good { "success" } else { "error" };
-        let record =
-            json!({ "initializationType": initialization_name(how), "phase": phase, "status": status });
+        let record = json!({ "initializationType": initialization_name(how, &self.spec), "phase": phase, "status": status });
         hub.tell(Event::new(at, "platform.initRuntimeDone", Audience::Telemetry, &record));
+    }
+
+    /// Tells that the runtime has run its hooks after the restore, or how that failed.
+    pub(crate) fn restore_runtime_done(&self, at: Timestamp, failed: Option<&InitFailed>) {
+        let Some(hub) = self.listening() else { return };
+        let record = phase_done_record(failed);
+        hub.tell(Event::new(at, "platform.restoreRuntimeDone", Audience::Telemetry, &record));
     }
 
     /// Tells that the runtime is done with an invocation; extensions may not be.

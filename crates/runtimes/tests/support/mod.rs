@@ -202,7 +202,11 @@ impl Function<'_> {
     pub(crate) async fn launch(&self) -> Running {
         let launched =
             self.node.runtimes.launch(self.spec.clone(), Initialization::OnDemand, Micros(0)).await;
-        let environment = launched.unwrap();
+        self.running(launched.unwrap())
+    }
+
+    /// One that was started otherwise.
+    pub(crate) fn running(&self, environment: Arc<dyn Environment>) -> Running {
         self.node.launched.lock().unwrap().push(Arc::downgrade(&environment));
         Running { environment, arn: format!("arn:function:{}", self.spec.key.name) }
     }
@@ -305,6 +309,7 @@ pub(crate) fn spec(runtime: &str, code: CodeSha256) -> FunctionSpec {
         logs: LogSettings { group: "/aws/lambda/f".into(), format: LogFormat::Text },
         reserved_concurrency: None,
         idle_keep: None,
+        snap_start: false,
     }
 }
 

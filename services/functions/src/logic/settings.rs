@@ -122,7 +122,7 @@ pub struct Features {
     pub image: Option<BTreeMap<String, serde_json::Value>>,
     /// `CodeSigningConfigArn`: empty.
     pub code_signing: Option<String>,
-    /// `SnapStart`: `None`.
+    /// `SnapStart`; `None` leaves it.
     pub snap_start: Option<SnapStart>,
     /// `CapacityProviderConfig`: not given.
     pub capacity_provider: Option<serde_json::Value>,
@@ -197,6 +197,7 @@ pub fn create(wanted: &Wanted, name: &FunctionName, account: AccountId) -> Resul
         per_tenant: wanted.tenancy.is_some(),
         tracing: Tracing::PassThrough,
         dead_letters: None,
+        snap_start: false,
     };
     apply(fresh, wanted, account)
 }
@@ -423,7 +424,6 @@ fn supported(features: &Features) -> Result<(), Error> {
     let some_text = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
     let some_ids = |ids: &Option<Vec<String>>| ids.as_ref().is_some_and(|ids| !ids.is_empty());
     let vpc = features.vpc.as_ref();
-    let snap_start = features.snap_start.as_ref().and_then(|s| s.apply_on.as_deref());
     refuse(features.package_type.as_deref() == Some("Image"), "PackageType Image", "upload a zip package")?;
     refuse(
         features.image.as_ref().is_some_and(|image| !image.is_empty()),
@@ -447,7 +447,6 @@ fn supported(features: &Features) -> Result<(), Error> {
         "leave it out",
     )?;
     refuse(some_text(&features.code_signing), "CodeSigningConfigArn", "leave it out")?;
-    refuse(snap_start == Some("PublishedVersions"), "SnapStart PublishedVersions", "use None")?;
     refuse(features.capacity_provider.is_some(), "CapacityProviderConfig", "leave it out")?;
     refuse(features.durable.is_some(), "DurableConfig", "leave it out")?;
     refuse(features.publish_to.is_some(), "PublishTo", "leave it out")
@@ -518,7 +517,35 @@ fn apply(
             .map(destinations::dead_letters)
             .transpose()?;
     }
+    if let Some(snap_start) = &wanted.features.snap_start {
+        configuration.snap_start = snap_start.apply_on.as_deref() == Some("PublishedVersions");
+    }
+    check_snap_start(&configuration)?;
     Ok(configuration)
+}
+
+/// What goes together with SnapStart. Source: Lambda's guide, SnapStart, supported features and limitations.
+fn check_snap_start(configuration: &Configuration) -> Result<(), Error> {
+    // Lambda begins with Java 11 and Python 3.12; what runs here at all is initialised ahead as well.
+    const SERVED: [&str; 2] = ["java", "python3."];
+    let runtime = configuration.runtime.as_str();
+    if !configuration.snap_start {
+        return Ok(());
+    }
+    if !SERVED.iter().any(|one| runtime.starts_with(one)) {
+        return Err(Error::InvalidParameter(format!(
+            "{runtime} is not supported for SnapStart enabled functions."
+        )));
+    }
+    if configuration.scratch > *limits::SCRATCH.start() {
+        return Err(Error::invalid(
+            "Ephemeral storage of more than 512 MB is not supported for SnapStart enabled functions.",
+        ));
+    }
+    if configuration.per_tenant {
+        return Err(Error::invalid("SnapStart is not supported for functions with tenancy configuration."));
+    }
+    Ok(())
 }
 
 /// A number whose bounds were checked.
@@ -699,10 +726,6 @@ mod tests {
                 "VpcConfig",
             ),
             (|f| f.kms_key = Some("arn".into()), "KMSKeyArn"),
-            (
-                |f| f.snap_start = Some(SnapStart { apply_on: Some("PublishedVersions".into()) }),
-                "SnapStart PublishedVersions",
-            ),
             (|f| f.durable = Some(serde_json::json!({})), "DurableConfig"),
             (|f| f.capacity_provider = Some(serde_json::json!({})), "CapacityProviderConfig"),
             (|f| f.file_systems = Some(vec![serde_json::json!({})]), "FileSystemConfigs"),
@@ -720,6 +743,35 @@ mod tests {
             };
         })
         .unwrap();
+    }
+
+    #[test]
+    fn snap_start_goes_with_what_lambda_says() {
+        let with = |change: fn(&mut Wanted)| {
+            let mut wanted = wanted();
+            wanted.features.snap_start = Some(SnapStart { apply_on: Some("PublishedVersions".into()) });
+            change(&mut wanted);
+            made(&wanted)
+        };
+        assert!(with(|_| {}).unwrap().snap_start);
+        for runtime in ["java17", "java21", "python3.11", "python3.13"] {
+            let mut wanted = wanted();
+            wanted.runtime = Some(runtime.to_owned());
+            wanted.features.snap_start = Some(SnapStart { apply_on: Some("PublishedVersions".into()) });
+            assert!(made(&wanted).unwrap().snap_start, "{runtime}");
+        }
+        for (change, told) in [
+            ((|w| w.runtime = Some("nodejs22.x".into())) as fn(&mut Wanted), "nodejs22.x is not supported"),
+            (|w| w.runtime = Some("provided.al2023".into()), "provided.al2023 is not supported"),
+            (|w| w.scratch = Some(EphemeralStorage { size: Some(1024) }), "Ephemeral storage"),
+            (
+                |w| w.tenancy = Some(TenancyConfig { tenant_isolation_mode: Some("PER_TENANT".into()) }),
+                "tenancy configuration",
+            ),
+        ] {
+            let refused = with(change).unwrap_err().to_string();
+            assert!(refused.contains(told), "{refused}");
+        }
     }
 
     #[test]

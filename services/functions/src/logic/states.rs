@@ -59,7 +59,10 @@ pub fn configuration(record: &VersionRecord, arn: String, shown: Shown) -> Funct
         package_type: "Zip",
         architectures: [configuration.architecture.clone()],
         ephemeral_storage: EphemeralStorage { size: Some(i64::from(configuration.scratch.0)) },
-        snap_start: SnapStartResponse { apply_on: "None", optimization_status: "Off" },
+        snap_start: SnapStartResponse {
+            apply_on: if configuration.snap_start { "PublishedVersions" } else { "None" },
+            optimization_status: if record.snap_starts() { "On" } else { "Off" },
+        },
         logging_config: shown_logs(&configuration.logs),
         tenancy_config: configuration
             .per_tenant

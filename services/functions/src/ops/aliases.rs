@@ -1,6 +1,9 @@
 //! CreateAlias, GetAlias, ListAliases, UpdateAlias, DeleteAlias.
 
-use super::list::{page, page_size, read_marker};
+use super::{
+    list::{page, page_size, read_marker},
+    provisioned::refuse_snap_started_alias,
+};
 use crate::{
     Error, Functions,
     api::{
@@ -111,6 +114,7 @@ impl Functions {
                 }
                 alias.revision = revision;
                 versions_exist(tx, &alias)?;
+                refuse_snap_started_alias(tx, &alias)?;
                 data::put_alias(tx, &alias)?;
                 Ok(alias)
             })

@@ -84,6 +84,10 @@ impl Functions {
             if let Some(serving) = record.serving() {
                 self.execute.retire(&record.key(serving));
             }
+            // Also while it is initialised.
+            if record.snap_starts() {
+                self.execute.retire(&record.key(&record.deployment));
+            }
         }
     }
 }

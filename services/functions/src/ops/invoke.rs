@@ -115,6 +115,13 @@ impl Functions {
             Kind::RequestResponse => {
                 let call = Call::of(self, context, wanted).chained(self, &served)?;
                 let outcome = run(self, &served, call).await?;
+                // An error of the operation, not of the function. Source: Lambda API reference, Invoke.
+                if let Err(error) = &outcome.answer
+                    && let FunctionErrorKind::Restore { timed_out } = error.kind
+                {
+                    let reason = String::from_utf8_lossy(&error.payload).into_owned();
+                    return Err(Error::NotRestored { timed_out, reason });
+                }
                 Ok(render(version, outcome))
             }
         }

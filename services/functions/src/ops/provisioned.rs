@@ -12,7 +12,7 @@ use crate::{
         names::{self, Form},
         provisioned::{self, ProvisionedConcurrency},
     },
-    model::{Qualifier, Target, VersionRecord},
+    model::{Alias, Qualifier, Target, VersionRecord},
 };
 use base::{Version, limits};
 use store::Tx;
@@ -36,7 +36,9 @@ impl Functions {
         let asked = target.clone();
         self.db
             .write(move |tx| {
-                if exists(tx, &asked)?.deployment.configuration.per_tenant {
+                let version = exists(tx, &asked)?;
+                refuse_snap_started(tx, &asked)?;
+                if version.deployment.configuration.per_tenant {
                     return Err(Error::invalid(
                         "Provisioned concurrency is not supported for functions with tenancy configuration.",
                     ));
@@ -157,6 +159,39 @@ fn named(
 fn exists(tx: &mut Tx<'_>, target: &Target) -> Result<VersionRecord, Error> {
     data::function(tx, &target.id)?.ok_or_else(|| Error::NotFound(target.arn()))?;
     data::version_named(tx, target)?.ok_or_else(|| Error::NotFound(target.arn()))
+}
+
+/// Source: Lambda's guide, SnapStart, limitations: one or the other.
+fn refuse_snap_started(tx: &mut Tx<'_>, target: &Target) -> Result<(), Error> {
+    let alias = match &target.qualifier {
+        Some(Qualifier::Alias(name)) => data::alias(tx, &target.id, name)?,
+        Some(Qualifier::Version(_)) | None => None,
+    };
+    let snap_starts = match alias {
+        Some(alias) => alias_snap_starts(tx, &alias)?,
+        None => exists(tx, target)?.snap_starts(),
+    };
+    if snap_starts { Err(Error::SnapStartProvisioned) } else { Ok(()) }
+}
+
+/// Whether an alias leads to a version with SnapStart.
+fn alias_snap_starts(tx: &mut Tx<'_>, alias: &Alias) -> Result<bool, Error> {
+    let others = alias.weights.keys().filter_map(|word| word.parse().ok());
+    for version in std::iter::once(alias.version).chain(others) {
+        if data::version_of(tx, &alias.id, version)?.is_some_and(|record| record.snap_starts()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The same when an alias is changed.
+pub(super) fn refuse_snap_started_alias(tx: &mut Tx<'_>, alias: &Alias) -> Result<(), Error> {
+    let provisioned = data::config::<ProvisionedConcurrency>(tx, &alias.id, &alias.name)?.is_some();
+    if provisioned && alias_snap_starts(tx, alias)? {
+        return Err(Error::SnapStartProvisioned);
+    }
+    Ok(())
 }
 
 /// A version's environments are provisioned either for itself or for an alias.

@@ -51,6 +51,8 @@ pub(crate) fn publish(
         return Ok(last);
     }
     let condition = match &latest.condition {
+        // It is initialised first.
+        Condition::Active if latest.deployment.configuration.snap_start => Condition::Creating,
         Condition::Active => Condition::Active,
         Condition::Creating | Condition::Updating { .. } => Condition::Creating,
         Condition::Failed { .. } | Condition::UpdateFailed { .. } => {
@@ -110,6 +112,9 @@ impl Functions {
                 publish(tx, &mut function, &mut latest, input.description.as_deref(), ids, code_max)
             })
             .await?;
+        if !record.condition.settled() {
+            self.upkeep.notify_one();
+        }
         let arn = record.id.qualified_arn(record.version);
         Ok(configuration(&record, arn, Shown::Whole))
     }

@@ -5,7 +5,8 @@ use crate::{
     code::{Code, Missing},
     data,
     logic::{layers, states},
-    model::{Condition, Configuration},
+    model::{Condition, Configuration, VersionRecord},
+    snapstart,
 };
 use base::{ByteCount, CodeSha256, Millis, PackageError};
 use bytes::Bytes;
@@ -95,29 +96,49 @@ pub(crate) async fn settle_code(functions: &Functions, code: CodeSha256, runtime
             Err(Arc::new(error))
         }
     };
-    let runtime = runtime.to_owned();
-    let settled = functions
+    let outcome = Arc::new(outcome);
+    let of_runtime = runtime.to_owned();
+    let initialising = settle(functions, code, Arc::clone(&outcome), move |record| {
+        record.deployment.configuration.runtime == of_runtime
+    })
+    .await?;
+    snapstart::initialise_all(functions, initialising).await
+}
+
+/// What is known of a package: the size of its files, or why it is none.
+type Known = Arc<Result<ByteCount, Arc<PackageError>>>;
+
+/// Ends the waiting of versions that wait for a package; but for those that are initialised first, which it returns.
+async fn settle(
+    functions: &Functions,
+    code: CodeSha256,
+    outcome: Known,
+    concerns: impl Fn(&VersionRecord) -> bool + Send + 'static,
+) -> Result<Vec<VersionRecord>, Error> {
+    let (settled, initialising) = functions
         .db
         .write(move |tx| {
-            let mut settled = Vec::new();
-            let mut waiting = data::unsettled(tx, code)?;
-            waiting.retain(|record| record.deployment.configuration.runtime == runtime);
-            for mut record in waiting {
+            let (mut settled, mut initialising) = (Vec::new(), Vec::new());
+            for mut record in data::unsettled(tx, code)?.into_iter().filter(&concerns) {
                 let replaced = match &record.condition {
                     Condition::Updating { serving } => Some((record.key(serving), serving.id)),
                     _ => None,
                 };
-                let refused = match &outcome {
+                let refused = match &*outcome {
                     Ok(size) => fits(*size, &record.deployment.configuration).err(),
                     Err(error) => Some(Arc::clone(error)),
                 };
+                if refused.is_none() && record.snap_starts() {
+                    initialising.push(record);
+                    continue;
+                }
                 record.condition = states::settle(record.condition, refused.as_deref().map_or(Ok(()), Err));
                 data::put_version(tx, &record)?;
                 let replaced =
                     replaced.filter(|(_, id)| record.serving().is_none_or(|serving| serving.id != *id));
                 settled.push((record.id, replaced.map(|(key, _)| key)));
             }
-            Ok::<_, Error>(settled)
+            Ok::<_, Error>((settled, initialising))
         })
         .await?;
     for (id, replaced) in settled {
@@ -126,7 +147,7 @@ pub(crate) async fn settle_code(functions: &Functions, code: CodeSha256, runtime
             functions.execute.retire(&key);
         }
     }
-    Ok(())
+    Ok(initialising)
 }
 
 /// Whether a package of `size` may be of a function with these layers.

@@ -45,6 +45,7 @@ impl Functions {
             None => self.specs.clear(),
         }
         self.tell_reservations().await?;
+        self.tell_prepared().await?;
         Ok(last)
     }
 }

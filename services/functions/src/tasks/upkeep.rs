@@ -29,6 +29,7 @@ pub(super) async fn run(functions: Arc<Functions>, stop: impl Future<Output = ()
         loop {
             logged("pending versions", settling.begin(&functions).await);
             logged("reservations", functions.tell_reservations().await);
+            logged("versions with SnapStart", functions.tell_prepared().await);
             logged("unreferenced packages", sweep(&functions).await);
             logged("old changes", functions.db.write(data::forget_changes).await);
             logged("unused sets of layers", sweep_layers(&functions).await);

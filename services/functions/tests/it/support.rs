@@ -4,8 +4,9 @@ use crate::queues::FakeQueues;
 use base::{
     AccountId, Answer, Authorize, Clock, CodeSha256, Credential, CredentialError, Credentials, Denied,
     Entropy, Execute, ExecuteError, Executed, FunctionError, FunctionErrorKind, FunctionSpec, Future,
-    Invocation, LaunchError, MemoryMib, PackageError, Packages, Pressure, Principal, Provisioned, Region,
-    RuntimeCatalog, RuntimeRefused, RuntimeSupport, ThrottleReason, Timer, Timestamp, Unpacked, VersionKey,
+    Invocation, LaunchError, MemoryMib, PackageError, Packages, PrepareError, Pressure, Principal,
+    Provisioned, Region, RuntimeCatalog, RuntimeRefused, RuntimeSupport, ThrottleReason, Timer, Timestamp,
+    Unpacked, VersionKey,
 };
 use base64::Engine as _;
 use bytes::Bytes;
@@ -167,6 +168,10 @@ pub(crate) struct FakeExecute {
     pub(crate) reserved: Mutex<BTreeMap<(String, String), u32>>,
     /// Environments to be ready, by version, as last told.
     pub(crate) provisioned: Mutex<BTreeMap<String, u32>>,
+    /// Versions to be initialised ahead, as told.
+    pub(crate) prepared: Mutex<Vec<VersionKey>>,
+    /// How that fails, if it does.
+    pub(crate) unprepared: Mutex<Option<PrepareError>>,
 }
 
 impl FakeExecute {
@@ -216,6 +221,11 @@ impl Execute for FakeExecute {
         let ready = self.provisioned.lock().unwrap().get(&key.version.to_string()).copied();
         Provisioned { ready: ready.unwrap_or_default(), failure: None }
     }
+    fn prepare(&self, spec: Arc<FunctionSpec>) -> Future<'static, Result<(), PrepareError>> {
+        self.prepared.lock().unwrap().push(spec.key.clone());
+        let outcome = self.unprepared.lock().unwrap().clone().map_or(Ok(()), Err);
+        Box::pin(async move { outcome })
+    }
     fn retire(&self, key: &VersionKey) {
         self.retired.lock().unwrap().push(key.clone());
     }
@@ -262,6 +272,8 @@ impl World {
             retired: Mutex::default(),
             reserved: Mutex::default(),
             provisioned: Mutex::default(),
+            prepared: Mutex::default(),
+            unprepared: Mutex::default(),
         });
         let packages = Arc::new(FakePackages {
             unpacked: Mutex::default(),

@@ -85,3 +85,69 @@ async fn versions_are_listed_with_latest_first() {
     let (_, code, _) = world.call("GET", "/2015-03-31/functions?Marker=%21", Value::Null).await.error();
     assert_eq!(code, "InvalidParameterValueException");
 }
+
+/// A function with SnapStart whose version 1 was published when it was created.
+async fn snapped(world: &World, name: &str) {
+    let more = json!({ "SnapStart": { "ApplyOn": "PublishedVersions" }, "Publish": true });
+    world.create_with(name, more).await.ok();
+}
+
+async fn state(world: &World, name: &str) -> (String, serde_json::Value) {
+    let path = format!("/2015-03-31/functions/{name}/configuration?Qualifier=1");
+    let shown = world.call("GET", &path, serde_json::Value::Null).await.ok();
+    (shown["State"].as_str().unwrap_or_default().to_owned(), shown["StateReasonCode"].clone())
+}
+
+async fn settled(world: &World, name: &str) -> (String, serde_json::Value) {
+    loop {
+        let found = state(world, name).await;
+        if found.0 != "Pending" {
+            return found;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn versions_with_snapstart_are_initialised_before_they_are_active_and_again_after_a_start() {
+    let mut world = World::new();
+    snapped(&world, "hello").await;
+    assert_eq!(state(&world, "hello").await.0, "Pending");
+    world.run_upkeep();
+    assert_eq!(settled(&world, "hello").await.0, "Active");
+    let told = || world.execute.prepared.lock().unwrap().len();
+    assert!(told() >= 1);
+    world.execute.prepared.lock().unwrap().clear();
+    world.restart().await;
+    world.run_upkeep();
+    while world.execute.prepared.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let key = world.execute.prepared.lock().unwrap()[0].clone();
+    assert_eq!(key.version.to_string(), "1");
+    world.call("DELETE", "/2015-03-31/functions/hello?Qualifier=1", serde_json::Value::Null).await;
+    assert!(world.execute.retired.lock().unwrap().contains(&key));
+}
+
+#[tokio::test]
+async fn a_version_whose_code_fails_meanwhile_is_failed_and_nothing_is_kept_of_it() {
+    let mut world = World::new();
+    let failing =
+        |reason: &str, timed_out| Some(base::PrepareError::Function { reason: reason.to_owned(), timed_out });
+    for (name, timed_out, code) in [("a", false, "FunctionError"), ("b", true, "FunctionError.InitTimeout")] {
+        *world.execute.unprepared.lock().unwrap() = failing("no luck", timed_out);
+        snapped(&world, name).await;
+        world.run_upkeep();
+        assert_eq!(settled(&world, name).await, ("Failed".to_owned(), json!(code)));
+        let key = world.execute.prepared.lock().unwrap().last().unwrap().clone();
+        assert!(world.execute.retired.lock().unwrap().contains(&key));
+    }
+    // What is the node's fault leaves it pending.
+    *world.execute.unprepared.lock().unwrap() = Some(base::PrepareError::Node("full".to_owned()));
+    let before = world.execute.prepared.lock().unwrap().len();
+    snapped(&world, "c").await;
+    while world.execute.prepared.lock().unwrap().len() == before {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(state(&world, "c").await.0, "Pending");
+}

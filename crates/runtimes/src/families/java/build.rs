@@ -47,6 +47,11 @@ pub const SOURCES: &[(&str, &str)] = sources! {
     "neap/boot/Rehearsal.java"
     "neap/boot/Types.java"
     "neap/boot/Writer.java"
+    "org/crac/CheckpointException.java"
+    "org/crac/Context.java"
+    "org/crac/Core.java"
+    "org/crac/Resource.java"
+    "org/crac/RestoreException.java"
 };
 
 /// The compiled boot program in its folder.

@@ -14,6 +14,8 @@ final class Channel {
     static final int INIT_ERROR = 3;
     static final int ERROR = 5;
     static final int FINAL_ERROR = 10;
+    static final int RESTORED = 12;
+    static final int RESTORE_ERROR = 13;
 
     private static final int RESPONSE = 4;
     private static final int DESCRIPTOR = 3;
@@ -85,6 +87,18 @@ final class Channel {
             got += more;
         }
         return new Event(frame, length);
+    }
+
+    /** Waits until this process is restored; false when the daemon has gone. */
+    boolean awaitRestore() throws IOException {
+        // Its whole frame has five bytes.
+        for (int got = 0, more; got < 5; got += more) {
+            more = in.read(buffer, got, 5 - got);
+            if (more < 0) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** A frame without a body. */

@@ -9,6 +9,9 @@ import java.net.URLClassLoader;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
+import org.crac.Context;
+import org.crac.Core;
+import org.crac.Resource;
 
 /**
  * Runs a Lambda function written in Java: loads the handler, then answers events that come over descriptor 3.
@@ -35,15 +38,52 @@ public final class Main {
         try {
             handler = Handler.load(System.getenv("_HANDLER"), loader);
         } catch (Throwable error) {
-            Fault.strip(error);
-            Log.error(Fault.line(error));
-            channel.sendError(Channel.INIT_ERROR, Fault.typeOf(error), Fault.report(error));
-            System.exit(1);
+            end(channel, Channel.INIT_ERROR, Fault.typeOf(error), error);
             return;
+        }
+        if ("snap-start".equals(System.getenv("AWS_LAMBDA_INITIALIZATION_TYPE"))) {
+            if (!waitAsSnapshot(channel)) {
+                return;
+            }
+        } else {
+            System.out.flush();
+            channel.send(Channel.READY);
+        }
+        serve(channel, handler, loader);
+    }
+
+    /** Runs what the function has registered for SnapStart, before and after the process waits; whether to serve. */
+    private static boolean waitAsSnapshot(Channel channel) throws IOException {
+        Context<Resource> context = Core.getGlobalContext();
+        try {
+            context.beforeCheckpoint(null);
+        } catch (Throwable error) {
+            end(channel, Channel.INIT_ERROR, "Runtime.BeforeCheckpointError", error);
+            return false;
         }
         System.out.flush();
         channel.send(Channel.READY);
-        serve(channel, handler, loader);
+        if (!channel.awaitRestore()) {
+            Runtime.getRuntime().halt(0);
+            return false;
+        }
+        try {
+            context.afterRestore(null);
+        } catch (Throwable error) {
+            end(channel, Channel.RESTORE_ERROR, "Runtime.AfterRestoreError", error);
+            return false;
+        }
+        System.out.flush();
+        channel.send(Channel.RESTORED);
+        return true;
+    }
+
+    /** Tells an error after which nothing is served, and ends. */
+    private static void end(Channel channel, int kind, String type, Throwable error) throws IOException {
+        Fault.strip(error);
+        Log.error(Fault.line(error));
+        channel.sendError(kind, type, Fault.report(error));
+        System.exit(1);
     }
 
     private static void serve(Channel channel, Handler handler, ClassLoader loader) throws IOException {
