@@ -119,3 +119,26 @@ def test_provisioned_concurrency_is_charged_once_for_all_nodes(tmp_path, config)
             [own] = [function for function in functions if function["function"] == name]
             assert own["reserved_gb_seconds"] in (300, 600)
         lam.delete_function(FunctionName=name)
+
+
+def test_what_a_node_learns_of_calls_the_next_one_knows(tmp_path, config):
+    name = f"learned-{uuid.uuid4().hex[:8]}"
+
+    def kept(node):
+        answer = json.loads(node.neap("ps", "--json").stdout)
+        [one] = [one for one in answer["environments"] if one["function"] == name]
+        return one["kept"]
+
+    with running(config=config, data=tmp_path / "one") as node:
+        lam = node.client("lambda")
+        lam.create_function(FunctionName=name, Runtime="python3.11", Handler="app.handler", Role=ROLE,
+                            Code={"ZipFile": package({"app.py": "def handler(e, c): return e"})})
+        lam.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.1})
+        for _ in range(8):
+            lam.invoke(FunctionName=name)
+        assert kept(node).startswith("learned from 7 gaps")
+    with running(config=config, data=tmp_path / "two") as node:
+        lam = node.client("lambda")
+        lam.invoke(FunctionName=name)
+        assert kept(node).startswith("learned from 8 gaps")
+        lam.delete_function(FunctionName=name)

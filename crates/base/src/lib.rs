@@ -1,7 +1,7 @@
 //! The vocabulary of Neap and the ports by which its parts meet.
 //!
 //! Owns: identifiers, ARNs, units, the clock, limits, the error trait, and the ports
-//! ([`Launch`], [`Execute`], [`InvokeLater`], [`Authorize`], [`Credentials`], [`Sessions`], [`Meter`], [`LogSink`], [`Spending`], [`Packages`],
+//! ([`Launch`], [`Execute`], [`Habits`], [`InvokeLater`], [`Authorize`], [`Credentials`], [`Sessions`], [`Meter`], [`LogSink`], [`Spending`], [`Packages`],
 //! [`RuntimeCatalog`], [`Deliver`], [`QueueSource`], [`Clock`], [`Timer`], [`Entropy`]).
 //! Must never know: an asynchronous runtime, HTTP, SQL, or any service.
 //!
@@ -15,6 +15,7 @@ mod deliver;
 mod error;
 mod execute;
 mod function;
+mod habits;
 mod ids;
 mod invoke;
 mod launch;
@@ -36,6 +37,7 @@ pub use deliver::{Deliver, Delivery, NotDelivered, Sender};
 pub use error::{Fault, Retry, ServiceError};
 pub use execute::{Execute, ExecuteError, Pressure, Provisioned, ThrottleReason};
 pub use function::{ApplicationLogLevel, FunctionSpec, LogFormat, LogSettings, SystemLogLevel, VersionKey};
+pub use habits::{HABIT_AGE_MAX, HABIT_BYTES_MAX, Habit, HabitKey, Habits};
 pub use ids::{
     AccountId, BadAccountId, BadFunctionName, BadRegion, BadRequestId, BadTenantId, BadVersion, CodeSha256,
     EnvironmentId, FunctionName, Region, RequestId, TenantId, Version,

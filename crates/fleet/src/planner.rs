@@ -9,6 +9,7 @@
 
 mod admission;
 mod events;
+mod habits;
 mod keeping;
 mod pool;
 mod provisioned;
@@ -24,7 +25,8 @@ use crate::{
 use admission::Admission;
 use base::{ByteCount, EnvironmentId, MemoryMib, Pressure, ThrottleReason, VersionKey};
 pub use events::{CallId, Demand, Effect, Event, Refusal, Tick};
-use keeping::{Agenda, Habits};
+use habits::Habits;
+use keeping::Agenda;
 use pool::{Pool, Queued};
 pub(crate) use provisioned::ProvisionedUse;
 use room::Room;
@@ -118,6 +120,7 @@ impl Planner {
             Event::Broken(id) => self.broken(id, now, out)?,
             Event::Ended(id) => self.ended(id, now)?,
             Event::Provision { demand, count, from } => self.provision(&demand, count, from, now),
+            Event::Expect { demand } => self.expect(&demand, now, out),
             Event::Retire(key) => self.retire(key, now, out),
             Event::Reserve { account, region, total } => self.admission.reserve_total(account, region, total),
             Event::Tick => self.tick(now, out),

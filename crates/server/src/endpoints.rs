@@ -155,6 +155,11 @@ pub(crate) fn shown(fleet: &Fleet, functions: &Functions, telemetry: &Telemetry)
     shown.extend(events(functions));
     shown.extend(mappings(functions));
     shown.push(counter(
+        "neap_habits_written",
+        "Habits of functions written down, to be known after a restart",
+        functions.habits_written(),
+    ));
+    shown.push(counter(
         "neap_trace_datagrams_dropped",
         "Datagrams of functions to the X-Ray daemon that were no segments or did not fit",
         telemetry.trace_datagrams_dropped(),

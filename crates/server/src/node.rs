@@ -141,8 +141,12 @@ impl Prepared {
         .map_err(Error::Runtimes)?;
         let wasm =
             wasm::Wasm::new(wasm_settings(data, &config), runtimes.clone()).map_err(Error::Runtimes)?;
-        let fleet =
-            Arc::new(Fleet::new(fleet_settings(&config, sandboxes.live_max()), wasm.clone(), meter.clone()));
+        let fleet = Arc::new(Fleet::new(
+            fleet_settings(&config, sandboxes.live_max()),
+            wasm.clone(),
+            meter.clone(),
+            clock.now(),
+        ));
         let functions = Functions::new(
             functions_data?,
             blobs.clone(),
@@ -163,6 +167,10 @@ impl Prepared {
         );
         queues.meter_messages(meter);
         functions.poll_queues(queues.clone());
+        functions.remember(fleet.clone());
+        if let Err(error) = functions.recall_habits().await {
+            tracing::error!(%error, "what was known of functions' calls could not be read and is learned anew");
+        }
         telemetry.invoke_through(functions.clone());
         functions.capped_by(Arc::new(telemetry.clone()));
         // What is spent stays spent over a restart.
@@ -238,6 +246,7 @@ impl Prepared {
         front.spawn("asynchronous events", |stop| functions.clone().run_events(stop.asked()));
         front.spawn("event source mappings", |stop| functions.clone().run_mappings(stop.asked()));
         front.spawn("queues", |stop| queues.clone().run(stop.asked()));
+        front.spawn("habits of functions", |stop| functions.clone().run_habits(stop.asked()));
         front.spawn("functions upkeep", |stop| functions.clone().run_upkeep(stop.asked()));
         front.spawn("changes of functions", |stop| functions.clone().run_changes(stop.asked()));
         let cells = runtimes.clone();
