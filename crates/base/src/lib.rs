@@ -2,7 +2,7 @@
 //!
 //! Owns: identifiers, ARNs, units, the clock, limits, the error trait, and the ports
 //! ([`Launch`], [`Execute`], [`Habits`], [`InvokeLater`], [`Authorize`], [`Credentials`], [`Sessions`], [`Meter`], [`LogSink`], [`Spending`], [`Packages`],
-//! [`RuntimeCatalog`], [`Deliver`], [`QueueSource`], [`Clock`], [`Timer`], [`Entropy`]).
+//! [`RuntimeCatalog`], [`Deliver`], [`QueueSource`], [`Scale`], [`Utilization`], [`Clock`], [`Timer`], [`Entropy`]).
 //! Must never know: an asynchronous runtime, HTTP, SQL, or any service.
 //!
 //! `bytes` and `futures-core` are here besides serde and thiserror because a port that streams payloads needs a
@@ -24,6 +24,7 @@ mod logs;
 mod meter;
 mod packages;
 mod queues;
+mod scale;
 mod spending;
 mod trace;
 mod units;
@@ -54,6 +55,7 @@ pub use meter::{
 };
 pub use packages::{PackageError, Packages, RuntimeCatalog, RuntimeRefused, RuntimeSupport, Unpacked};
 pub use queues::{MessageAttribute, QueueFacts, QueueMessage, QueueSource, SourceError};
+pub use scale::{NotScaled, Scale, Scaled, Utilization};
 pub use spending::Spending;
 pub use trace::{Attempt, InvocationSpan, SpanId, TraceHeader, TraceId};
 pub use units::{ByteCount, MemoryMib, Micros, Millis, Seconds};
