@@ -1,5 +1,6 @@
 """A node whose databases are schemas of a PostgreSQL server and whose packages are in an S3-compatible bucket."""
 
+import datetime
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import boto3
 import pytest
 import requests
 from conftest import ROLE, eventually, get, messages, package, root, running
+from test_scaling import Scaled, at
 from test_urls import Url, let_everyone
 
 pytestmark = [
@@ -156,3 +158,48 @@ def test_another_node_takes_over_a_mapping(tmp_path, config):
         count = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         eventually(lambda: set(theirs.get_queue_attributes(QueueUrl=there, AttributeNames=count)["Attributes"].values()) == {"0"},
                    timeout=60)
+
+
+def test_what_a_node_learns_of_calls_the_next_one_knows(tmp_path, config):
+    name = f"learned-{uuid.uuid4().hex[:8]}"
+
+    def kept(node):
+        answer = json.loads(node.neap("ps", "--json").stdout)
+        [one] = [one for one in answer["environments"] if one["function"] == name]
+        return one["kept"]
+
+    with running(config=config, data=tmp_path / "one") as node:
+        lam = node.client("lambda")
+        lam.create_function(FunctionName=name, Runtime="python3.11", Handler="app.handler", Role=ROLE,
+                            Code={"ZipFile": package({"app.py": "def handler(e, c): return e"})})
+        lam.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.1})
+        for _ in range(8):
+            lam.invoke(FunctionName=name)
+        assert kept(node).startswith("learned from 7 gaps")
+    with running(config=config, data=tmp_path / "two") as node:
+        lam = node.client("lambda")
+        lam.invoke(FunctionName=name)
+        assert kept(node).startswith("learned from 8 gaps")
+        lam.delete_function(FunctionName=name)
+
+
+def test_one_of_several_nodes_scales_and_another_takes_over(tmp_path, config):
+    with running(config=config, data=tmp_path / "one") as one, running(config=config, data=tmp_path / "two") as two:
+        scaled = Scaled(one, qualifier="1")
+        scaled.register(0, 5)
+
+        def due():
+            return at(datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=3))
+
+        scaled.schedule("first", due(), 1)
+        scaled.becomes(1)
+        eventually(lambda: len(scaled.activities()) == 2)
+        # Whichever has the right to scale: the other has it soon after its end.
+        one.kill()
+        scaled.connect(two)
+        assert scaled.capacity() == 1 and len(scaled.activities()) == 2
+        scaled.schedule("second", due(), 2)
+        eventually(lambda: scaled.capacity() == 2, timeout=90)
+        eventually(lambda: len(scaled.activities()) == 4)
+        scaled.api.deregister_scalable_target(**scaled.key)
+        scaled.lam.delete_function(FunctionName=scaled.name)

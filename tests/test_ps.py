@@ -129,3 +129,56 @@ def test_functions_that_nobody_calls_cost_no_process():
         lam.tag_resource(Resource="arn:aws:lambda:us-east-1:000000000000:function:f7", Tags={"neap:idle-seconds": "0"})
         lam.invoke(FunctionName="f7", Payload=b"{}")
         eventually(lambda: ps(node) == [] and len(of_functions(node)) <= before)
+
+
+def kept(node, name):
+    [one] = listed(node, name)[0]
+    return one["kept"]
+
+
+def test_what_is_learned_of_functions_survives_a_kill_and_goes_with_the_function():
+    with running("dev") as node:
+        lam = node.client("lambda")
+
+        def create(name):
+            lam.create_function(
+                FunctionName=name, Runtime="python3.11", Handler="app.handler", Role=ROLE,
+                Code={"ZipFile": package({"app.py": PLAIN})},
+            )
+            lam.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.1})
+
+        def written():
+            return metric(node, "neap_habits_written_total")
+
+        def write():
+            """Lets the minute pass after which what has changed is written."""
+            before = written()
+            node.advance(61)
+            eventually(lambda: written() > before)
+
+        for name in ("kept", "deleted"):
+            create(name)
+            for _ in range(8):
+                lam.invoke(FunctionName=name, Payload=b"{}")
+            assert kept(node, name).startswith("learned from 7 gaps between calls"), kept(node, name)
+        write()
+        # What has not changed is not written again.
+        lam.invoke(FunctionName="kept", Payload=b"{}")
+        before = written()
+        write()
+        assert written() == before + 1
+        lam.delete_function(FunctionName="deleted")
+        node.kill()
+        node.start()
+        lam = node.client("lambda")
+        create("deleted")
+        for name in ("kept", "deleted"):
+            lam.invoke(FunctionName=name, Payload=b"{}")
+        assert kept(node, "kept").startswith("learned from 9 gaps between calls"), kept(node, "kept")
+        assert kept(node, "deleted").startswith("kept 600 s while its calls are not known (0 gaps seen)")
+        # An orderly end writes what the last minute has brought.
+        lam.invoke(FunctionName="kept", Payload=b"{}")
+        node.stop()
+        node.start()
+        node.client("lambda").invoke(FunctionName="kept", Payload=b"{}")
+        assert kept(node, "kept").startswith("learned from 11 gaps between calls"), kept(node, "kept")

@@ -53,6 +53,11 @@ const RULES: &[Rule] = &[
         never: &["hyper", "rusqlite", "postgres"],
     },
     Rule {
+        package: "neap-scaling",
+        may_use: &["neap-base", "neap-store", "neap-wire"],
+        never: &["hyper", "rusqlite", "postgres"],
+    },
+    Rule {
         package: "neap-telemetry",
         may_use: &["neap-base", "neap-store", "neap-wire"],
         never: &["hyper", "rusqlite", "postgres"],
@@ -70,6 +75,7 @@ const RULES: &[Rule] = &[
             "neap-functions",
             "neap-identity",
             "neap-queues",
+            "neap-scaling",
             "neap-telemetry",
         ],
         never: SQL,

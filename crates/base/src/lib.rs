@@ -1,8 +1,8 @@
 //! The vocabulary of Neap and the ports by which its parts meet.
 //!
 //! Owns: identifiers, ARNs, units, the clock, limits, the error trait, and the ports
-//! ([`Launch`], [`Execute`], [`InvokeLater`], [`Authorize`], [`Credentials`], [`Sessions`], [`Meter`], [`LogSink`], [`Spending`], [`Packages`],
-//! [`RuntimeCatalog`], [`Deliver`], [`QueueSource`], [`Clock`], [`Timer`], [`Entropy`]).
+//! ([`Launch`], [`Execute`], [`Habits`], [`InvokeLater`], [`Authorize`], [`Credentials`], [`Sessions`], [`Meter`], [`LogSink`], [`Spending`], [`Packages`],
+//! [`RuntimeCatalog`], [`Deliver`], [`QueueSource`], [`Scale`], [`Utilization`], [`Clock`], [`Timer`], [`Entropy`]).
 //! Must never know: an asynchronous runtime, HTTP, SQL, or any service.
 //!
 //! `bytes` and `futures-core` are here besides serde and thiserror because a port that streams payloads needs a
@@ -15,6 +15,7 @@ mod deliver;
 mod error;
 mod execute;
 mod function;
+mod habits;
 mod ids;
 mod invoke;
 mod launch;
@@ -23,6 +24,7 @@ mod logs;
 mod meter;
 mod packages;
 mod queues;
+mod scale;
 mod spending;
 mod trace;
 mod units;
@@ -36,6 +38,7 @@ pub use deliver::{Deliver, Delivery, NotDelivered, Sender};
 pub use error::{Fault, Retry, ServiceError};
 pub use execute::{Execute, ExecuteError, PrepareError, Pressure, Provisioned, ThrottleReason};
 pub use function::{ApplicationLogLevel, FunctionSpec, LogFormat, LogSettings, SystemLogLevel, VersionKey};
+pub use habits::{HABIT_AGE_MAX, HABIT_BYTES_MAX, Habit, HabitKey, Habits};
 pub use ids::{
     AccountId, BadAccountId, BadFunctionName, BadRegion, BadRequestId, BadTenantId, BadVersion, CodeSha256,
     EnvironmentId, FunctionName, Region, RequestId, TenantId, Version,
@@ -52,6 +55,7 @@ pub use meter::{
 };
 pub use packages::{PackageError, Packages, RuntimeCatalog, RuntimeRefused, RuntimeSupport, Unpacked};
 pub use queues::{MessageAttribute, QueueFacts, QueueMessage, QueueSource, SourceError};
+pub use scale::{NotScaled, Scale, Scaled, Utilization};
 pub use spending::Spending;
 pub use trace::{Attempt, InvocationSpan, SpanId, TraceHeader, TraceId};
 pub use units::{ByteCount, MemoryMib, Micros, Millis, Seconds};

@@ -14,7 +14,7 @@ mod fake;
 
 use base::{
     After, Answer, Environment, Execute, Executed, Exit, FunctionSpec, Future, Initialization, Invocation,
-    Launch, LaunchError, MemoryMib, Micros, Phases, Release,
+    Launch, LaunchError, MemoryMib, Micros, Phases, Release, Timestamp,
 };
 use fleet::{
     Fleet, Limits, Settings,
@@ -104,7 +104,12 @@ fn driver(pools: usize) {
             stop_max: Duration::from_secs(10),
         };
         settings.limits.overcommit_percent = 100;
-        let fleet = Fleet::new(settings, Arc::new(Instantly), fake::World::new(fake::Script::default()));
+        let fleet = Fleet::new(
+            settings,
+            Arc::new(Instantly),
+            fake::World::new(fake::Script::default()),
+            Timestamp(0),
+        );
         let specs: Vec<_> = (0..pools).map(|pool| fake::spec(&format!("f{pool}"))).collect();
         for spec in &specs {
             fleet.execute(Arc::clone(spec), fake::call(b"{}")).await.expect("it runs");

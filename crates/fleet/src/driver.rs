@@ -10,8 +10,8 @@ use crate::{
 };
 use base::{
     AccountId, After, ByteCount, Environment, EnvironmentId, Execute, ExecuteError, Executed, FunctionSpec,
-    Future, Initialization, Invocation, Launch, LaunchError, Meter, Micros, PrepareError, Pressure,
-    Provisioned, ProvisionedCall, Region, Release, VersionKey,
+    Future, Habit, Habits, Initialization, Invocation, Launch, LaunchError, Meter, Micros, PrepareError,
+    Pressure, Provisioned, ProvisionedCall, Region, Release, Timestamp, VersionKey,
 };
 use std::{
     collections::HashMap,
@@ -41,6 +41,8 @@ struct Shared {
     settings: Settings,
     runtime: Handle,
     began: Instant,
+    /// What [`Shared::began`] was by the wall clock.
+    origin: Tick,
     /// Rung when the planner wants to be woken earlier than the timer expects, and when this is dropped.
     alarm: Arc<Notify>,
     /// Number of live environments, starting and ending ones included.
@@ -131,11 +133,11 @@ struct QueuedCall {
 }
 
 impl Fleet {
-    /// A fleet without environments. `meter` learns of throttled calls.
+    /// A fleet without environments. `meter` learns of throttled calls. It is `now` by the wall clock, which is not asked again.
     ///
     /// # Panics
     /// Outside of a tokio runtime: the environments' tasks and the timer run there.
-    pub fn new(settings: Settings, launch: Arc<dyn Launch>, meter: Arc<dyn Meter>) -> Fleet {
+    pub fn new(settings: Settings, launch: Arc<dyn Launch>, meter: Arc<dyn Meter>, now: Timestamp) -> Fleet {
         let shared = Arc::new(Shared {
             core: Mutex::new(Core {
                 planner: Planner::new(settings.limits.clone()),
@@ -154,10 +156,11 @@ impl Fleet {
             settings,
             runtime: Handle::current(),
             began: Instant::now(),
+            origin: Tick(u64::try_from(now.0).unwrap_or_default().saturating_mul(1_000)),
             alarm: Arc::new(Notify::new()),
             population: watch::Sender::new(0),
         });
-        shared.runtime.spawn(ring(Arc::downgrade(&shared), Arc::clone(&shared.alarm), shared.began));
+        shared.runtime.spawn(ring(Arc::downgrade(&shared), Arc::clone(&shared.alarm)));
         Fleet { shared }
     }
 
@@ -324,6 +327,28 @@ impl Execute for Fleet {
     }
 }
 
+impl Habits for Fleet {
+    fn changed(&self, after: Option<u32>) -> (Vec<Habit>, Option<u32>) {
+        self.shared.lock().planner.habits_changed(after)
+    }
+
+    fn kept(&self, habits: &[Habit]) {
+        self.shared.lock().planner.habits_kept(habits);
+    }
+
+    fn recall(&self, habit: &Habit) -> bool {
+        self.shared.lock().planner.recall(habit, self.shared.now())
+    }
+
+    fn expect(&self, spec: Arc<FunctionSpec>) {
+        {
+            let mut core = self.shared.lock();
+            core.specs.insert(spec.key.clone(), Arc::clone(&spec));
+        }
+        self.shared.report(Event::Expect { demand: demand(&spec) });
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Core> {
         // A panic inside the lock is a broken assertion of the planner; the rest of the node lives on.
@@ -331,7 +356,7 @@ impl Shared {
     }
 
     fn now(&self) -> Tick {
-        Tick(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX))
+        self.origin.plus(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
     fn request(self: &Arc<Self>, spec: &Arc<FunctionSpec>) -> Admitted {
@@ -689,17 +714,17 @@ impl Drop for QueuedCall {
 }
 
 /// Tells the planner when time has passed; ends with the fleet.
-async fn ring(shared: Weak<Shared>, alarm: Arc<Notify>, began: Instant) {
+async fn ring(shared: Weak<Shared>, alarm: Arc<Notify>) {
     loop {
         let armed = {
             let Some(shared) = shared.upgrade() else { return };
             let mut core = shared.lock();
             core.armed = core.planner.wake();
-            core.armed
+            core.armed.map(|tick| shared.began + Duration::from_micros(tick.since(shared.origin)))
         };
         let due = async {
             match armed {
-                Some(tick) => tokio::time::sleep_until(began + Duration::from_micros(tick.0)).await,
+                Some(at) => tokio::time::sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };

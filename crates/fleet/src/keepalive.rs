@@ -32,9 +32,11 @@
 //! same call but the second period of a rhythm or the next run of bins, which are few and fixed. Starts ahead of calls
 //! that fail are left out ever longer ([`History::start_failed`]).
 //!
-//! Everything here is pure and of fixed size: [`History`] takes less than [`HISTORY_BYTES_MAX`] bytes whatever happens.
+//! Everything here is pure and of fixed size: [`History`] takes less than [`HISTORY_BYTES_MAX`] bytes whatever happens. It can
+//! be written down and read again by a later life of the node ([`History::write`]), which is why moments are those of a wall clock.
 
 mod histogram;
+mod record;
 mod rhythm;
 
 use crate::planner::Tick;
@@ -56,6 +58,8 @@ const LEVELS: usize = 8;
 const START_CHANCE_MIN: f64 = 0.1;
 /// Longer starts count as this: a minute.
 const START_US_MAX: u64 = 60_000_000;
+/// Starts ahead of calls that failed in a row count up to this.
+const FAILURES_MAX: u8 = 6;
 /// A pause is worth a release if it is so many times longer than the start that follows.
 const PAUSE_PER_START: u64 = 20;
 
@@ -174,7 +178,7 @@ impl History {
 
     /// A start ahead of calls has failed: the next predictions are left out, one, three, seven … of them.
     pub fn start_failed(&mut self) {
-        self.failures = self.failures.saturating_add(1).min(6);
+        self.failures = self.failures.saturating_add(1).min(FAILURES_MAX);
         self.skip = (1 << self.failures) - 1;
     }
 

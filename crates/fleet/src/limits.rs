@@ -51,7 +51,7 @@ pub struct Limits {
     /// Functions whose habits are remembered; beyond it those not called for longest are forgotten. Default 65,536, of
     /// less than 1 KiB each.
     pub histories_max: usize,
-    /// A function's habits are forgotten when it has not been called for so long. Default 8 days: a weekly call is met.
+    /// A function's habits are forgotten when it has not been called for so long. Default [`base::HABIT_AGE_MAX`].
     pub forget_us: u64,
     /// A call for which the node has no memory, and nothing idle to end, is refused after waiting so long.
     /// Default 5 s: calls that run meanwhile mostly end within that, and a longer wait is the caller's to choose.
@@ -114,7 +114,7 @@ impl Limits {
             prepared_us_max: 4 * 3_600 * 1_000_000,
             prepare_after_us: 100_000,
             histories_max: 65_536,
-            forget_us: 8 * 86_400 * 1_000_000,
+            forget_us: base::HABIT_AGE_MAX.0 * 1_000,
             full_wait_us_max: 5_000_000,
             yield_after_us: 1_000_000,
             launch_retries: 2,

@@ -9,6 +9,7 @@
 
 mod admission;
 mod events;
+mod habits;
 mod keeping;
 mod pool;
 mod prepared;
@@ -25,7 +26,8 @@ use crate::{
 use admission::Admission;
 use base::{ByteCount, EnvironmentId, MemoryMib, Pressure, ThrottleReason, VersionKey};
 pub use events::{CallId, Demand, Effect, Event, Refusal, Tick};
-use keeping::{Agenda, Habits};
+use habits::Habits;
+use keeping::Agenda;
 use pool::{Pool, Queued};
 pub(crate) use provisioned::ProvisionedUse;
 use room::Room;
@@ -124,6 +126,7 @@ impl Planner {
             Event::Ended(id) => self.ended(id, now)?,
             Event::Provision { demand, count, from } => self.provision(&demand, count, from, now),
             Event::Prepare { demand, count, urgent } => self.prepare(&demand, count, urgent, now),
+            Event::Expect { demand } => self.expect(&demand, now, out),
             Event::Retire(key) => self.retire(key, now, out),
             Event::Reserve { account, region, total } => self.admission.reserve_total(account, region, total),
             Event::Tick => self.tick(now, out),

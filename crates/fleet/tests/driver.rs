@@ -11,12 +11,15 @@
 mod fake;
 
 use base::{
-    Answer, Execute, ExecuteError, Exit, FunctionSpec, Initialization, LaunchError, MemoryMib, Micros,
-    PrepareError, Seconds, ThrottleReason,
+    Answer, Execute, ExecuteError, Exit, FunctionSpec, Habit, Habits as _, Initialization, LaunchError,
+    MemoryMib, Micros, PrepareError, Seconds, ThrottleReason, Timestamp,
 };
 use fake::{Script, World, call, spec};
 use fleet::{Fleet, Limits, Settings, keepalive::Why};
 use std::{sync::Arc, time::Duration};
+
+/// When each fleet begins, by the wall clock.
+const NOW: Timestamp = Timestamp(1_790_000_000_000);
 
 fn settings() -> Settings {
     Settings {
@@ -27,7 +30,7 @@ fn settings() -> Settings {
 }
 
 fn fleet(world: &Arc<World>, settings: Settings) -> Fleet {
-    Fleet::new(settings, Arc::clone(world) as _, Arc::clone(world) as _)
+    Fleet::new(settings, Arc::clone(world) as _, Arc::clone(world) as _, NOW)
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,6 +169,97 @@ async fn a_regular_call_finds_an_environment_that_was_started_just_before() {
     // Nobody calls any more: two environments are started in vain, and then none.
     tokio::time::sleep(Duration::from_secs(5_000)).await;
     assert_eq!((fleet.snapshot().pools.len(), world.stopped()), (0, world.launched()));
+}
+
+/// What a fleet has learned, as whoever keeps it is told.
+fn learned(fleet: &Fleet) -> Vec<Habit> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let (changed, next) = fleet.changed(after);
+        all.extend(changed);
+        match next {
+            Some(_) => after = next,
+            None => return all,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_learned_outlives_the_fleet_and_the_next_call_is_met_without_one_before() {
+    let began = tokio::time::Instant::now();
+    let world = World::new(Script { launch_ms: 500, run_ms: 10, ..Script::default() });
+    let first = fleet(&world, settings());
+    for _ in 0..6 {
+        first.execute(spec("f"), call(b"x")).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+    }
+    first.execute(spec("f"), call(b"x")).await.unwrap();
+    first.execute(spec("rare"), call(b"x")).await.unwrap();
+    let habits = learned(&first);
+    assert_eq!(habits.len(), 2);
+    first.kept(&habits);
+    assert_eq!(learned(&first), []);
+    // What is used again is told again.
+    first.execute(spec("rare"), call(b"x")).await.unwrap();
+    let [rare] = &learned(&first)[..] else { panic!("one has changed") };
+    assert_eq!(rare.key.name.as_str(), "rare");
+    first.drain(Duration::from_secs(1)).await;
+    drop(first);
+
+    tokio::time::sleep(Duration::from_secs(200)).await;
+    let world = World::new(Script { launch_ms: 500, run_ms: 10, ..Script::default() });
+    let now = NOW.plus_ms(i64::try_from(began.elapsed().as_millis()).unwrap());
+    let second = Fleet::new(settings(), Arc::clone(&world) as _, Arc::clone(&world) as _, now);
+    let expected: Vec<_> =
+        habits.iter().filter(|habit| second.recall(habit)).map(|habit| &habit.key).collect();
+    let [timer] = expected[..] else { panic!("{expected:?}") };
+    assert_eq!(timer.name.as_str(), "f");
+    assert!(learned(&second).is_empty(), "what is kept already is not told again");
+    second.expect(spec("f"));
+    second.expect(spec("nobody-knows-it"));
+    let pools = second.snapshot().pools;
+    let [pool] = &pools[..] else { panic!("{pools:?}") };
+    let prestart = pool.prestart.unwrap();
+    assert!((300_000_000..400_000_000).contains(&prestart.in_us), "{prestart:?}");
+    assert!(matches!(prestart.why, Why::Rhythm { .. }));
+    tokio::time::sleep(Duration::from_secs(400)).await;
+    second.execute(spec("f"), call(b"x")).await.unwrap();
+    assert!(!world.calls()[0].cold, "{:?}", world.calls());
+    assert_eq!(world.how(), [Initialization::Proactive]);
+    // Nobody calls any more.
+    tokio::time::sleep(Duration::from_secs(5_000)).await;
+    assert_eq!((second.snapshot().pools.len(), world.stopped()), (0, world.launched()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_or_unreadable_is_not_learned_again() {
+    let world = World::new(Script { run_ms: 10, ..Script::default() });
+    let first = fleet(&world, settings());
+    for _ in 0..6 {
+        first.execute(spec("f"), call(b"x")).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+    }
+    let [habit] = &learned(&first)[..] else { panic!("nothing was learned") };
+    let later = |days: i64| {
+        let now = NOW.plus_ms(days * 86_400_000);
+        Fleet::new(settings(), Arc::clone(&world) as _, Arc::clone(&world) as _, now)
+    };
+    let told = |fleet: &Fleet| {
+        fleet.expect(spec("f"));
+        fleet.snapshot().pools.len()
+    };
+    let old = later(9);
+    assert!(!old.recall(habit));
+    let mut broken = habit.clone();
+    broken.record.truncate(7);
+    assert!(!old.recall(&broken));
+    assert_eq!(told(&old), 0);
+    // Weeks-old timers are known, but it is not known when they ring next.
+    let week = later(7);
+    assert!(!week.recall(habit));
+    week.execute(spec("f"), call(b"x")).await.unwrap();
+    let pools = week.snapshot().pools;
+    assert!(matches!(pools[0].prestart.unwrap().why, Why::Rhythm { .. }), "{pools:?}");
 }
 
 #[tokio::test(start_paused = true)]

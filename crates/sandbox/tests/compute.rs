@@ -1,5 +1,7 @@
 //! Processes that only compute: what they are left with.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // also in functions that are not tests
+
 use base::{ByteCount, Seconds};
 use sandbox::{Computing, only_compute};
 use std::{

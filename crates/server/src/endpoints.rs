@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 use identity::Identity;
 use queues::Queues;
 use runtimes::Runtimes;
+use scaling::Scaling;
 use std::{collections::BTreeMap, sync::Arc};
 use telemetry::{
     Metric, MetricKind, Telemetry,
@@ -21,6 +22,7 @@ use wire::{Arriving, Gateway, RawRequest, RawResponse, Verifier};
 pub(crate) struct Parts<'a> {
     pub(crate) functions: &'a Arc<Functions>,
     pub(crate) queues: &'a Arc<Queues>,
+    pub(crate) scaling: &'a Arc<Scaling>,
     pub(crate) telemetry: &'a Telemetry,
     pub(crate) metrics: &'a Metrics,
     pub(crate) runtimes: &'a Arc<Runtimes>,
@@ -31,7 +33,7 @@ pub(crate) struct Parts<'a> {
 /// functions' code, variables or payloads, and the only one that changes anything exists in development mode alone, which
 /// is bound to loopback.
 pub(crate) fn mount(gateway: Gateway, mode: Mode, parts: Parts<'_>, verifier: Verifier) -> Gateway {
-    let Parts { functions, queues, telemetry, metrics, runtimes, clock } = parts;
+    let Parts { functions, queues, scaling, telemetry, metrics, runtimes, clock } = parts;
     let runtimes = runtimes.clone();
     let gateway = gateway.mount("/_neap/health", move |_: RawRequest| {
         // Functions may be deployed and called meanwhile; their first start waits.
@@ -61,7 +63,7 @@ pub(crate) fn mount(gateway: Gateway, mode: Mode, parts: Parts<'_>, verifier: Ve
     let names: Vec<&str> = gateway.apis().map(|api| api.name).collect();
     let health = health(&names);
     let (functions, telemetry, clock) = (functions.clone(), telemetry.clone(), clock.clone());
-    let queues = queues.clone();
+    let (queues, scaling) = (queues.clone(), scaling.clone());
     gateway
         .mount("/_neap/clock", move |request: RawRequest| std::future::ready(set_clock(&clock, request)))
         .mount("/_localstack/health", move |_: RawRequest| {
@@ -69,12 +71,14 @@ pub(crate) fn mount(gateway: Gateway, mode: Mode, parts: Parts<'_>, verifier: Ve
             async { json(health) }
         })
         .mount("/_localstack/state/reset", move |request: RawRequest| {
-            let (functions, telemetry, queues) = (functions.clone(), telemetry.clone(), queues.clone());
+            let (functions, telemetry) = (functions.clone(), telemetry.clone());
+            let (queues, scaling) = (queues.clone(), scaling.clone());
             async move {
                 if request.method != Method::POST {
                     return RawResponse::text(StatusCode::METHOD_NOT_ALLOWED, "state is reset by POST");
                 }
                 let outcome = async {
+                    scaling.reset().await.map_err(|error| error.to_string())?;
                     functions.reset().await.map_err(|error| error.to_string())?;
                     queues.reset().await.map_err(|error| error.to_string())?;
                     telemetry.reset().await.map_err(|error| error.to_string())
@@ -154,6 +158,11 @@ pub(crate) fn shown(fleet: &Fleet, functions: &Functions, telemetry: &Telemetry)
     let mut shown = environments(fleet);
     shown.extend(events(functions));
     shown.extend(mappings(functions));
+    shown.push(counter(
+        "neap_habits_written",
+        "Habits of functions written down, to be known after a restart",
+        functions.habits_written(),
+    ));
     shown.push(counter(
         "neap_trace_datagrams_dropped",
         "Datagrams of functions to the X-Ray daemon that were no segments or did not fit",
@@ -391,6 +400,7 @@ pub fn operations() -> String {
         Functions::API,
         Queues::API,
         queues::api::Inspection::API,
+        Scaling::API,
         Identity::API,
         Logs::API,
         Monitoring::API,

@@ -2,9 +2,10 @@
 //!
 //! REST-JSON under `/_neap/v1/`, signing name `neap-fleet`, member names in snake case.
 
-use base::{Fault, ServiceError};
+use base::{Fault, ServiceError, Timestamp};
 use fleet::{EnvironmentStatus, Fleet, Kept, PoolSnapshot, Prestart, keepalive::Why};
 use runtimes::Runtimes;
+use scaling::{Planned, Scaling};
 use serde::Serialize;
 use std::sync::Arc;
 use wire::Context;
@@ -13,18 +14,20 @@ use wire::Context;
 pub(crate) struct Environments {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) runtimes: Arc<Runtimes>,
+    pub(crate) scaling: Arc<Scaling>,
 }
 
-/// Nothing of this service fails.
+/// Why the service fails.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {}
+#[error("what is scheduled could not be read: {0}")]
+pub(crate) struct Error(#[from] scaling::Error);
 
 impl ServiceError for Error {
     fn code(&self) -> &str {
-        match *self {}
+        "InternalFailure"
     }
     fn fault(&self) -> Fault {
-        match *self {}
+        Fault::Us
     }
 }
 
@@ -39,7 +42,7 @@ wire::api! {
         ListEnvironments => list_environments(NoInput) -> ListEnvironmentsResponse {
             http: GET "/_neap/v1/environments" 200,
             allow: "neap:ListEnvironments" on "*",
-            errors: [],
+            errors: [InternalFailure],
         }
     }
     missing: [];
@@ -130,6 +133,8 @@ impl Environments {
             answer.environments.extend(pool.environments.iter().map(|one| view(pool, one)));
             answer.planned.extend(planned(pool));
         }
+        let floors = self.scaling.planned(context.account, FLOORS_MAX).await?;
+        answer.planned.extend(floors.into_iter().filter_map(|planned| floor(planned, context.now)));
         answer.planned.sort_by(|one, other| {
             (one.starts_in_s, &one.function).cmp(&(other.starts_in_s, &other.function))
         });
@@ -198,6 +203,24 @@ fn planned(pool: &PoolSnapshot) -> Option<PlannedView> {
         starts_in_s: in_us.div_ceil(SECOND),
         count,
         why: format!("{}{end}", reason(why)),
+    })
+}
+
+/// Scheduled changes of floors that are shown.
+const FLOORS_MAX: u32 = 1_000;
+
+/// A change of what is provisioned that a scheduled action makes; one that sets no minimum starts nothing.
+fn floor(planned: Planned, now: Timestamp) -> Option<PlannedView> {
+    let Planned { of, action, at, min, .. } = planned;
+    let count = min?;
+    Some(PlannedView {
+        function: of.name.to_string(),
+        region: of.region.to_string(),
+        version: of.qualifier,
+        tenant: None,
+        starts_in_s: u64::try_from(at.0.saturating_sub(now.0)).unwrap_or_default().div_ceil(1_000),
+        count,
+        why: format!("scheduled action {action}: at least {count} are kept ready from then on"),
     })
 }
 

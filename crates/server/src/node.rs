@@ -16,6 +16,7 @@ use functions::Functions;
 use identity::Identity;
 use queues::Queues;
 use sandbox::Sandboxes;
+use scaling::Scaling;
 use std::{
     fs::{File, TryLockError},
     net::SocketAddr,
@@ -111,13 +112,17 @@ impl Prepared {
         let clock: Arc<dyn Clock> = system.clone();
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         // Each waits for the disk, so they wait together.
-        let (identity, telemetry_data, functions_data, queues_data) = std::thread::scope(|scope| {
-            let telemetry = scope.spawn(|| open_database("telemetry", data, &config, telemetry::MIGRATIONS));
-            let functions = scope.spawn(|| open_database("functions", data, &config, functions::MIGRATIONS));
-            let queues = scope.spawn(|| open_database("queues", data, &config, queues::MIGRATIONS));
-            let identity = Identity::open(data, trust(options.mode), clock.clone(), entropy.clone());
-            (identity, joined(telemetry), joined(functions), joined(queues))
-        });
+        let (identity, telemetry_data, functions_data, queues_data, scaling_data) =
+            std::thread::scope(|scope| {
+                let telemetry =
+                    scope.spawn(|| open_database("telemetry", data, &config, telemetry::MIGRATIONS));
+                let functions =
+                    scope.spawn(|| open_database("functions", data, &config, functions::MIGRATIONS));
+                let queues = scope.spawn(|| open_database("queues", data, &config, queues::MIGRATIONS));
+                let scaling = scope.spawn(|| open_database("scaling", data, &config, scaling::MIGRATIONS));
+                let identity = Identity::open(data, trust(options.mode), clock.clone(), entropy.clone());
+                (identity, joined(telemetry), joined(functions), joined(queues), joined(scaling))
+            });
         let identity = identity?;
         let blobs = open_blobs(data, &config)?;
         let telemetry =
@@ -141,8 +146,12 @@ impl Prepared {
         .map_err(Error::Runtimes)?;
         let wasm =
             wasm::Wasm::new(wasm_settings(data, &config), runtimes.clone()).map_err(Error::Runtimes)?;
-        let fleet =
-            Arc::new(Fleet::new(fleet_settings(&config, sandboxes.live_max()), wasm.clone(), meter.clone()));
+        let fleet = Arc::new(Fleet::new(
+            fleet_settings(&config, sandboxes.live_max()),
+            wasm.clone(),
+            meter.clone(),
+            clock.now(),
+        ));
         let functions = Functions::new(
             functions_data?,
             blobs.clone(),
@@ -163,6 +172,18 @@ impl Prepared {
         );
         queues.meter_messages(meter);
         functions.poll_queues(queues.clone());
+        functions.remember(fleet.clone());
+        if let Err(error) = functions.recall_habits().await {
+            tracing::error!(%error, "what was known of functions' calls could not be read and is learned anew");
+        }
+        let scaling = Scaling::new(
+            scaling_data?,
+            system.clone(),
+            entropy.clone(),
+            functions.clone(),
+            Arc::new(telemetry.clone()),
+            scaling::Settings { shared: config.store.postgres_url.is_some() },
+        );
         telemetry.invoke_through(functions.clone());
         functions.capped_by(Arc::new(telemetry.clone()));
         // What is spent stays spent over a restart.
@@ -197,14 +218,20 @@ impl Prepared {
             .service(identity.clone())
             .service(queues.clone())
             .service(queues.inspection())
+            .service(scaling.clone())
             .service(telemetry.logs())
             .service(telemetry.monitoring())
             .service(telemetry.tracing())
             .service(telemetry.usage())
-            .service(Arc::new(Environments { fleet: fleet.clone(), runtimes: runtimes.clone() }));
+            .service(Arc::new(Environments {
+                fleet: fleet.clone(),
+                runtimes: runtimes.clone(),
+                scaling: scaling.clone(),
+            }));
         let parts = endpoints::Parts {
             functions: &functions,
             queues: &queues,
+            scaling: &scaling,
             telemetry: &telemetry,
             metrics: &metrics,
             runtimes: &runtimes,
@@ -239,6 +266,8 @@ impl Prepared {
         front.spawn("asynchronous events", |stop| functions.clone().run_events(stop.asked()));
         front.spawn("event source mappings", |stop| functions.clone().run_mappings(stop.asked()));
         front.spawn("queues", |stop| queues.clone().run(stop.asked()));
+        front.spawn("habits of functions", |stop| functions.clone().run_habits(stop.asked()));
+        front.spawn("scaling", |stop| scaling.clone().run(stop.asked()));
         front.spawn("functions upkeep", |stop| functions.clone().run_upkeep(stop.asked()));
         front.spawn("changes of functions", |stop| functions.clone().run_changes(stop.asked()));
         let cells = runtimes.clone();

@@ -2,11 +2,13 @@
 
 mod changes;
 mod configs;
+mod habits;
 mod layers;
 mod mappings;
 
 pub(crate) use changes::{CHANGES_MAX, changed_after, forget_changes, last_change, shared_secret};
 pub(crate) use configs::*;
+pub(crate) use habits::{forget_habits, habits, put_habit};
 pub(crate) use layers::{
     delete_layer_version, delete_layers, layer_sets, layer_version, list_layer_versions, list_layers,
     put_layer_version, take_layer_number,
@@ -158,7 +160,7 @@ pub static MIGRATIONS: &[Migration] = &[Migration::portable(
     // Whether environments of it wait initialised.
     "ALTER TABLE version ADD COLUMN snap_started INTEGER NOT NULL DEFAULT 0;
     CREATE INDEX version_snap_started ON version (account, region, name) WHERE snap_started = 1;",
-)];
+), habits::MIGRATION];
 
 const VERSION_COLUMNS: &str = "account, region, name, version, revision, modified_ms, deployment, code, code_size, configuration, condition, note, origin";
 
@@ -364,6 +366,7 @@ pub(crate) fn delete_version(tx: &mut Tx<'_>, id: &FunctionId, version: Version)
         "DELETE FROM layer_use WHERE account = ?1 AND region = ?2 AND name = ?3 AND version = ?4",
         params![id.account.as_str(), id.region.as_str(), id.name.as_str(), number(version)],
     )?;
+    habits::delete_habits(tx, id, Some(version))?;
     note_change(tx, id)
 }
 
@@ -377,7 +380,7 @@ pub(crate) fn delete_versions(tx: &mut Tx<'_>, id: &FunctionId) -> Result<(), Er
         "DELETE FROM layer_use WHERE account = ?1 AND region = ?2 AND name = ?3",
         params![id.account.as_str(), id.region.as_str(), id.name.as_str()],
     )?;
-    Ok(())
+    habits::delete_habits(tx, id, None)
 }
 
 /// `$LATEST` of the functions of an account and region whose names follow `after`.

@@ -9,7 +9,8 @@
 //! - [`Functions::new`] opens nothing and starts nothing; the database must be open with [`MIGRATIONS`].
 //! - Register it with the gateway, mount [`Functions::download`] at [`DOWNLOAD_PATH`] and [`Functions::serve_url`] at
 //!   [`URL_PATH`] and for the host label `lambda-url`, and spawn [`Functions::run_events`],
-//!   [`Functions::run_mappings`] and [`Functions::run_upkeep`], each in one task of the node: both are safe to abort and to run on many nodes.
+//!   [`Functions::run_mappings`], [`Functions::run_habits`] and [`Functions::run_upkeep`], each in one task of the node: all are safe to
+//!   abort and to run on many nodes.
 //! - Whatever changes functions goes through this type: the invoke path reads them from memory.
 
 mod answer;
@@ -34,12 +35,12 @@ pub use logic::url::URL_PATH;
 pub use tasks::{EventCounts, MappingCounts};
 
 use base::{
-    ByteCount, Deliver, Entropy, Execute, Meter, Millis, Packages, QueueSource, QueueStep, QueuedEvent,
-    RequestId, RuntimeCatalog, Spending, Timer, Timestamp, VersionKey, limits,
+    ByteCount, Deliver, Entropy, Execute, HabitKey, Habits, Meter, Millis, Packages, QueueSource, QueueStep,
+    QueuedEvent, RequestId, RuntimeCatalog, Spending, Timer, Timestamp, VersionKey, limits,
 };
 use logic::{dispatch::Bounds, names::Asker, retry::Waits};
 use std::sync::{
-    Arc, OnceLock,
+    Arc, Mutex, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 use store::{Blobs, Database};
@@ -141,6 +142,10 @@ pub struct Functions {
     pub(crate) queues: OnceLock<Arc<dyn QueueSource>>,
     pub(crate) deliver: OnceLock<Arc<dyn Deliver>>,
     pub(crate) prepared: snapstart::Prepared,
+    pub(crate) habits: OnceLock<Arc<dyn Habits>>,
+    /// Versions whose calls earlier lives let expect, until the fleet was told how to start them.
+    pub(crate) expected: Mutex<Vec<HabitKey>>,
+    pub(crate) habits_written: AtomicU64,
 }
 
 impl Functions {
@@ -173,6 +178,9 @@ impl Functions {
             queues: OnceLock::new(),
             deliver: OnceLock::new(),
             prepared: snapstart::Prepared::default(),
+            habits: OnceLock::new(),
+            expected: Mutex::default(),
+            habits_written: AtomicU64::new(0),
             clock,
             entropy,
             settings,
@@ -207,6 +215,12 @@ impl Functions {
     pub fn deliver_through(&self, deliver: Arc<dyn Deliver>) {
         // A second call would change nothing.
         let _ = self.deliver.set(deliver);
+    }
+
+    /// Keeps what `habits` learns of functions. Set once, before [`Functions::recall_habits`]; nothing outlives the node otherwise.
+    pub fn remember(&self, habits: Arc<dyn Habits>) {
+        // A second call would change nothing.
+        let _ = self.habits.set(habits);
     }
 
     /// Refuses an invocation that a budget's cap forbids; a metered throttle then.

@@ -3,6 +3,7 @@
 mod changes;
 mod destinations;
 mod events;
+mod habits;
 mod mappings;
 mod upkeep;
 
@@ -42,6 +43,12 @@ impl Functions {
     /// What became of messages of event source mappings since this process began.
     pub fn mapping_counts(&self) -> MappingCounts {
         self.mappings.counts()
+    }
+
+    /// Writes down what the fleet learns of functions, each minute and when `stop` resolves, and begins with telling it what to start
+    /// for calls that earlier lives let expect. Abort-safe.
+    pub async fn run_habits(self: Arc<Self>, stop: impl Future<Output = ()> + Send) {
+        habits::run(self, stop).await;
     }
 
     /// Sees what other nodes on the same database change, until `stop` resolves; within [`crate::Settings::shared_every`], or not

@@ -63,7 +63,7 @@ use api::{logs::Logs, monitoring::Monitoring, tracing::Tracing, usage::Usage};
 use base::{
     AccountId, Clock, Entropy, FunctionName, InvocationRecord, InvokeLater, LogEvent, LogSink, MessageStep,
     Meter, MeteredQueue, ProvisionedCall, QueueDepth, QueueStep, QueuedEvent, Region, RequestId, Reserved,
-    Spending, TracedRequest, VersionKey,
+    Scaled, Spending, Timestamp, TracedRequest, Utilization, VersionKey,
 };
 use std::{
     sync::{Arc, OnceLock},
@@ -292,6 +292,20 @@ impl Telemetry {
 impl Spending for Telemetry {
     fn refusal(&self, key: &VersionKey) -> Option<String> {
         self.inner.budgets.caps.refusal(key, self.inner.clock.now())
+    }
+}
+
+impl Utilization for Telemetry {
+    fn utilization(
+        &self,
+        of: Scaled,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> base::Future<'_, Result<Vec<(Timestamp, f64)>, String>> {
+        Box::pin(async move {
+            let found = self.inner.utilization(of, from, until).await;
+            found.map_err(|error| error.to_string())
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Counts of gaps by length.
 
+use serde::{Deserialize, Serialize};
+
 /// Gaps from here on are counted together: 2²⁴ ms.
 pub(super) const BEYOND_MS: u64 = 1 << LAST_OCTAVE;
 
@@ -30,6 +32,10 @@ impl Default for Histogram {
         Histogram { counts: [0; BINS], total: 0 }
     }
 }
+
+/// The bins that are not zero, in their order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Bins(pub(super) Vec<(u8, u16)>);
 
 /// Bins next to each other through which an environment is worth keeping.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,6 +76,26 @@ impl Histogram {
             self.counts.iter_mut().for_each(|count| *count /= 2);
             self.total = self.counts.iter().map(|count| u32::from(*count)).sum();
         }
+    }
+
+    /// For [`Histogram::of`].
+    pub(super) fn bins(&self) -> Bins {
+        Bins((0..).zip(self.counts).filter(|&(_, count)| count > 0).collect())
+    }
+
+    /// As it was; `None` where the bins are none that could have been counted.
+    pub(super) fn of(bins: &Bins) -> Option<Histogram> {
+        let mut histogram = Histogram::default();
+        let mut next = 0;
+        for &(bin, count) in &bins.0 {
+            if bin < next || count == 0 {
+                return None;
+            }
+            *histogram.counts.get_mut(usize::from(bin))? = count;
+            next = bin + 1;
+            histogram.total += u32::from(count);
+        }
+        (histogram.total < SEEN_MAX * u32::from(ONE)).then_some(histogram)
     }
 
     /// Gaps counted, less what was forgotten.

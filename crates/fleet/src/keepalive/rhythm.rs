@@ -7,11 +7,14 @@ const KEPT: usize = 8;
 /// Fewer say nothing.
 const KEPT_MIN: usize = 4;
 
+/// In milliseconds, newest first; zero where nothing is known.
+pub(super) type Intervals = [u32; KEPT];
+
 /// The last intervals between bursts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rhythm {
     /// In milliseconds, newest first; zero where nothing is known. Longer than 49 days counts as 49 days.
-    intervals: [u32; KEPT],
+    intervals: Intervals,
     last: Option<Tick>,
 }
 
@@ -24,6 +27,15 @@ pub(super) struct Beat {
 }
 
 impl Rhythm {
+    /// As it was.
+    pub(super) const fn of(intervals: Intervals, last: Option<Tick>) -> Rhythm {
+        Rhythm { intervals, last }
+    }
+
+    pub(super) const fn intervals(&self) -> Intervals {
+        self.intervals
+    }
+
     /// A burst begins.
     pub(super) fn burst(&mut self, now: Tick) {
         if let Some(last) = self.last {

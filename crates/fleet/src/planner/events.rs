@@ -2,7 +2,8 @@
 
 use base::{AccountId, EnvironmentId, MemoryMib, Region, ThrottleReason, VersionKey};
 
-/// A moment: microseconds since the fleet began.
+/// A moment: microseconds since 1970, as the wall clock stood when the fleet began; from then on it goes as time does, however
+/// that clock is set. Habits are kept beyond the fleet's life, so its moments mean the same to a later one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tick(pub u64);
 
@@ -84,6 +85,11 @@ pub enum Event<'a> {
         count: u32,
         /// Whether somebody waits for the first.
         urgent: bool,
+    },
+    /// Environments may be started from this ahead of the calls that habits of an earlier life let expect.
+    Expect {
+        /// What each needs.
+        demand: Demand<'a>,
     },
     /// No further call comes for this revision, whoever its tenants are.
     Retire(&'a VersionKey),

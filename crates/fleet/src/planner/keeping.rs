@@ -6,91 +6,32 @@
 
 use super::{
     Demand, Effect, Member, Origin, Planner, Tick,
+    habits::Remembered,
     pool::{Keep, Pool},
-    table::{Row, Table},
+    table::Row,
 };
 use crate::{
     KeepAlive,
     environment::{Environment, Transition},
-    keepalive::{Advice, Expected, History, Why},
+    keepalive::{Advice, Expected, Why},
     snapshot::{Kept, Prestart},
 };
-use base::{AccountId, EnvironmentId, FunctionName, Region, TenantId, Version, VersionKey};
+use base::EnvironmentId;
 use std::collections::{BTreeSet, HashMap};
 
-/// Habits of a version of which one revision was retired are forgotten unless another is called within an hour.
-const FORGET_RETIRED_US: u64 = 3_600_000_000;
 /// When a start ahead of calls finds no room, it is tried again after a second, while its time lasts.
 const ROOM_RETRY_US: u64 = 1_000_000;
 
-/// A version whatever its revision: what has habits.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Identity {
-    account: AccountId,
-    region: Region,
-    name: FunctionName,
-    version: Version,
-    tenant: Option<TenantId>,
-}
-
-impl Identity {
-    fn of(key: &VersionKey) -> Identity {
-        Identity {
-            account: key.account,
-            region: key.region.clone(),
-            name: key.name.clone(),
-            version: key.version,
-            tenant: key.tenant.clone(),
-        }
-    }
-}
-
-/// What is remembered of a version.
-#[derive(Debug)]
-pub(super) struct Remembered {
-    identity: Identity,
-    history: History,
-    /// Pools of its revisions that learn.
-    pools: u32,
-    /// Whether its last pool went with its revision.
-    retired: bool,
-    /// When it is next asked whether it is to be forgotten.
-    due: Tick,
-}
-
-/// The habits of all versions.
-#[derive(Debug)]
-pub(super) struct Habits {
-    known: Table<Remembered>,
-    rows: HashMap<Identity, Row<Remembered>>,
-}
-
-impl Habits {
-    pub(super) fn new() -> Habits {
-        Habits { known: Table::new(), rows: HashMap::new() }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.known.len()
-    }
-
-    fn remove(&mut self, row: Row<Remembered>) {
-        if let Some(gone) = self.known.remove(row) {
-            self.rows.remove(&gone.identity);
-        }
-    }
-}
-
 /// Something that is looked at when its time comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
+pub(super) enum Due {
     Pool(Row<Pool>),
     Habits(Row<Remembered>),
 }
 
 /// What is due when, earliest first.
 #[derive(Debug, Default)]
-pub(super) struct Agenda(BTreeSet<(Tick, Due)>);
+pub(super) struct Agenda(pub(super) BTreeSet<(Tick, Due)>);
 
 impl Agenda {
     pub(super) fn first(&self) -> Option<Tick> {
@@ -141,95 +82,6 @@ impl Planner {
             self.habits.known[known].history.left(pool.in_use, now);
         }
         pool.in_use -= 1;
-    }
-
-    /// What is known of a pool's function.
-    pub(super) fn history(&mut self, row: Row<Pool>) -> Option<&mut History> {
-        let known = self.pools[row].history?;
-        Some(&mut self.habits.known[known].history)
-    }
-
-    /// Gives a pool the habits of its version; none if there is no place for them.
-    fn remember(&mut self, row: Row<Pool>, now: Tick) {
-        let identity = Identity::of(&self.pools[row].key);
-        let known = match self.habits.rows.get(&identity) {
-            Some(&known) => known,
-            None => {
-                if self.habits.len() >= self.limits.histories_max {
-                    self.forget_oldest();
-                }
-                if self.habits.len() >= self.limits.histories_max {
-                    return;
-                }
-                let due = now.plus(self.limits.forget_us);
-                let history = History::default();
-                let remembered =
-                    Remembered { identity: identity.clone(), history, pools: 0, retired: false, due };
-                let known = self.habits.known.insert(remembered);
-                self.habits.rows.insert(identity, known);
-                self.agenda.0.insert((due, Due::Habits(known)));
-                known
-            }
-        };
-        let remembered = &mut self.habits.known[known];
-        remembered.pools += 1;
-        remembered.retired = false;
-        self.pools[row].history = Some(known);
-        self.pools[row].judged = None;
-    }
-
-    /// Makes place for new habits: the quarter that was not used for longest goes, where no pool has it.
-    fn forget_oldest(&mut self) {
-        let unused = self.habits.known.iter().filter(|(_, remembered)| remembered.pools == 0);
-        let mut unused: Vec<(Tick, u32, Row<Remembered>)> =
-            unused.map(|(row, one)| (one.history.last_used(), row.number(), row)).collect();
-        unused.sort_unstable_by_key(|&(used, number, _)| (used, number));
-        let share = (self.limits.histories_max / 4).max(1);
-        for (_, _, row) in unused.into_iter().take(share) {
-            self.agenda.0.remove(&(self.habits.known[row].due, Due::Habits(row)));
-            self.habits.remove(row);
-        }
-    }
-
-    /// A pool no longer learns: its function has another setting, its revision is retired, or it goes.
-    pub(super) fn detach(&mut self, row: Row<Pool>, now: Tick) {
-        let pool = &mut self.pools[row];
-        (pool.expected, pool.judged) = (None, None);
-        let Some(known) = pool.history.take() else { return };
-        let retired = pool.retired;
-        let remembered = &mut self.habits.known[known];
-        remembered.pools -= 1;
-        if retired && remembered.pools == 0 {
-            remembered.retired = true;
-            self.agenda.0.remove(&(remembered.due, Due::Habits(known)));
-            remembered.due = now.plus(FORGET_RETIRED_US.min(self.limits.forget_us));
-            self.agenda.0.insert((remembered.due, Due::Habits(known)));
-        }
-    }
-
-    /// Forgets all habits: the node ends.
-    pub(super) fn forget_all(&mut self) {
-        for row in self.pools.iter().map(|(row, _)| row).collect::<Vec<_>>() {
-            let pool = &mut self.pools[row];
-            (pool.history, pool.expected, pool.floor_later, pool.due) = (None, None, None, None);
-        }
-        self.habits = Habits::new();
-        self.agenda.0.clear();
-    }
-
-    /// Forgets habits whose time has come.
-    fn forget(&mut self, known: Row<Remembered>, now: Tick) {
-        let remembered = &mut self.habits.known[known];
-        let after = if remembered.retired { FORGET_RETIRED_US } else { self.limits.forget_us };
-        let due = match remembered.pools {
-            0 => remembered.history.last_used().plus(after.min(self.limits.forget_us)),
-            _ => now.plus(self.limits.forget_us),
-        };
-        if due <= now {
-            return self.habits.remove(known);
-        }
-        remembered.due = due;
-        self.agenda.0.insert((due, Due::Habits(known)));
     }
 
     /// Has a pool looked at not later than at `at`.
@@ -291,7 +143,7 @@ impl Planner {
     }
 
     /// Ends what has been idle for long enough, plans and begins starts ahead of calls, and computes when to look again.
-    fn review(&mut self, row: Row<Pool>, now: Tick, out: &mut Vec<Effect>) {
+    pub(super) fn review(&mut self, row: Row<Pool>, now: Tick, out: &mut Vec<Effect>) {
         if let Some((at, floor)) = self.pools[row].floor_later
             && at <= now
         {

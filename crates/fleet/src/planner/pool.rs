@@ -1,6 +1,6 @@
 //! One pool: the environments of one function version and the calls that wait for them.
 
-use super::{CallId, Tick, admission::Function, keeping::Remembered, room::Room, table::Row};
+use super::{CallId, Tick, admission::Function, habits::Remembered, room::Room, table::Row};
 use crate::keepalive::Expected;
 use base::{EnvironmentId, MemoryMib, VersionKey};
 use std::collections::VecDeque;

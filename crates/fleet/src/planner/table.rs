@@ -75,6 +75,13 @@ impl<T> Table<T> {
         (0..).zip(&self.rows).filter_map(|(number, row)| Some((Row(number, PhantomData), row.as_ref()?)))
     }
 
+    /// The rows whose numbers follow `after`.
+    pub(super) fn iter_after(&self, after: Option<u32>) -> impl Iterator<Item = (Row<T>, &T)> {
+        let from = after.map_or(0, |number| number.saturating_add(1));
+        let rows = self.rows.get(from as usize..).unwrap_or_default();
+        (from..).zip(rows).filter_map(|(number, row)| Some((Row(number, PhantomData), row.as_ref()?)))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.rows.len() - self.free.len()
     }

@@ -348,7 +348,7 @@ impl Audit {
                 }
                 None
             }
-            Event::Tick => None,
+            Event::Tick | Event::Expect { .. } => None,
             Event::Reserve { total, .. } => {
                 self.reserved_total = total;
                 None

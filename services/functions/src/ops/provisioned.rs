@@ -12,9 +12,9 @@ use crate::{
         names::{self, Form},
         provisioned::{self, ProvisionedConcurrency},
     },
-    model::{Alias, Qualifier, Target, VersionRecord},
+    model::{Alias, FunctionId, Qualifier, Target, VersionRecord},
 };
-use base::{Version, limits};
+use base::{Fault, Future, NotScaled, Scale, Scaled, ServiceError as _, Version, limits};
 use store::Tx;
 use wire::{Context, Violations};
 
@@ -31,6 +31,12 @@ impl Functions {
         violations.range("provisionedConcurrentExecutions", wanted, 1..=i64::from(i32::MAX));
         let requested = u32::try_from(wanted).ok().filter(|_| violations.is_empty());
         let requested = requested.ok_or_else(|| Error::Constraints(violations.to_string()))?;
+        let config = self.provision(&target, requested).await?;
+        self.with_status(&target, config).await
+    }
+
+    /// Asks for `requested` environments of a version or an alias.
+    async fn provision(&self, target: &Target, requested: u32) -> Result<ProvisionedConcurrency, Error> {
         let account_max = u64::from(self.settings.account_concurrency);
         let config = ProvisionedConcurrency { requested, modified: self.now() };
         let asked = target.clone();
@@ -49,7 +55,7 @@ impl Functions {
             })
             .await?;
         self.reservations_changed().await;
-        self.with_status(&target, config).await
+        Ok(config)
     }
 
     pub(crate) async fn get_provisioned_concurrency_config(
@@ -77,6 +83,10 @@ impl Functions {
     ) -> Result<(), Error> {
         let (name, qualifier) = (input.function_name.as_str(), input.qualifier.as_deref());
         let target = named(context, "lambda:DeleteProvisionedConcurrencyConfig", name, qualifier)?;
+        self.unprovision(target).await
+    }
+
+    async fn unprovision(&self, target: Target) -> Result<(), Error> {
         self.db
             .write(move |tx| {
                 exists(tx, &target)?;
@@ -116,6 +126,14 @@ impl Functions {
         Ok(ListProvisionedConcurrencyResponse { next_marker, provisioned_concurrency_configs: configs })
     }
 
+    async fn requested(&self, target: Target) -> Result<u32, Error> {
+        let found = self.db.read(move |tx| {
+            exists(tx, &target)?;
+            data::config::<ProvisionedConcurrency>(tx, &target.id, &target.word())
+        });
+        Ok(found.await?.map_or(0, |config| config.requested))
+    }
+
     async fn with_status(
         &self,
         target: &Target,
@@ -133,6 +151,49 @@ impl Functions {
             status_reason,
             last_modified: provisioned::time(config.modified),
         })
+    }
+}
+
+impl Scale for Functions {
+    fn capacity(&self, of: Scaled) -> Future<'_, Result<u32, NotScaled>> {
+        Box::pin(async move { self.requested(scaled(of)?).await.map_err(not_scaled) })
+    }
+
+    fn scale(&self, of: Scaled, count: u32) -> Future<'_, Result<(), NotScaled>> {
+        Box::pin(async move {
+            let target = scaled(of)?;
+            match count {
+                0 => self.unprovision(target).await,
+                _ => self.provision(&target, count).await.map(|_| ()),
+            }
+            .map_err(not_scaled)
+        })
+    }
+}
+
+fn scaled(of: Scaled) -> Result<Target, NotScaled> {
+    let id = FunctionId { account: of.account, region: of.region, name: of.name };
+    match Qualifier::of(&of.qualifier) {
+        Qualifier::Version(Version::Latest) => Err(NotScaled::Refused(
+            "Provisioned Concurrency Configs cannot be applied to unpublished function versions.".to_owned(),
+        )),
+        qualifier => Ok(Target { id, qualifier: Some(qualifier) }),
+    }
+}
+
+fn not_scaled(error: Error) -> NotScaled {
+    match error.fault() {
+        Fault::NotFound => NotScaled::Missing(error.to_string()),
+        Fault::Throttled | Fault::Us | Fault::Dependency | Fault::Unavailable => {
+            NotScaled::NotNow(error.to_string())
+        }
+        Fault::Invalid
+        | Fault::Unauthenticated
+        | Fault::Denied
+        | Fault::Conflict
+        | Fault::Precondition
+        | Fault::TooLarge
+        | Fault::Unsupported => NotScaled::Refused(error.to_string()),
     }
 }
 

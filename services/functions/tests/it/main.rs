@@ -6,6 +6,7 @@ mod aliases;
 mod control;
 mod events;
 mod growth;
+mod habits;
 mod invoke;
 mod layers;
 mod mappings;

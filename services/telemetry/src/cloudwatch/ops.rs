@@ -10,7 +10,7 @@ use super::{
     statistic::Statistic,
 };
 use crate::{Inner, api::monitoring::*};
-use base::Timestamp;
+use base::{Scaled, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use wire::{Context, Time};
 
@@ -415,6 +415,33 @@ impl Inner {
                 Ok(fold.finish())
             })
             .await
+    }
+
+    /// See [`base::Utilization`].
+    pub(crate) async fn utilization(
+        &self,
+        of: Scaled,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<(Timestamp, f64)>, Error> {
+        self.flush_metrics().await?;
+        let Scaled { account, region, name, qualifier } = of;
+        let dimensions = Dimensions::new(vec![
+            ("FunctionName".to_owned(), name.to_string()),
+            ("Resource".to_owned(), format!("{name}:{qualifier}")),
+        ]);
+        let place = Place { account, region };
+        let key =
+            place.key("AWS/Lambda", "ProvisionedConcurrencyUtilization", dimensions.unwrap_or_default());
+        let statistics = vec![Statistic::Average];
+        let wanted = Wanted { period: 60, origin: 0, unit: None, apart: false, statistics };
+        let range = (from.0.div_euclid(1_000), until.0.div_euclid(1_000));
+        let folded = self.fold(key, range, wanted).await?;
+        let means = folded.into_iter().filter_map(|one| {
+            let mean = one.values.into_iter().next().flatten()?;
+            Some((Timestamp(one.at.saturating_mul(1_000)), mean))
+        });
+        Ok(means.collect())
     }
 
     /// Evaluates queries from start to end in milliseconds; gives the time series of those that are returned, with their ids.

@@ -1,0 +1,4 @@
+//! The rules of the service. Pure.
+
+pub mod schedule;
+pub mod tracking;
