@@ -21,7 +21,8 @@ pub(crate) struct Files {
     writes: Arc<Queue<BoxJob>>,
     reads: Arc<Queue<BoxJob>>,
     counters: Arc<Counters>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    readers: Mutex<Vec<JoinHandle<()>>>,
+    writer: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// What [`Activity`] shows.
@@ -51,7 +52,8 @@ impl Files {
             writes: Arc::clone(&writes),
             reads: Arc::clone(&reads),
             counters: Arc::clone(&counters),
-            threads: Mutex::new(Vec::new()),
+            readers: Mutex::default(),
+            writer: Mutex::default(),
         };
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         for _ in 0..limits.readers.max(1) {
@@ -60,22 +62,13 @@ impl Files {
                 .pragma_update(None, "query_only", true)
                 .map_err(|source| failed(Cause::new(source)))?;
             let reads = Arc::clone(&reads);
-            files
-                .spawn(&stem, "read", move || reader::run(&connection, &reads))
-                .map_err(|e| failed(Cause::new(e)))?;
+            let read = spawn(&stem, "read", move || reader::run(&connection, &reads));
+            keep(&files.readers, read.map_err(|source| failed(Cause::new(source)))?);
         }
-        files
-            .spawn(&stem, "write", move || {
-                writer::run(writer, durability, limits, &counters, &writes);
-            })
-            .map_err(|source| failed(Cause::new(source)))?;
+        let write =
+            spawn(&stem, "write", move || writer::run(writer, durability, limits, &counters, &writes));
+        keep(&files.writer, write.map_err(|source| failed(Cause::new(source)))?);
         Ok(files)
-    }
-
-    fn spawn(&self, stem: &str, role: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-        let handle = std::thread::Builder::new().name(format!("{role}-{stem}")).spawn(body)?;
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
-        Ok(())
     }
 
     pub(crate) async fn submit(&self, purpose: Purpose, job: BoxJob) -> Result<(), Error> {
@@ -102,9 +95,21 @@ impl Files {
 
 impl Drop for Files {
     fn drop(&mut self) {
-        self.close();
-        join_all(&self.threads);
+        // Connections that are closed at the same time each take the other for one that stays, and leave the log behind: the writer's is
+        // the last.
+        self.reads.close();
+        join_all(&self.readers);
+        self.writes.close();
+        join_all(&self.writer);
     }
+}
+
+fn spawn(stem: &str, role: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("{role}-{stem}")).spawn(body)
+}
+
+fn keep(threads: &Mutex<Vec<JoinHandle<()>>>, thread: JoinHandle<()>) {
+    threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
 }
 
 /// Waits for threads to end; skips the calling thread, on which the last handle of a database may be dropped.
