@@ -5,6 +5,7 @@ ended by the fixture that started it. The managed runtimes' libraries are shared
 """
 
 import contextlib
+import faulthandler
 import io
 import json
 import os
@@ -296,3 +297,8 @@ def messages(logs, group, **options):
 
 def get(node, path, **options):
     return requests.get(node.endpoint + path, timeout=30, **options)
+
+
+def pytest_unconfigure():
+    """A thread that a failed test left behind is named, and does not keep the run from ending."""
+    faulthandler.dump_traceback_later(60, exit=True)

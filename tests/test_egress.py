@@ -94,7 +94,7 @@ def test_much_data_passes_unchanged_in_both_directions(probe):
 import hashlib, threading
 data = os.urandom(1 << 20) * 16
 connection = socket.create_connection(('{PUBLIC}', 80), 10)
-threading.Thread(target=lambda: (connection.sendall(data), connection.shutdown(socket.SHUT_WR))).start()
+threading.Thread(target=lambda: (connection.sendall(data), connection.shutdown(socket.SHUT_WR)), daemon=True).start()
 digest, length = hashlib.sha256(), 0
 while piece := connection.recv(1 << 16):
     digest.update(piece)
@@ -239,7 +239,7 @@ for server in servers:
 result = [one if isinstance(one, str) else 'came' for one in came]
 """ % PUBLIC
     answers = []
-    thread = threading.Thread(target=lambda: answers.append(victim(listens)))
+    thread = threading.Thread(target=lambda: answers.append(victim(listens)), daemon=True)
     thread.start()
     attack = """
 result = []
@@ -313,7 +313,7 @@ result = [len(held), sorted(failures), alive]
 time.sleep(event_wait)
 """
     answers = []
-    thread = threading.Thread(target=lambda: answers.append(greedy(code.replace("event_wait", "2"))))
+    thread = threading.Thread(target=lambda: answers.append(greedy(code.replace("event_wait", "2"))), daemon=True)
     thread.start()
     while thread.is_alive():
         assert probe(f"result = tcp('{PUBLIC}', 80)") == "hello"

@@ -446,7 +446,7 @@ def test_kill_9_in_a_loop_loses_no_message(tmp_path):
                     mine.add(body)
                 accepted.update(mine)
 
-            threads = [threading.Thread(target=produce, args=(thread,)) for thread in range(4)]
+            threads = [threading.Thread(target=produce, args=(thread,), daemon=True) for thread in range(4)]
             for thread in threads:
                 thread.start()
             time.sleep(random.uniform(1.0, 2.5))

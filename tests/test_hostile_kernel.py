@@ -138,7 +138,7 @@ return answers
         MemorySize=256,
     )
     made = []
-    thread = threading.Thread(target=lambda: made.append(function.invoke("make")["Body"]))
+    thread = threading.Thread(target=lambda: made.append(function.invoke("make")["Body"]), daemon=True)
     thread.start()
     # While that environment is busy, another one of the same function looks for what it made.
     sought = function.invoke("seek")["Body"]

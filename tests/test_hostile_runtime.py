@@ -92,7 +92,7 @@ def test_a_request_of_another_environment_cannot_be_answered(forger, lives_on):
             "boto3.client('sts').get_caller_identity()\ntime.sleep(3)\nresult = ['own answer', request]").encode()))
         seen.set()
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     logs = boto3.client("logs", endpoint_url=victim.client.meta.endpoint_url, region_name="us-east-1",
                         aws_access_key_id=victim.client._request_signer._credentials.access_key,
@@ -208,7 +208,7 @@ time.sleep(2)
 result = len(held)
 """
     answers = []
-    thread = threading.Thread(target=lambda: answers.append(hoarder.invoke(code)["Body"]))
+    thread = threading.Thread(target=lambda: answers.append(hoarder.invoke(code)["Body"]), daemon=True)
     thread.start()
     for number in range(5):
         assert other(f"result = {number}") == number
@@ -362,7 +362,7 @@ def test_packages_that_are_unpacked_at_once_do_not_meet(lam, deploy, lives_on):
     def make(number):
         functions[number] = deploy(one(number))
 
-    threads = [threading.Thread(target=make, args=(number,)) for number in range(8)]
+    threads = [threading.Thread(target=make, args=(number,), daemon=True) for number in range(8)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert [function() for function in functions] == ["other", "real"] * 4

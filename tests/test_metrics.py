@@ -289,7 +289,7 @@ def test_concurrent_measurements_of_one_metric_all_count(node):
         for _ in range(25):
             client.put_metric_data(Namespace=namespace, MetricData=[{"MetricName": "m", "Value": 1, "Timestamp": at}])
 
-    threads = [threading.Thread(target=put) for _ in range(4)]
+    threads = [threading.Thread(target=put, daemon=True) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

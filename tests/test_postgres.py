@@ -179,7 +179,8 @@ def test_what_a_node_learns_of_calls_the_next_one_knows(tmp_path, config):
     with running(config=config, data=tmp_path / "two") as node:
         lam = node.client("lambda")
         lam.invoke(FunctionName=name)
-        assert kept(node).startswith("learned from 8 gaps")
+        # A call that finds its package missing on this node fetches it and comes once more: that may be counted as well.
+        assert re.match("learned from [89] gaps", kept(node))
         lam.delete_function(FunctionName=name)
 
 

@@ -191,7 +191,7 @@ def test_many_streams_at_once_are_kept_apart(lam, streamer):
         pieces, end = whole(events(lam, streamer.name, {"pieces": [f"{n}-{i};" for i in range(20)], "pause": 5})[1])
         answers[n] = (b"".join(pieces), end)
 
-    threads = [threading.Thread(target=one, args=(n,)) for n in range(8)]
+    threads = [threading.Thread(target=one, args=(n,), daemon=True) for n in range(8)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     for n in range(8):

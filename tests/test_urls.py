@@ -370,7 +370,7 @@ def test_urls_outlive_a_restart_with_kill_9():
 def test_many_requests_at_once_get_their_own_answers(opened):
     function = opened("def handler(event, context): return event['rawPath']")
     answers = {}
-    threads = [threading.Thread(target=lambda n=n: answers.update({n: function.url(f"/{n}").text})) for n in range(16)]
+    threads = [threading.Thread(target=lambda n=n: answers.update({n: function.url(f"/{n}").text}), daemon=True) for n in range(16)]
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     assert answers == {n: f"/{n}" for n in range(16)}
