@@ -164,15 +164,14 @@ impl Sandbox {
         // From here on `Shared`'s drop cleans up.
         let context = shared.node.egress.as_ref();
         let watched = shared.with_slot(|slot| {
-            let relay = match (&slot.network.doors, context) {
-                (Some(doors), Some(context)) => Some(Relay::start(doors, &slot.network.namespace, context)?),
-                (None, _) | (_, None) => None,
-            };
+            let relay = context.and_then(|context| Some((slot.network.lend_doors()?, context)));
+            let namespace = &slot.network.namespace;
+            let relay = relay.map(|(doors, context)| Relay::start(doors, namespace, context)).transpose()?;
             let watched = Watched {
                 ended: status.map(Exit::of),
                 control,
                 process: sys::wait_readable(shared.process.try_clone()?)?,
-                oom: slot.group.oom_event()?.map(sys::wait_readable).transpose()?,
+                oom: slot.group.take_oom_event().map(sys::wait_readable).transpose()?,
             };
             let platform = slot.network.platform.as_ref().map(TcpListener::try_clone).transpose()?;
             let traces = slot.network.traces.as_ref().map(UdpSocket::try_clone).transpose()?;
@@ -509,11 +508,15 @@ impl Watched {
             () = listen => {}
         }
         shared.settle();
-        if let Some(relay) = relay {
-            relay.end().await;
-        }
+        let doors = match relay {
+            Some(relay) => relay.end().await,
+            None => None,
+        };
         shared.forget_mounts();
-        if let Some(slot) = shared.slot().take() {
+        if let Some(mut slot) = shared.slot().take() {
+            if let Some(doors) = doors {
+                slot.network.take_back(doors);
+            }
             shared.node.slots.put_back(slot, None);
         }
         told.send_replace(Life::Gone(exited));

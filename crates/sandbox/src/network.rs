@@ -21,14 +21,22 @@ use std::{
 /// A network namespace with the listeners bound inside. Vanishes with its last process, socket and descriptor.
 #[derive(Debug)]
 pub(crate) struct Network {
-    pub(crate) namespace: OwnedFd,
+    pub(crate) namespace: Arc<OwnedFd>,
     pub(crate) runtime_api: TcpListener,
     /// Unless sandboxes reach nothing at all.
     pub(crate) platform: Option<TcpListener>,
     /// There if `platform` is.
     pub(crate) traces: Option<UdpSocket>,
-    /// Where they reach the internet.
-    pub(crate) doors: Option<Doors>,
+    doors: Ways,
+}
+
+/// Where sandboxes reach the internet: its ways out.
+#[derive(Debug)]
+enum Ways {
+    None,
+    Here(Doors),
+    /// A relay has them; if it does not give them back, the namespace has no further use.
+    Lent,
 }
 
 /// What every namespace of a node has besides the Runtime API.
@@ -78,9 +86,9 @@ impl Network {
             Ok::<_, io::Error>(listener)
         };
         let (platform, doors) = match kind {
-            Kind::Internet(context) => (Some(listen(PLATFORM)?), Some(Doors::make(&context.plan)?)),
-            Kind::PlatformOnly => (Some(listen(PLATFORM)?), None),
-            Kind::Nothing => (None, None),
+            Kind::Internet(context) => (Some(listen(PLATFORM)?), Ways::Here(Doors::make(&context.plan)?)),
+            Kind::PlatformOnly => (Some(listen(PLATFORM)?), Ways::None),
+            Kind::Nothing => (None, Ways::None),
         };
         let traces = match kind {
             Kind::Internet(_) | Kind::PlatformOnly => {
@@ -90,7 +98,24 @@ impl Network {
             }
             Kind::Nothing => None,
         };
-        Ok(Network { namespace: current()?, runtime_api: listen(RUNTIME_API)?, platform, traces, doors })
+        let namespace = Arc::new(current()?);
+        Ok(Network { namespace, runtime_api: listen(RUNTIME_API)?, platform, traces, doors })
+    }
+
+    /// Its ways out, for a relay. `None` where there are none, and the second time.
+    pub(crate) fn lend_doors(&mut self) -> Option<Doors> {
+        match std::mem::replace(&mut self.doors, Ways::Lent) {
+            Ways::Here(doors) => Some(doors),
+            other @ (Ways::None | Ways::Lent) => {
+                self.doors = other;
+                None
+            }
+        }
+    }
+
+    /// The ways out that were lent.
+    pub(crate) fn take_back(&mut self, doors: Doors) {
+        self.doors = Ways::Here(doors);
     }
 
     /// Whether nothing of an earlier sandbox is left in it, so that the next one can have it: no socket but the daemon's
@@ -104,9 +129,13 @@ impl Network {
         if let Some(traces) = &self.traces {
             forget_waiting(traces)?;
         }
-        if let Some(doors) = &mut self.doors {
-            doors.clear()?;
-            own += Doors::SOCKETS;
+        match &mut self.doors {
+            Ways::None => {}
+            Ways::Here(doors) => {
+                doors.clear()?;
+                own += Doors::SOCKETS;
+            }
+            Ways::Lent => return Ok(false),
         }
         let mut sockets = 0;
         for table in ["tcp", "tcp6", "udp", "udp6", "udplite", "udplite6", "raw", "raw6", "packet", "unix"] {

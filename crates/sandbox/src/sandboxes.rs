@@ -49,9 +49,9 @@ pub(crate) struct Node {
     live_max: usize,
 }
 
-/// Descriptors of the daemon that a running sandbox takes, with what its runtime and its caller hold open: 33 were counted
+/// Descriptors of the daemon that a running sandbox takes, with what its runtime and its caller hold open: 21 were counted
 /// of a Python function that reaches the internet, on a host with cgroups of version 1.
-const DESCRIPTORS_EACH: u64 = 36;
+const DESCRIPTORS_EACH: u64 = 24;
 /// Descriptors that are not given to sandboxes, unless a quarter of the limit is less: of databases, idle clients and the
 /// connections that functions make.
 const DESCRIPTORS_KEPT: u64 = 2_000;

@@ -119,6 +119,28 @@ for port in [9001, 4566]:
 }
 
 #[tokio::test]
+async fn takes_few_descriptors_of_the_daemon() {
+    const SANDBOXES: usize = 12;
+    /// Of a running sandbox, and at most of one that is prepared.
+    const EACH: usize = 18;
+    need_root!();
+    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let node = node();
+    let template = node.template(root()).await.unwrap();
+    // Everything that the first one brings with it is there.
+    run(&node, shell(&template, "")).await;
+    let (before, prepared) = (open(), settings().prepared);
+    let mut running = Vec::new();
+    for _ in 0..SANDBOXES {
+        running.push(node.spawn(shell(&template, "read line")).await.unwrap());
+    }
+    let taken = open().saturating_sub(before);
+    assert!(taken <= EACH * (SANDBOXES + prepared), "{taken} of {SANDBOXES} sandboxes");
+    drop(running);
+    node.shutdown().await;
+}
+
+#[tokio::test]
 async fn says_why_a_start_failed() {
     need_root!();
     let node = node();

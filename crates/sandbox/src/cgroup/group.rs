@@ -23,8 +23,8 @@ struct Part {
     version: Version,
     roles: Vec<Role>,
     folder: PathBuf,
-    /// v1: `tasks`, to be written by who joins. v2: the folder, to be born in.
-    door: OwnedFd,
+    /// v1: `tasks`, to be written by who joins. v2: the folder, to be born in. Open until a sandbox is inside.
+    door: Option<OwnedFd>,
 }
 
 /// Values last written, so that equal ones are not written again.
@@ -45,7 +45,7 @@ impl Group {
         for home in &run.homes {
             let folder = home.functions.join(format!("s{index}"));
             make(&folder)?;
-            let door = door(home.version, &folder)?;
+            let door = Some(door(home.version, &folder)?);
             parts.push(Part { version: home.version, roles: home.roles.clone(), folder, door });
         }
         let mut group = Group { parts, oom: None, set: Set::default() };
@@ -64,7 +64,6 @@ impl Group {
             if part.roles.contains(&Role::Memory) || part.version == Version::V2 {
                 remove(&part.folder)?;
                 make(&part.folder)?;
-                part.door = door(part.version, &part.folder)?;
                 self.set.memory = None;
                 if part.version == Version::V2 {
                     self.set = Set::default();
@@ -73,6 +72,7 @@ impl Group {
             if part.version == Version::V1 && part.roles.contains(&Role::CpuUse) {
                 write(&part.folder, "cpuacct.usage", "0")?;
             }
+            part.door = Some(door(part.version, &part.folder)?);
         }
         self.watch_memory()?;
         // The next sandbox is likely like the last one: then its start finds the limits set.
@@ -87,18 +87,25 @@ impl Group {
 
     /// v1: `tasks` files, into each of which the new process writes itself.
     pub(crate) fn doors_to_join(&self) -> impl Iterator<Item = &OwnedFd> {
-        self.parts.iter().filter(|part| part.version == Version::V1).map(|part| &part.door)
+        self.parts.iter().filter(|part| part.version == Version::V1).filter_map(|part| part.door.as_ref())
     }
 
     /// v2: the folder in which the new process is born.
     pub(crate) fn birthplace(&self) -> Option<&OwnedFd> {
-        self.parts.iter().find(|part| part.version == Version::V2).map(|part| &part.door)
+        self.parts.iter().find(|part| part.version == Version::V2).and_then(|part| part.door.as_ref())
     }
 
-    /// A copy of the descriptor that becomes readable when the memory limit was hit (v1; on v2 the kernel ends the whole
-    /// group itself).
-    pub(crate) fn oom_event(&self) -> io::Result<Option<OwnedFd>> {
-        self.oom.as_ref().map(OwnedFd::try_clone).transpose()
+    /// Closes what a sandbox comes in by, until the group is renewed: descriptors of the daemon are few.
+    pub(crate) fn close_doors(&mut self) {
+        for part in &mut self.parts {
+            part.door = None;
+        }
+    }
+
+    /// The descriptor that becomes readable when the memory limit was hit (v1; on v2 the kernel ends the whole group
+    /// itself). `None` the second time, until the group is renewed.
+    pub(crate) fn take_oom_event(&mut self) -> Option<OwnedFd> {
+        self.oom.take()
     }
 
     fn part(&self, role: Role) -> Option<&Part> {

@@ -81,10 +81,13 @@ impl Datagrams {
         }
     }
 
-    /// Ends every conversation; resolves when their sockets are closed.
-    pub(super) async fn shutdown(&mut self) {
+    /// Ends every conversation; resolves when their sockets are closed, with the sockets that it began with.
+    pub(super) async fn shutdown(mut self) -> Option<(std::net::UdpSocket, std::net::UdpSocket)> {
         self.tasks.shutdown().await;
         self.questions.shutdown().await;
+        // Nobody but the questions had it.
+        let names = Arc::into_inner(self.names)?;
+        Some((self.arrivals.into_std().ok()?, names.into_std().ok()?))
     }
 
     fn pass_on(&mut self, bytes: Vec<u8>, from: SocketAddrV4, to: SocketAddrV4) {

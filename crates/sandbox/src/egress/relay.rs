@@ -42,48 +42,51 @@ const MESSAGE_MAX: usize = 4 * 1024;
 /// Carries one sandbox's connections until it is dropped or ended.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    task: JoinHandle<()>,
+    task: JoinHandle<Option<Doors>>,
     /// Dropped, it ends the task.
     stop: oneshot::Sender<()>,
 }
 
 impl Relay {
     /// Begins, on the current tokio runtime, which must be in the host's network namespace.
-    pub(crate) fn start(doors: &Doors, namespace: &OwnedFd, context: &Arc<Context>) -> io::Result<Relay> {
-        let namespace = Arc::new(namespace.try_clone()?);
+    pub(crate) fn start(doors: Doors, namespace: &Arc<OwnedFd>, context: &Arc<Context>) -> io::Result<Relay> {
         let mut datagrams = Datagrams::new(
-            UdpSocket::from_std(doors.datagrams.try_clone()?)?,
-            Arc::new(UdpSocket::from_std(doors.names.try_clone()?)?),
-            namespace,
+            UdpSocket::from_std(doors.datagrams)?,
+            Arc::new(UdpSocket::from_std(doors.names)?),
+            Arc::clone(namespace),
             Arc::clone(context),
         );
         let mut carrier = Carrier {
             context: Arc::clone(context),
-            queue: sys::wait_readable(doors.queue.try_clone()?)?,
+            queue: sys::wait_readable(doors.queue)?,
             attempts: HashMap::new(),
             arriving: HashMap::new(),
             tasks: JoinSet::new(),
         };
-        let arrivals = TcpListener::from_std(doors.connections.try_clone()?)?;
+        let arrivals = TcpListener::from_std(doors.connections)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
-            let carrying = async { tokio::join!(carrier.run(arrivals), datagrams.run()) };
+            let carrying = async { tokio::join!(carrier.run(&arrivals), datagrams.run()) };
             tokio::select! {
                 _ = carrying => {}
                 _ = stopped => {}
             }
             carrier.tasks.shutdown().await;
-            datagrams.shutdown().await;
+            let (datagrams, names) = datagrams.shutdown().await?;
+            let (connections, queue) = (arrivals.into_std().ok()?, carrier.queue.into_inner());
+            Some(Doors { connections, datagrams, names, queue })
         });
         Ok(Relay { task, stop })
     }
 
-    /// Ends it; resolves when its sockets are closed.
-    pub(crate) async fn end(self) {
+    /// Ends it; resolves when the sockets of its connections are closed, with the doors for the next. `None`: they are lost.
+    pub(crate) async fn end(self) -> Option<Doors> {
         drop(self.stop);
-        if let Err(error) = self.task.await {
-            tracing::error!(%error, "carrying a sandbox's connections failed");
-        }
+        self.task
+            .await
+            .inspect_err(|error| tracing::error!(%error, "carrying a sandbox's connections failed"))
+            .ok()
+            .flatten()
     }
 }
 
@@ -116,7 +119,7 @@ struct Made {
 }
 
 impl Carrier {
-    async fn run(&mut self, arrivals: TcpListener) {
+    async fn run(&mut self, arrivals: &TcpListener) {
         let mut buffer = vec![0; MESSAGE_MAX];
         loop {
             let oldest = self.arriving.values().map(|outside| outside.since).min();

@@ -161,7 +161,9 @@ async fn start(
         node.request(&request, &descriptors).await?;
     }
     drop(theirs);
-    let slot = held.slot.take().ok_or(Error::SpawnerGone)?;
+    let mut slot = held.slot.take().ok_or(Error::SpawnerGone)?;
+    // The request has copies.
+    slot.group.close_doors();
     let (stdout, stderr) = streams.outside();
     let beside = beside.map(Streams::outside);
     let mut begun = Begun::default();
