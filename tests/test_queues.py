@@ -909,8 +909,13 @@ def test_messages_are_counted_as_metrics_of_their_queue(dev, sqs, queue):
 
 def test_what_queues_hold_is_measured_each_minute(dev, sqs, queue):
     cloudwatch = dev.client("cloudwatch")
-    url, fifo = queue(), queue(fifo=True)
+    url, fifo, fair = queue(), queue(fifo=True), queue()
     name = url.rsplit("/", 1)[1]
+    for group, count in [("loud", 25), ("soft", 2)]:
+        for _ in range(count):
+            sqs.send_message(QueueUrl=fair, MessageBody="x", MessageGroupId=group)
+    sqs.send_message(QueueUrl=fair, MessageBody="x", DelaySeconds=900)
+    sqs.receive_message(QueueUrl=fair, VisibilityTimeout=3600)
     for number in range(4):
         sqs.send_message(QueueUrl=url, MessageBody=str(number))
     sqs.send_message(QueueUrl=url, MessageBody="later", DelaySeconds=900)
@@ -939,6 +944,15 @@ def test_what_queues_hold_is_measured_each_minute(dev, sqs, queue):
     assert most("ApproximateNumberOfMessagesNotVisible") == 1
     assert most("ApproximateNumberOfMessagesDelayed") == 1
     assert most("ApproximateNumberOfGroupsWithInflightMessages") is None
+    assert most("ApproximateNumberOfNoisyGroups") is None
+    # What is beyond the first ten messages of a group is its backlog.
+    third = fair.rsplit("/", 1)[1]
+    eventually(lambda: most("ApproximateNumberOfNoisyGroups", third) == 1)
+    assert most("ApproximateNumberOfMessagesVisible", third) == 26
+    assert most("ApproximateNumberOfMessagesVisibleInQuietGroups", third) == 11
+    assert most("ApproximateNumberOfMessagesNotVisibleInQuietGroups", third) == 1
+    assert most("ApproximateNumberOfMessagesDelayedInQuietGroups", third) == 1
+    assert most("ApproximateAgeOfOldestMessageInQuietGroups", third) >= 60
     second = fifo.rsplit("/", 1)[1]
     eventually(lambda: most("ApproximateNumberOfGroupsWithInflightMessages", second) == 1)
     assert most("NumberOfDeduplicatedSentMessages", second) == 1

@@ -51,7 +51,7 @@ pub use launch::{
 pub use logs::{LogEvent, LogSink, Within};
 pub use meter::{
     InvocationRecord, InvocationTimes, MessageStep, Meter, MeteredQueue, Outcome, ProvisionedCall,
-    QueueDepth, QueueStep, QueuedEvent, RequestEnd, Reserved, TracedRequest,
+    QueueDepth, QueueStep, QueuedEvent, QuietDepth, RequestEnd, Reserved, TracedRequest,
 };
 pub use packages::{PackageError, Packages, RuntimeCatalog, RuntimeRefused, RuntimeSupport, Unpacked};
 pub use queues::{MessageAttribute, QueueFacts, QueueMessage, QueueSource, SourceError};

@@ -177,6 +177,23 @@ pub struct QueueDepth {
     pub oldest_age: Millis,
     /// Groups with messages in flight, of a FIFO queue.
     pub groups_in_flight: Option<u64>,
+    /// Of a standard queue with messages of groups.
+    pub quiet: Option<QuietDepth>,
+}
+
+/// What a standard queue holds apart from the backlogs of its groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuietDepth {
+    /// Groups with a backlog.
+    pub noisy_groups: u64,
+    /// Can be received.
+    pub visible: u64,
+    /// Received and hidden.
+    pub in_flight: u64,
+    /// Sent with a delay that is not over.
+    pub delayed: u64,
+    /// Since the oldest was sent, about; zero without messages.
+    pub oldest_age: Millis,
 }
 
 /// What one invocation used.

@@ -41,6 +41,11 @@ impl<'c> Tx<'c> {
         self.note(outcome)
     }
 
+    /// Whether closures of this database run one after the other: then none waits for a row that another has changed.
+    pub fn is_serial(&self) -> bool {
+        matches!(self.engine, Engine::Sqlite(_))
+    }
+
     /// Runs a statement and maps each of its rows. All rows are kept in memory: put a `LIMIT` into the statement.
     ///
     /// # Errors

@@ -26,7 +26,9 @@ use std::collections::BTreeMap;
 use store::{Migration, Row, Tx, params};
 
 /// The schema.
-pub static MIGRATIONS: &[Migration] = &[Migration::portable(
+pub static MIGRATIONS: &[Migration] = &[QUEUES_AND_MESSAGES, BACKLOGS_BY_GROUP];
+
+const QUEUES_AND_MESSAGES: Migration = Migration::portable(
     1,
     "queues and messages",
     "CREATE TABLE queue (
@@ -129,7 +131,15 @@ pub static MIGRATIONS: &[Migration] = &[Migration::portable(
     );
     CREATE INDEX move_task_source ON move_task (queue, started_ms);
     CREATE INDEX move_task_status ON move_task (status);",
-)];
+);
+
+/// Whether a group has a backlog is found without looking at its messages.
+const BACKLOGS_BY_GROUP: Migration = Migration::portable(
+    2,
+    "backlogs by group",
+    "DROP INDEX message_lane;
+    CREATE INDEX message_lane ON message (queue, lane, tier, seq) WHERE lane IS NOT NULL;",
+);
 
 const QUEUE: &str = "id, account, region, name, attributes, tags, created_ms, modified_ms, revision";
 

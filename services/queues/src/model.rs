@@ -174,6 +174,8 @@ pub struct Stored {
     pub deduplication: Option<String>,
     /// `DeadLetterQueueSourceArn`.
     pub origin: Option<String>,
+    /// 1: of the backlog of a standard queue's group.
+    pub tier: i64,
 }
 
 /// Messages of a queue by what they are doing.

@@ -84,7 +84,7 @@ impl Queues {
                 Sender::Service(caller) => caller.service.to_owned(),
             };
             let message = messages::outgoing(given, &queue.settings, &who, self.fresh_id())?;
-            self.put(&queue, vec![message]).await?;
+            self.put(&queue, Arc::new(vec![message])).await?;
             Ok(())
         })
         .await

@@ -12,7 +12,7 @@ use store::{Row, Tx, params};
 
 /// How long a deduplication id counts. Source: SQS developer guide, "Exactly-once processing".
 pub(crate) const DEDUPLICATION_MS: i64 = 5 * 60_000;
-/// Rows of a queue's count.
+/// Rows of a count where transactions run at once.
 const SLOTS: i64 = 8;
 /// No more messages of a group than this are in flight: a receive takes no more, and no other comes between.
 const LANE_LOOK: i64 = 10;
@@ -22,7 +22,7 @@ const LANE_LOOK: i64 = 10;
 pub(crate) const QUIET_MAX: i64 = 10;
 const MESSAGE: &str =
     "seq, id, body, body_md5, attributes, attributes_md5, trace, sender, sent_ms, first_ms, receives,
-    due_ms, receipt, lane, deduplication, origin";
+    due_ms, receipt, lane, deduplication, origin, tier";
 
 /// Messages that a move may take: visible, there when it began, and with somewhere to go.
 pub(crate) const MESSAGES_OF_MOVE: &str = "SELECT seq, origin FROM message
@@ -59,6 +59,7 @@ fn read_message(row: &Row<'_>) -> Result<Stored, store::Error> {
         group: row.get(13)?,
         deduplication: row.get(14)?,
         origin: row.get(15)?,
+        tier: row.get(16)?,
     })
 }
 
@@ -70,7 +71,7 @@ pub(crate) fn send(
     now: Timestamp,
 ) -> Result<Vec<Sent>, Error> {
     let mut sent = Vec::with_capacity(messages.len());
-    let (mut added, mut lanes) = (0, Vec::new());
+    let (mut tally, mut lanes) = (Tally::default(), Vec::new());
     for message in messages {
         let key = queue.settings.fifo.and_then(|fifo| {
             let id = message.deduplication.as_deref()?;
@@ -84,7 +85,8 @@ pub(crate) fn send(
             sent.push(earlier);
             continue;
         }
-        let seq = insert(tx, queue, message, now)?;
+        let (seq, tier) = insert(tx, queue, message, now)?;
+        tally.add(seq, tier, 1);
         if let Some(key) = key {
             tx.execute(
                 "INSERT INTO deduplication (queue, key, until_ms, id, seq) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -92,7 +94,6 @@ pub(crate) fn send(
                 params![queue.id, key, now.0 + DEDUPLICATION_MS, message.id.to_string(), seq],
             )?;
         }
-        added += 1;
         if let Some(group) = &message.group
             && queue.settings.fifo.is_some()
             && !lanes.contains(group)
@@ -108,14 +109,8 @@ pub(crate) fn send(
     for lane in &lanes {
         refresh_lane(tx, queue.id, lane, now)?;
     }
-    if added > 0 {
-        tally(tx, queue.id, messages.first().map_or(0, |first| slot(&first.id.to_string())), added)?;
-    }
+    tally.write(tx, queue.id)?;
     Ok(sent)
-}
-
-fn slot(id: &str) -> i64 {
-    i64::from(id.bytes().last().unwrap_or_default()) % SLOTS
 }
 
 fn earlier(tx: &mut Tx<'_>, queue: &Queue, key: &str, now: Timestamp) -> Result<Option<Sent>, Error> {
@@ -126,7 +121,7 @@ fn earlier(tx: &mut Tx<'_>, queue: &Queue, key: &str, now: Timestamp) -> Result<
     )?)
 }
 
-fn insert(tx: &mut Tx<'_>, queue: &Queue, message: &Outgoing, now: Timestamp) -> Result<i64, Error> {
+fn insert(tx: &mut Tx<'_>, queue: &Queue, message: &Outgoing, now: Timestamp) -> Result<(i64, i64), Error> {
     let attributes = match message.attributes.as_slice() {
         [] => None,
         attributes => {
@@ -162,7 +157,7 @@ fn insert(tx: &mut Tx<'_>, queue: &Queue, message: &Outgoing, now: Timestamp) ->
         ],
         |row| row.get::<i64>(0),
     )?;
-    seq.ok_or(Error::Stale)
+    Ok((seq.ok_or(Error::Stale)?, tier))
 }
 
 /// Where a further message of a standard queue's group goes.
@@ -175,20 +170,50 @@ fn tier(tx: &mut Tx<'_>, queue: i64, group: &str) -> Result<i64, Error> {
     Ok(i64::from(enough.unwrap_or_default() >= QUIET_MAX))
 }
 
-/// Changes a queue's count.
-pub(crate) fn tally(tx: &mut Tx<'_>, queue: i64, slot: i64, by: i64) -> Result<(), Error> {
-    tx.execute(
-        "INSERT INTO tally (queue, slot, messages) VALUES (?1, ?2, ?3)
-         ON CONFLICT (queue, slot) DO UPDATE SET messages = tally.messages + ?3",
-        params![queue, slot, by],
-    )?;
-    Ok(())
+/// How a transaction changes the counts of a queue: of backlogs (tier 1) and of all else.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// Of one of the messages. Transactions that run at once mostly change different rows, if these differ.
+    seq: i64,
+    by: [i64; 2],
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, seq: i64, tier: i64, by: i64) {
+        self.seq = seq;
+        self.by[usize::from(tier > 0)] += by;
+    }
+
+    pub(crate) fn write(self, tx: &mut Tx<'_>, queue: i64) -> Result<(), Error> {
+        let slot = if tx.is_serial() { 0 } else { self.seq.rem_euclid(SLOTS) };
+        for (slot, by) in [(slot, self.by[0]), (slot + SLOTS, self.by[1])] {
+            if by != 0 {
+                tx.execute(
+                    "INSERT INTO tally (queue, slot, messages) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (queue, slot) DO UPDATE SET messages = tally.messages + ?3",
+                    params![queue, slot, by],
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A queue's counts.
+    pub(super) fn read(tx: &mut Tx<'_>, queue: i64) -> Result<[i64; 2], Error> {
+        // Not as a sum, which is a decimal on PostgreSQL.
+        let rows = tx.query("SELECT slot, messages FROM tally WHERE queue = ?1", params![queue], |row| {
+            Ok((row.get::<i64>(0)?, row.get::<i64>(1)?))
+        })?;
+        let mut counts = [0; 2];
+        rows.iter().for_each(|(slot, messages)| counts[usize::from(*slot >= SLOTS)] += messages);
+        Ok(counts)
+    }
 }
 
 /// Computes anew when a group may be received from; forgets a group without messages.
 pub(crate) fn refresh_lane(tx: &mut Tx<'_>, queue: i64, lane: &str, now: Timestamp) -> Result<(), Error> {
     let heads = tx.query(
-        "SELECT due_ms, receipt FROM message WHERE queue = ?1 AND lane = ?2 ORDER BY seq LIMIT ?3",
+        "SELECT due_ms, receipt FROM message WHERE queue = ?1 AND lane = ?2 AND tier = 0 ORDER BY seq LIMIT ?3",
         params![queue, lane, LANE_LOOK],
         |row| Ok((row.get::<i64>(0)?, row.get::<Option<i64>>(1)?)),
     )?;
@@ -363,7 +388,9 @@ pub(super) fn heads(
 ) -> Result<Vec<Stored>, Error> {
     let max = i64::try_from(max).unwrap_or(i64::MAX).min(LANE_LOOK);
     let found = tx.query(
-        &format!("SELECT {MESSAGE} FROM message WHERE queue = ?1 AND lane = ?2 ORDER BY seq LIMIT ?3"),
+        &format!(
+            "SELECT {MESSAGE} FROM message WHERE queue = ?1 AND lane = ?2 AND tier = 0 ORDER BY seq LIMIT ?3"
+        ),
         params![queue, lane, max],
         read_message,
     )?;
@@ -437,10 +464,11 @@ pub(crate) fn message(tx: &mut Tx<'_>, queue: i64, seq: i64) -> Result<Option<St
 /// Removes a message and counts it out; its group is the caller's to refresh.
 fn remove(tx: &mut Tx<'_>, queue: i64, message: &Stored) -> Result<(), Error> {
     let removed = tx.execute("DELETE FROM message WHERE seq = ?1", params![message.seq])?;
+    let mut tally = Tally::default();
     if removed > 0 {
-        tally(tx, queue, slot(&message.id), -1)?;
+        tally.add(message.seq, message.tier, -1);
     }
-    Ok(())
+    tally.write(tx, queue)
 }
 
 /// Moves a message to a dead-letter queue. A standard queue's message keeps when it was sent; that of a FIFO queue goes to the end
@@ -483,8 +511,12 @@ pub(crate) fn put_into(
             refresh_lane(tx, target.id, lane, now)?;
         }
     }
-    tally(tx, from, slot(&message.id), -1)?;
-    tally(tx, target.id, slot(&message.id), 1)
+    for (queue, tier, by) in [(from, message.tier, -1), (target.id, 0, 1)] {
+        let mut tally = Tally::default();
+        tally.add(message.seq, tier, by);
+        tally.write(tx, queue)?;
+    }
+    Ok(())
 }
 
 /// Deletes a message if the receipt is of its last receive. Whether it did.
@@ -493,14 +525,15 @@ pub(crate) fn delete(
     queue: &Queue,
     (seq, nonce): (i64, i64),
     now: Timestamp,
+    tally: &mut Tally,
 ) -> Result<bool, Error> {
     let deleted = tx.query_opt(
-        "DELETE FROM message WHERE seq = ?1 AND queue = ?2 AND receipt = ?3 RETURNING id, lane",
+        "DELETE FROM message WHERE seq = ?1 AND queue = ?2 AND receipt = ?3 RETURNING lane, tier",
         params![seq, queue.id, nonce],
-        |row| Ok((row.get::<String>(0)?, row.get::<Option<String>>(1)?)),
+        |row| Ok((row.get::<Option<String>>(0)?, row.get::<i64>(1)?)),
     )?;
-    let Some((id, lane)) = deleted else { return Ok(false) };
-    tally(tx, queue.id, slot(&id), -1)?;
+    let Some((lane, tier)) = deleted else { return Ok(false) };
+    tally.add(seq, tier, -1);
     if let (Some(lane), Some(_)) = (lane, queue.settings.fifo) {
         refresh_lane(tx, queue.id, &lane, now)?;
     }

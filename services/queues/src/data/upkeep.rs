@@ -1,10 +1,10 @@
 //! What is removed in the background, in steps that leave room for others.
 
-use super::{refresh_lane, tally};
+use super::{Tally, refresh_lane};
 use crate::{Error, model::Queue};
 use base::Timestamp;
 use std::collections::BTreeSet;
-use store::{Tx, params};
+use store::{Row, Tx, params};
 
 /// Rows removed at once.
 pub(crate) const STEP: i64 = 1_000;
@@ -46,9 +46,9 @@ pub(crate) fn purge_step(
     let removed = tx.query(
         "DELETE FROM message WHERE seq IN (
              SELECT seq FROM message WHERE queue = ?1 AND sent_ms <= ?2 AND seq <= ?3 ORDER BY sent_ms LIMIT ?4)
-         RETURNING lane",
+         RETURNING lane, tier",
         params![queue, at.0, upto, STEP],
-        |row| row.get::<Option<String>>(0),
+        removed_of,
     )?;
     settle(tx, queue, &removed, now)?;
     if (removed.len() as i64) < STEP {
@@ -89,9 +89,9 @@ pub(crate) fn expire(tx: &mut Tx<'_>, queue: i64, before: Timestamp, now: Timest
     let removed = tx.query(
         "DELETE FROM message WHERE seq IN (
              SELECT seq FROM message WHERE queue = ?1 AND sent_ms <= ?2 ORDER BY sent_ms LIMIT ?3)
-         RETURNING lane",
+         RETURNING lane, tier",
         params![queue, before.0, STEP],
-        |row| row.get::<Option<String>>(0),
+        removed_of,
     )?;
     settle(tx, queue, &removed, now)?;
     Ok(removed.len())
@@ -106,12 +106,19 @@ pub(crate) fn oldest(tx: &mut Tx<'_>, queue: i64) -> Result<Option<Timestamp>, E
     Ok(oldest.flatten().map(Timestamp))
 }
 
-fn settle(tx: &mut Tx<'_>, queue: i64, removed: &[Option<String>], now: Timestamp) -> Result<(), Error> {
-    if !removed.is_empty() {
-        tally(tx, queue, 0, -i64::try_from(removed.len()).unwrap_or(i64::MAX))?;
-    }
+/// Group and tier of a removed message.
+type Removed = (Option<String>, i64);
+
+fn removed_of(row: &Row<'_>) -> Result<Removed, store::Error> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+fn settle(tx: &mut Tx<'_>, queue: i64, removed: &[Removed], now: Timestamp) -> Result<(), Error> {
+    let mut tally = Tally::default();
+    removed.iter().for_each(|(_, tier)| tally.add(0, *tier, -1));
+    tally.write(tx, queue)?;
     // Groups of standard queues have none.
-    let lanes: BTreeSet<&String> = removed.iter().flatten().collect();
+    let lanes: BTreeSet<&String> = removed.iter().filter_map(|(lane, _)| lane.as_ref()).collect();
     for lane in lanes {
         let known = "SELECT due_ms FROM lane WHERE queue = ?1 AND name = ?2";
         if tx.query_opt(known, params![queue, lane.as_str()], |row| row.get::<i64>(0))?.is_some() {

@@ -28,7 +28,7 @@ impl Queues {
         let key = names::by_url(context, input.queue_url.as_deref())?;
         let sender = context.principal.arn();
         let input = &input;
-        let (message, sent) = self
+        let (messages, sent) = self
             .with(&key, |queue| {
                 let sender = sender.clone();
                 async move {
@@ -43,15 +43,18 @@ impl Queues {
                     };
                     let mut message = messages::outgoing(given, &queue.settings, &sender, self.fresh_id())?;
                     message.trace = message.trace.or_else(|| context.trace.as_deref().map(str::to_owned));
-                    let mut sent = self.put(&queue, vec![message.clone()]).await?;
-                    Ok((message, sent.pop().ok_or(Error::Stale)?))
+                    let messages = Arc::new(vec![message]);
+                    let sent = self.put(&queue, Arc::clone(&messages)).await?;
+                    Ok((messages, sent))
                 }
             })
             .await?;
+        let message = messages.first().ok_or(Error::Stale)?;
+        let sent = sent.into_iter().next().ok_or(Error::Stale)?;
         Ok(SendMessageResult {
-            md5_of_message_body: message.body_md5,
-            md5_of_message_attributes: message.attributes_md5,
-            md5_of_message_system_attributes: message.system_md5,
+            md5_of_message_body: message.body_md5.clone(),
+            md5_of_message_attributes: message.attributes_md5.clone(),
+            md5_of_message_system_attributes: message.system_md5.clone(),
             message_id: sent.id,
             sequence_number: sent.sequence,
         })
@@ -87,17 +90,18 @@ impl Queues {
                 if bytes > BATCH_BYTES_MAX {
                     return Err(Error::LongBatch { got: bytes, max: BATCH_BYTES_MAX });
                 }
+                let good = Arc::new(good);
                 let sent = match good.is_empty() {
                     true => Vec::new(),
-                    false => self.put(&queue, good.clone()).await?,
+                    false => self.put(&queue, Arc::clone(&good)).await?,
                 };
-                let entries = ids.into_iter().zip(good).zip(sent);
+                let entries = ids.into_iter().zip(good.iter()).zip(sent);
                 let successful = entries.map(|((id, message), sent)| SentEntry {
                     id,
                     message_id: sent.id,
-                    md5_of_message_body: message.body_md5,
-                    md5_of_message_attributes: message.attributes_md5,
-                    md5_of_message_system_attributes: message.system_md5,
+                    md5_of_message_body: message.body_md5.clone(),
+                    md5_of_message_attributes: message.attributes_md5.clone(),
+                    md5_of_message_system_attributes: message.system_md5.clone(),
                     sequence_number: sent.sequence,
                 });
                 Ok(SendMessageBatchResult {
@@ -110,7 +114,11 @@ impl Queues {
     }
 
     /// Puts messages on disk, and wakes who waits for them.
-    pub(crate) async fn put(&self, queue: &Arc<Queue>, messages: Vec<Outgoing>) -> Result<Vec<Sent>, Error> {
+    pub(crate) async fn put(
+        &self,
+        queue: &Arc<Queue>,
+        messages: Arc<Vec<Outgoing>>,
+    ) -> Result<Vec<Sent>, Error> {
         let signal = self.signals.of(queue.id);
         let now = self.now();
         if queue.settings.fifo.is_some_and(|fifo| !fifo.high_throughput) {

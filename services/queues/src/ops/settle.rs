@@ -145,16 +145,19 @@ impl Queues {
             .db
             .write_at(commit_of(queue), move |tx| {
                 data::check(tx, &of)?;
+                let mut tally = data::Tally::default();
                 let one = |(receipt, settle): &(Receipt, Settle)| {
                     let place = (receipt.seq, receipt.nonce);
                     match settle {
-                        Settle::Delete => data::delete(tx, &of, place, now),
+                        Settle::Delete => data::delete(tx, &of, place, now, &mut tally),
                         Settle::Hide(seconds) => {
                             data::hide_until(tx, &of, place, now.plus_ms(i64::from(seconds.0) * 1_000), now)
                         }
                     }
                 };
-                orders.iter().map(one).collect::<Result<Vec<bool>, Error>>()
+                let done = orders.iter().map(one).collect::<Result<Vec<bool>, Error>>()?;
+                tally.write(tx, of.id)?;
+                Ok::<_, Error>(done)
             })
             .await?;
         let deleted =

@@ -12,7 +12,8 @@
 //! Of queues, by `QueueName`: `NumberOfMessagesSent`, `SentMessageSize`, `NumberOfMessagesReceived`, `NumberOfEmptyReceives`,
 //! `NumberOfMessagesDeleted` and, of FIFO queues, `NumberOfDeduplicatedSentMessages`; each minute
 //! `ApproximateNumberOfMessagesVisible`, `ApproximateNumberOfMessagesNotVisible`, `ApproximateNumberOfMessagesDelayed`,
-//! `ApproximateAgeOfOldestMessage` and, of FIFO queues, `ApproximateNumberOfGroupsWithInflightMessages`. Source of these: SQS developer guide, "Available CloudWatch metrics for Amazon SQS".
+//! `ApproximateAgeOfOldestMessage`, of FIFO queues `ApproximateNumberOfGroupsWithInflightMessages`, and of standard queues with
+//! messages of groups those in [`QUIET`]. Source of these: SQS developer guide, "Available CloudWatch metrics for Amazon SQS".
 //!
 //! Source of names and dimensions: Lambda developer guide, "Types of metrics for Lambda functions".
 
@@ -105,6 +106,15 @@ struct QueueMinute {
     minute: i64,
 }
 
+/// Of standard queues with messages of groups. Source: SQS developer guide, "Available CloudWatch metrics for Amazon SQS".
+const QUIET: [(&str, Unit); 5] = [
+    ("ApproximateNumberOfNoisyGroups", Unit::Count),
+    ("ApproximateNumberOfMessagesVisibleInQuietGroups", Unit::Count),
+    ("ApproximateNumberOfMessagesNotVisibleInQuietGroups", Unit::Count),
+    ("ApproximateNumberOfMessagesDelayedInQuietGroups", Unit::Count),
+    ("ApproximateAgeOfOldestMessageInQuietGroups", Unit::Seconds),
+];
+
 /// What happened to its messages.
 #[derive(Debug, Default)]
 struct Messages {
@@ -121,6 +131,8 @@ struct Messages {
     /// Seconds.
     oldest: Option<Aggregate>,
     groups: Option<Aggregate>,
+    /// As [`QUIET`] names them; most queues have no groups.
+    quiet: Option<Box<[Option<Aggregate>; QUIET.len()]>>,
 }
 
 /// Whose concurrency.
@@ -286,6 +298,18 @@ impl Gathering {
             merge(&mut messages.oldest, number(depth.oldest_age.0 / 1_000));
             if let Some(groups) = depth.groups_in_flight {
                 merge(&mut messages.groups, number(groups));
+            }
+            if let Some(quiet) = depth.quiet {
+                let gauges = [
+                    quiet.noisy_groups,
+                    quiet.visible,
+                    quiet.in_flight,
+                    quiet.delayed,
+                    quiet.oldest_age.0 / 1_000,
+                ];
+                for (sum, gauge) in messages.quiet.get_or_insert_default().iter_mut().zip(gauges) {
+                    merge(sum, number(gauge));
+                }
             }
         });
     }
@@ -493,7 +517,9 @@ fn publish_messages(points: &mut Points, key: QueueMinute, messages: Messages) {
     let place = Place { account: key.account, region: key.region };
     let dimensions = vec![("QueueName".to_owned(), key.name.into())];
     let Some(dimensions) = Dimensions::new(dimensions) else { return };
-    for (name, unit, aggregate) in [
+    let quiet = messages.quiet.unwrap_or_default();
+    let quiet = QUIET.into_iter().zip(*quiet).map(|((name, unit), aggregate)| (name, unit, aggregate));
+    let all = [
         ("NumberOfMessagesSent", Unit::Count, messages.sent),
         ("SentMessageSize", Unit::Bytes, messages.sizes),
         ("NumberOfMessagesReceived", Unit::Count, messages.received),
@@ -505,7 +531,8 @@ fn publish_messages(points: &mut Points, key: QueueMinute, messages: Messages) {
         ("ApproximateNumberOfMessagesDelayed", Unit::Count, messages.delayed),
         ("ApproximateAgeOfOldestMessage", Unit::Seconds, messages.oldest),
         ("ApproximateNumberOfGroupsWithInflightMessages", Unit::Count, messages.groups),
-    ] {
+    ];
+    for (name, unit, aggregate) in all.into_iter().chain(quiet) {
         if let Some(aggregate) = aggregate {
             gather(points, place.key(QUEUES, name, dimensions.clone()), slot(key.minute, unit), aggregate);
         }
@@ -515,7 +542,7 @@ fn publish_messages(points: &mut Points, key: QueueMinute, messages: Messages) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use base::{MemoryMib, Micros, Millis, Version};
+    use base::{MemoryMib, Micros, Millis, QuietDepth, Version};
 
     fn key(name: &str) -> VersionKey {
         VersionKey {
@@ -689,9 +716,13 @@ mod tests {
             delayed: 1,
             oldest_age: Millis(9_900),
             groups_in_flight: None,
+            quiet: None,
         };
         gathering.depth(queue, depth, Timestamp(61_000));
-        gathering.depth(queue, QueueDepth { groups_in_flight: Some(4), ..depth }, Timestamp(119_000));
+        let quiet =
+            QuietDepth { noisy_groups: 1, visible: 3, in_flight: 2, delayed: 0, oldest_age: Millis(4_100) };
+        let full = QueueDepth { groups_in_flight: Some(4), quiet: Some(quiet), ..depth };
+        gathering.depth(queue, full, Timestamp(119_000));
         let batch = gathering.take().unwrap();
         let of = |name| of(&batch, name, r#"["QueueName","q"]"#, 60);
         assert_eq!(of("ApproximateNumberOfMessagesVisible"), Some((2.0, 14.0, 7.0)));
@@ -699,6 +730,11 @@ mod tests {
         assert_eq!(of("ApproximateNumberOfMessagesDelayed"), Some((2.0, 2.0, 1.0)));
         assert_eq!(of("ApproximateAgeOfOldestMessage"), Some((2.0, 18.0, 9.0)));
         assert_eq!(of("ApproximateNumberOfGroupsWithInflightMessages"), Some((1.0, 4.0, 4.0)));
+        assert_eq!(of("ApproximateNumberOfNoisyGroups"), Some((1.0, 1.0, 1.0)));
+        assert_eq!(of("ApproximateNumberOfMessagesVisibleInQuietGroups"), Some((1.0, 3.0, 3.0)));
+        assert_eq!(of("ApproximateNumberOfMessagesNotVisibleInQuietGroups"), Some((1.0, 2.0, 2.0)));
+        assert_eq!(of("ApproximateNumberOfMessagesDelayedInQuietGroups"), Some((1.0, 0.0, 0.0)));
+        assert_eq!(of("ApproximateAgeOfOldestMessageInQuietGroups"), Some((1.0, 4.0, 4.0)));
         assert_eq!(of("NumberOfMessagesSent"), None);
     }
 
