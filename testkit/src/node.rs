@@ -69,6 +69,15 @@ impl Node {
         Ok(began)
     }
 
+    /// The same by SIGKILL.
+    pub fn crash(&mut self, binary: &Path) -> Result<Instant, Error> {
+        self.child.kill().map_err(Error::io("kill"))?;
+        self.child.wait().map_err(Error::io("wait"))?;
+        let began = Instant::now();
+        self.child = spawn(binary, self.address, self.data.path())?;
+        Ok(began)
+    }
+
     /// Waits until its runtimes are prepared after a [`Node::restart`].
     pub fn await_prepared(&mut self) -> Result<(), Error> {
         self.prepares(Instant::now()).map(|_| ())
