@@ -16,7 +16,7 @@ pub struct Limits {
     /// The longest that a group waits for the writers of the previous group to come back. Default 1 ms; never more than an
     /// eighth of what a commit lately took, and nothing for a single writer.
     pub gather_max: Duration,
-    /// Read connections of an SQLite file. Default 3.
+    /// Read connections of an SQLite file, at most; the second is opened when a read has to wait. Default 3.
     pub readers: usize,
     /// Connections to PostgreSQL. Default 8.
     pub connections: usize,

@@ -55,6 +55,12 @@ impl<T> Queue<T> {
         Ok(())
     }
 
+    /// Whether items wait for which no thread does.
+    pub(crate) fn is_behind(&self) -> bool {
+        let state = self.lock();
+        state.items.len() > state.waiting
+    }
+
     /// The next item, waiting for it; `None` when the queue is closed and empty.
     pub(crate) fn pop(&self) -> Option<Queued<T>> {
         let mut state = self.wait_for(self.lock(), 1, None);

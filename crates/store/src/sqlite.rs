@@ -19,6 +19,8 @@ use crate::{Activity, Cause, ConstraintKind, Durability, Error, Limits, Migratio
 
 /// The threads of one file and the queues that feed them.
 pub(crate) struct Files {
+    path: PathBuf,
+    limits: Limits,
     writes: Arc<Queue<BoxJob>>,
     reads: Arc<Queue<BoxJob>>,
     counters: Arc<Counters>,
@@ -50,32 +52,52 @@ impl Files {
         let reads = Arc::new(Queue::new(limits.reads_queued_max));
         let counters = Arc::new(Counters::default());
         let files = Files {
+            path: path.clone(),
+            limits,
             writes: Arc::clone(&writes),
             reads: Arc::clone(&reads),
             counters: Arc::clone(&counters),
             readers: Mutex::default(),
             writer: Mutex::default(),
         };
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        for _ in 0..limits.readers.max(1) {
-            let connection = connect(&path, &limits).map_err(|source| failed(Cause::new(source)))?;
-            connection
-                .pragma_update(None, "query_only", true)
-                .map_err(|source| failed(Cause::new(source)))?;
-            let reads = Arc::clone(&reads);
-            let read = spawn(&stem, "read", move || reader::run(&connection, &reads));
-            keep(&files.readers, read.map_err(|source| failed(Cause::new(source)))?);
-        }
+        let connection = connect_reader(&path, &limits).map_err(|source| failed(Cause::new(source)))?;
+        let read = spawn(&path, "read", move || reader::run(&connection, &reads));
+        keep(&files.readers, read.map_err(|source| failed(Cause::new(source)))?);
         let write =
-            spawn(&stem, "write", move || writer::run(writer, durability, limits, &counters, &writes));
+            spawn(&path, "write", move || writer::run(writer, durability, limits, &counters, &writes));
         keep(&files.writer, write.map_err(|source| failed(Cause::new(source)))?);
         Ok(files)
     }
 
     pub(crate) async fn submit(&self, purpose: Purpose, job: BoxJob) -> Result<(), Error> {
         match purpose {
-            Purpose::Read => self.reads.push(job).await,
+            Purpose::Read => {
+                self.reads.push(job).await?;
+                if self.reads.is_behind() {
+                    self.add_reader();
+                }
+                Ok(())
+            }
             Purpose::Write(_) => self.writes.push(job).await,
+        }
+    }
+
+    /// Has one reader more, if there may be one. Most databases of a node never need a second.
+    fn add_reader(&self) {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that could not open the file has ended.
+        readers.retain(|reader| !reader.is_finished());
+        if readers.len() >= self.limits.readers {
+            return;
+        }
+        let (path, limits, reads) = (self.path.clone(), self.limits, Arc::clone(&self.reads));
+        let further = spawn(&self.path, "read", move || match connect_reader(&path, &limits) {
+            Ok(connection) => reader::run(&connection, &reads),
+            Err(error) => tracing::warn!(%error, "a database has fewer readers than it may"),
+        });
+        match further {
+            Ok(reader) => readers.push(reader),
+            Err(error) => tracing::warn!(%error, "a database has fewer readers than it may"),
         }
     }
 
@@ -105,7 +127,8 @@ impl Drop for Files {
     }
 }
 
-fn spawn(stem: &str, role: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+fn spawn(path: &Path, role: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     std::thread::Builder::new().name(format!("{role}-{stem}")).spawn(body)
 }
 
@@ -170,6 +193,12 @@ fn connect(path: &Path, limits: &Limits) -> Result<Connection, rusqlite::Error> 
     connection.pragma_update(None, "cache_size", -8000)?;
     connection.pragma_update(None, "wal_autocheckpoint", limits.checkpoint_pages)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    Ok(connection)
+}
+
+fn connect_reader(path: &Path, limits: &Limits) -> Result<Connection, rusqlite::Error> {
+    let connection = connect(path, limits)?;
+    connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }
 
