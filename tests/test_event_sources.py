@@ -319,6 +319,38 @@ def test_pollers_grow_with_the_backlog_and_rest_without(dev, deploy, sqs):
     eventually(lambda: any(body == "one more" for body, _, _ in spans(dev, function.name)))
 
 
+def test_provisioned_pollers_are_there_at_once(dev, deploy, sqs):
+    function = deploy(SPANS, Timeout=30)
+    url, arn = make_queue(sqs, VisibilityTimeout=60)
+    lam = function.client
+
+    def create(**pollers):
+        return lambda: lam.create_event_source_mapping(
+            FunctionName=function.name, EventSourceArn=arn, BatchSize=1, ProvisionedPollerConfig=pollers)
+
+    refused(create(MinimumPollers=1), "ValidationException", "minimumPollers")
+    refused(create(MinimumPollers=201), "ValidationException", "minimumPollers")
+    refused(create(MaximumPollers=10_001), "ValidationException", "maximumPollers")
+    refused(create(MinimumPollers=5, MaximumPollers=4), "InvalidParameterValueException", "MaximumPollers")
+    both = lambda: lam.create_event_source_mapping(
+        FunctionName=function.name, EventSourceArn=arn, ProvisionedPollerConfig={"MinimumPollers": 2},
+        ScalingConfig={"MaximumConcurrency": 2})
+    refused(both, "InvalidParameterValueException", "ProvisionedPollerConfig")
+    sent = burst(sqs, url, 80)
+    mapping = make_mapping(lam, function.name, arn, BatchSize=1,
+                           ProvisionedPollerConfig={"MinimumPollers": 2, "MaximumPollers": 2})
+    assert lam.get_event_source_mapping(UUID=mapping["UUID"])["ProvisionedPollerConfig"] == {
+        "MinimumPollers": 2, "MaximumPollers": 2}
+    found = eventually(lambda: [found for found in [spans(dev, function.name)] if len(found) >= 80], timeout=60)[0]
+    # Ten for each poller; five is where other mappings begin.
+    assert 5 < at_once(found) <= 20
+    assert sorted(body for body, _, _ in found) == sorted(sent)
+    # What it had is given up by an empty configuration.
+    lam.update_event_source_mapping(UUID=mapping["UUID"], ProvisionedPollerConfig={})
+    shown = lambda: lam.get_event_source_mapping(UUID=mapping["UUID"])
+    eventually(lambda: shown()["State"] == "Enabled" and "ProvisionedPollerConfig" not in shown())
+
+
 def test_a_throttled_function_gets_every_message_in_the_end(dev, deploy, sqs):
     """Refused invocations are repeated by the poller and do not use up the receives that a dead-letter queue allows."""
     function = deploy(SPANS, Timeout=30)
