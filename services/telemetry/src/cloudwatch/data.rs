@@ -5,6 +5,7 @@ use super::{
     model::{Aggregate, Dimensions, Point, Points, SeriesKey, Slot, Unit},
 };
 use base::{AccountId, Region, RequestId, Timestamp};
+use std::collections::{HashMap, hash_map::Entry};
 use store::{Error, Row, Tx, params};
 
 /// The tables of metrics.
@@ -42,6 +43,8 @@ pub(crate) struct Series {
 /// Merges points into the stored ones. New series beyond `series_max` are left out: answers how many points were.
 pub(crate) fn points_add(tx: &mut Tx<'_>, points: &Points, series_max: i64) -> Result<usize, Error> {
     let mut left_out = 0;
+    // Counted once, and only where a series is new: counting takes longer the more there are.
+    let mut counts: HashMap<(AccountId, &Region), i64> = HashMap::new();
     for (key, slots) in points {
         let Some(last) = slots.keys().map(|slot| slot.at).max() else { continue };
         let series = match series_find(tx, key)? {
@@ -52,11 +55,18 @@ pub(crate) fn points_add(tx: &mut Tx<'_>, points: &Points, series_max: i64) -> R
                 }
                 id
             }
-            None if series_count(tx, key.account, &key.region)? >= series_max => {
-                left_out += slots.len();
-                continue;
+            None => {
+                let count = match counts.entry((key.account, &key.region)) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => place.insert(series_count(tx, key.account, &key.region)?),
+                };
+                if *count >= series_max {
+                    left_out += slots.len();
+                    continue;
+                }
+                *count += 1;
+                series_insert(tx, key, last)?
             }
-            None => series_insert(tx, key, last)?,
         };
         for (slot, aggregate) in slots {
             point_add(tx, series, slot, aggregate)?;
