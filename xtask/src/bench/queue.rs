@@ -33,6 +33,8 @@ use testkit::{
 const BODY_BYTES: usize = 1_024;
 /// Of messages that are only there: ten million of them fit a small disk.
 const FILL_BYTES: usize = 64;
+/// Entries of a request.
+const BATCH_MAX: usize = 10;
 /// Clients of the growth table.
 const GROWTH_CLIENTS: usize = 16;
 /// Queues and groups are at most so many: each is made by a request, or holds a message of its own.
@@ -348,7 +350,8 @@ fn fill(client: &Client, url: &str, numbers: std::ops::Range<usize>, fifo: bool)
 fn batch_of(url: &str, numbers: std::ops::Range<u64>, groups: Option<usize>, body_bytes: usize) -> String {
     static BODY: [u8; BODY_BYTES] = [b'x'; BODY_BYTES];
     let body = String::from_utf8_lossy(&BODY[..body_bytes]);
-    let mut text = format!("{{\"QueueUrl\":\"{url}\",\"Entries\":[");
+    let mut text = String::with_capacity((body_bytes + 160) * BATCH_MAX);
+    let _ = write!(text, "{{\"QueueUrl\":\"{url}\",\"Entries\":[");
     for (place, number) in numbers.enumerate() {
         let comma = if place > 0 { "," } else { "" };
         // A string takes what is written to it.
@@ -370,7 +373,8 @@ fn batch_of(url: &str, numbers: std::ops::Range<u64>, groups: Option<usize>, bod
 /// A batch of deletions of what a receive has answered, with their number.
 fn deletions(url: &str, answer: &str) -> (String, usize) {
     const HANDLE: &str = "\"ReceiptHandle\":\"";
-    let mut text = format!("{{\"QueueUrl\":\"{url}\",\"Entries\":[");
+    let mut text = String::with_capacity(256 * BATCH_MAX);
+    let _ = write!(text, "{{\"QueueUrl\":\"{url}\",\"Entries\":[");
     let mut count = 0;
     for (at, name) in answer.match_indices(HANDLE) {
         let handle = answer[at + name.len()..].split('"').next().unwrap_or_default();
@@ -533,13 +537,15 @@ struct Connection<'a> {
     client: &'a Client,
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// What is read at once.
+    piece: Vec<u8>,
 }
 
 impl<'a> Connection<'a> {
     fn open(client: &'a Client) -> Outcome<Connection<'a>> {
         let stream = TcpStream::connect(client.address).map_err(|error| error.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        Ok(Connection { client, stream, buffer: Vec::new() })
+        Ok(Connection { client, stream, buffer: Vec::new(), piece: vec![0; 32 * 1024] })
     }
 
     /// A call with an input as JSON; its answer as JSON.
@@ -550,16 +556,15 @@ impl<'a> Connection<'a> {
         let request = request.map_err(|error| error.to_string())?;
         self.stream.write_all(&request).map_err(|error| error.to_string())?;
         self.buffer.clear();
-        let mut piece = [0; 32 * 1024];
         let (status, body) = loop {
             if let Some(answer) = load::parse(&self.buffer).map_err(|error| error.to_string())? {
                 break (answer.status, answer.body);
             }
-            let read = self.stream.read(&mut piece).map_err(|error| error.to_string())?;
+            let read = self.stream.read(&mut self.piece).map_err(|error| error.to_string())?;
             if read == 0 {
                 return Err(format!("{operation}: the connection ended"));
             }
-            self.buffer.extend_from_slice(&piece[..read]);
+            self.buffer.extend_from_slice(&self.piece[..read]);
         };
         let body = std::str::from_utf8(&self.buffer[body]).map_err(|error| error.to_string())?;
         match status == 200 && !body.contains("\"Failed\":[{") {
