@@ -46,7 +46,7 @@ pub(crate) fn points_add(tx: &mut Tx<'_>, points: &Points, series_max: i64) -> R
     // Counted once, and only where a series is new: counting takes longer the more there are.
     let mut counts: HashMap<(AccountId, &Region), i64> = HashMap::new();
     for (key, slots) in points {
-        let Some(last) = slots.keys().map(|slot| slot.at).max() else { continue };
+        let Some(last) = slots.iter().map(|(slot, _)| slot.at).max() else { continue };
         let series = match series_find(tx, key)? {
             Some((id, known)) => {
                 // Only whether a series was lately active is asked of it: a minute is near enough.

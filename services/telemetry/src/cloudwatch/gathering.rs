@@ -365,7 +365,10 @@ impl Gathering {
         let mut waiting = self.lock();
         for (key, slots) in points {
             for (slot, aggregate) in slots {
-                let known = waiting.points.get(&key).is_some_and(|slots| slots.contains_key(&slot));
+                let known = waiting
+                    .points
+                    .get(&key)
+                    .is_some_and(|slots| slots.iter().any(|(known, _)| *known == slot));
                 if !known && waiting.points_count >= WAITING_MAX {
                     waiting.left_out += 1;
                     continue;

@@ -334,7 +334,7 @@ mod tests {
         let fine = MetricDatum { storage_resolution: Some(1), ..at(NOW.0, 1.0) };
         let old = MetricDatum { storage_resolution: Some(1), ..at(NOW.0 - FINE_MS, 1.0) };
         let points = admit(&place(), Some("n"), &[fine, old], NOW).unwrap();
-        let periods: Vec<_> = points.values().next().unwrap().keys().map(|slot| slot.period).collect();
+        let periods: Vec<_> = points.values().next().unwrap().iter().map(|(slot, _)| slot.period).collect();
         assert_eq!(periods, [60, 1]);
     }
 
@@ -414,7 +414,7 @@ mod tests {
                 timestamp: Some(Time(Timestamp(ms))), ..MetricDatum::default()
             };
             if let Ok(points) = admit(&place(), Some("n"), &[datum], NOW) {
-                let all = points.values().next().unwrap().values().next().unwrap().clone();
+                let all = points.values().next().unwrap().first().unwrap().1.clone();
                 prop_assert!(all.sum.is_finite() && all.count > 0.0 && all.min <= all.max);
             }
         }

@@ -108,17 +108,24 @@ pub(crate) struct Point {
     pub(crate) aggregate: Aggregate,
 }
 
-/// Points to be added, by series.
-pub(crate) type Points = std::collections::BTreeMap<SeriesKey, std::collections::BTreeMap<Slot, Aggregate>>;
+/// Points to be added, by series, in order of their slots: mostly one or two, so that no map of them is made.
+pub(crate) type Points = std::collections::BTreeMap<SeriesKey, Vec<(Slot, Aggregate)>>;
 
 /// Adds one measurement to others.
 pub(crate) fn gather(points: &mut Points, key: SeriesKey, slot: Slot, aggregate: Aggregate) {
-    use std::collections::btree_map::Entry;
-    match points.entry(key).or_default().entry(slot) {
-        Entry::Vacant(place) => {
-            place.insert(aggregate);
+    let slots = points.entry(key).or_default();
+    match slots.binary_search_by(|(known, _)| known.cmp(&slot)) {
+        Ok(at) => {
+            if let Some((_, known)) = slots.get_mut(at) {
+                known.merge(&aggregate);
+            }
         }
-        Entry::Occupied(mut place) => place.get_mut().merge(&aggregate),
+        Err(at) => {
+            if slots.is_empty() {
+                slots.reserve_exact(1);
+            }
+            slots.insert(at, (slot, aggregate));
+        }
     }
 }
 
