@@ -69,7 +69,7 @@ pub struct Database {
 }
 
 enum Backend {
-    Sqlite(Files),
+    Sqlite(Box<Files>),
     Postgres(Pool),
 }
 
@@ -103,7 +103,7 @@ impl Database {
     ) -> Result<Database, Error> {
         let backend = match location {
             Location::Sqlite { path, durability } => {
-                Backend::Sqlite(Files::open(path, durability, migrations, limits)?)
+                Backend::Sqlite(Box::new(Files::open(path, durability, migrations, limits)?))
             }
             Location::Postgres { url, schema } => {
                 Backend::Postgres(Pool::open(&url, &schema, migrations, limits)?)
