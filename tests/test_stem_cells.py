@@ -32,8 +32,8 @@ def metrics(node):
     return found
 
 
-def ready(node, memory=128):
-    label = f'neap_stem_cells{{runtime="{RUNTIME}",memory_mb="{memory}",state="ready"}}'
+def ready(node, memory=128, runtime=RUNTIME):
+    label = f'neap_stem_cells{{runtime="{runtime}",memory_mb="{memory}",state="ready"}}'
     return metrics(node).get(label, 0)
 
 
@@ -41,10 +41,10 @@ def used(node):
     return metrics(node)["neap_stem_cells_used_total"]
 
 
-def deploy(node, files, name, handler="app.handler", **options):
+def deploy(node, files, name, handler="app.handler", runtime=RUNTIME, **options):
     client = node.client("lambda")
     made = client.create_function(
-        FunctionName=name, Runtime=RUNTIME, Handler=handler, Role=ROLE, Code={"ZipFile": package(files)}, **options
+        FunctionName=name, Runtime=runtime, Handler=handler, Role=ROLE, Code={"ZipFile": package(files)}, **options
     )
     client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 300})
     return Function(client, name, made)
@@ -53,22 +53,24 @@ def deploy(node, files, name, handler="app.handler", **options):
 class Side:
     """One of two nodes that must not be told apart by functions: with cells or without."""
 
-    def __init__(self, node, cells):
-        self.node, self.cells, self.count, self.primed = node, cells, 0, set()
+    def __init__(self, node, cells, runtime=RUNTIME, plain=PLAIN):
+        self.node, self.cells, self.count, self.primed, self.runtime, self.plain = node, cells, 0, set(), runtime, plain
 
     def prime(self, memory=128):
         """Waits for a cell, after the first start of its kind."""
         if self.cells and memory not in self.primed:
-            deploy(self.node, PLAIN, f"primer{memory}", MemorySize=memory)()
+            deploy(self.node, self.plain, f"primer{memory}", runtime=self.runtime, MemorySize=memory)()
             self.primed.add(memory)
         if self.cells:
-            eventually(lambda: ready(self.node, memory) >= 1)
+            eventually(lambda: ready(self.node, memory, self.runtime) >= 1)
 
     def first_call(self, files, event=None, waits=True, memory=128, layers=(), **options):
         """The answer of a function's first call, in a cell if it `waits`."""
         self.count += 1
         self.prime(memory)
-        function = deploy(self.node, files, f"f{self.count}", MemorySize=memory, Layers=list(layers), **options)
+        function = deploy(
+            self.node, files, f"f{self.count}", runtime=self.runtime, MemorySize=memory, Layers=list(layers), **options
+        )
         before = used(self.node)
         reply = function.invoke(event, LogType="Tail")
         assert used(self.node) - before == (1 if self.cells and waits else 0)
@@ -147,6 +149,12 @@ exports.handler = async () => first;
 OWN = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_LOG_STREAM_NAME"}
 
 
+def without_own(body):
+    """What a function saw, without what is of the start."""
+    assert not OWN - set(body["env"])
+    return {**body, "env": {name: value for name, value in body["env"].items() if name not in OWN}}
+
+
 @pytest.mark.parametrize("variables", [{}, {"AA": "ü=\n1", "NODE_ENV": "production", "TZ": "Asia/Tokyo", "PATH": "/x", "HOME": "/tmp",
                                             "NODE_PATH": "/var/task/own", "EMPTY": ""}], ids=["plain", "changed"])
 @pytest.mark.parametrize("memory", [128, 512])
@@ -154,10 +162,7 @@ def test_functions_see_the_same_with_and_without_cells(sides, variables, memory)
     seen, number = [], max(side.count for side in sides)
     for side in sides:
         side.count = number  # so that they have the same name
-        body = side.answer({"app.js": SEEN}, memory=memory, Environment={"Variables": variables})
-        missing = OWN - set(body["env"])
-        assert not missing
-        seen.append({**body, "env": {name: value for name, value in body["env"].items() if name not in OWN}})
+        seen.append(without_own(side.answer({"app.js": SEEN}, memory=memory, Environment={"Variables": variables})))
     for name in seen[0]:
         assert seen[0][name] == seen[1][name], name
     assert seen[0]["young"] and seen[0]["cwd"] == "/var/task" and seen[0]["env"].items() >= variables.items()
@@ -245,7 +250,7 @@ def side_error(side, files, handler):
     side.count += 1
     side.prime()
     before = used(side.node)
-    reply = deploy(side.node, files, f"f{side.count}", handler=handler).invoke()
+    reply = deploy(side.node, files, f"f{side.count}", handler=handler, runtime=side.runtime).invoke()
     assert reply["FunctionError"] == "Unhandled"
     assert not side.cells or used(side.node) > before
     return reply

@@ -8,6 +8,7 @@ import stat
 
 from conftest import ROLE, eventually, get, package, root, running
 from test_ps import children
+from test_stem_cells import configuration
 
 pytestmark = root
 
@@ -106,7 +107,8 @@ def test_functions_find_nothing_of_each_other_in_what_they_share(tmp_path):
 
 
 def test_a_zygote_that_is_killed_is_replaced_and_nobody_notices(tmp_path):
-    with running(data=tmp_path / "data") as node:
+    # While there is none for long, cells are executed, and used up afterwards.
+    with running(data=tmp_path / "data", config=configuration(stem_cells_max=0)) as node:
         warm(node)
         for number in range(3):
             [pid] = eventually(lambda: named_zygote(node))

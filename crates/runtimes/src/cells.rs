@@ -6,6 +6,8 @@
 //! cell cannot become is started normally, as is whatever finds no cell: see [`crate::families::Waiting`] and
 //! [`crate::process`].
 //!
+//! Where their runtime has a zygote, cells are forked from it, and end with it: what replaces a zygote replaces them.
+//!
 //! Nothing waits on an idle node: cells are made by [`Cells::run`] after the first start of their kind, one after the other
 //! while nothing else is being started, as many as `demand.rs` says, and ended after [`Settings::idle`] without a start.
 
@@ -15,15 +17,16 @@ use crate::{
     families::Plan,
     frames::Frames,
     link::{Said, Signal},
+    zygotes::{Keeper, Standing},
 };
 use base::{ByteCount, MemoryMib, Millis};
 use demand::Demand;
-use sandbox::{Attachment, CpuWeight, Sandbox, Sandboxes, Spec, Template};
+use sandbox::{Attachment, CpuWeight, Sandbox, Sandboxes, Spec, Template, Zygote};
 use std::{
     collections::HashMap,
     ffi::OsString,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
 use tokio::{sync::Notify, task::AbortHandle, time::timeout};
@@ -63,6 +66,8 @@ const FILLING: CpuWeight = CpuWeight::new(10);
 const BOOT_MAX: Duration = Duration::from_secs(20);
 /// Pause after one could not be made.
 const RETRY: Duration = Duration::from_secs(30);
+/// Pause while the zygote is being loaded that they are to be forked from.
+const LOADING: Duration = Duration::from_millis(100);
 /// How long a chosen cell may take to answer before another way is tried.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
@@ -83,6 +88,9 @@ pub(crate) struct Wanted<'a> {
     pub(crate) attachments: &'a [Attachment],
     pub(crate) folder: &'a Path,
     pub(crate) env: &'a [(OsString, OsString)],
+    pub(crate) keeper: Option<&'a Arc<Keeper>>,
+    /// The runtime's zygote, where a fork of it does.
+    pub(crate) zygote: Option<&'a Arc<Zygote>>,
 }
 
 impl Wanted<'_> {
@@ -136,6 +144,7 @@ struct Pool {
     runtime: String,
     plan: Arc<Plan>,
     template: Template,
+    keeper: Option<Arc<Keeper>>,
     demand: Demand,
     ready: Vec<Cell>,
     filling: bool,
@@ -147,8 +156,23 @@ struct Pool {
 struct Cell {
     sandbox: Sandbox,
     frames: Frames,
+    /// What it was forked from, if it was.
+    zygote: Option<Weak<Zygote>>,
     /// Looks out for its end.
     _watch: Watch,
+}
+
+impl Cell {
+    /// Whether it is of no use any more.
+    fn is_over(&self) -> bool {
+        self.sandbox.has_ended() || self.zygote.as_ref().is_some_and(|zygote| zygote.strong_count() == 0)
+    }
+
+    fn suits(&self, wanted: &Wanted<'_>) -> bool {
+        let is_of =
+            |own: &Weak<Zygote>| wanted.zygote.is_some_and(|zygote| own.as_ptr() == Arc::as_ptr(zygote));
+        self.zygote.as_ref().is_none_or(is_of)
+    }
 }
 
 /// A task that ends with it.
@@ -277,6 +301,7 @@ impl Cells {
             runtime: wanted.runtime.to_owned(),
             plan: wanted.plan.clone(),
             template: wanted.template.clone(),
+            keeper: wanted.keeper.cloned(),
             demand: Demand::default(),
             ready: Vec::new(),
             filling: false,
@@ -288,7 +313,10 @@ impl Cells {
     /// A cell that is ready.
     fn take(&self, wanted: &Wanted<'_>) -> Option<Cell> {
         let mut state = self.lock();
-        let cell = state.pools.get_mut(&wanted.kind()).and_then(|pool| pool.ready.pop());
+        let cell = state.pools.get_mut(&wanted.kind()).and_then(|pool| {
+            let last = pool.ready.iter().rposition(|cell| cell.suits(wanted))?;
+            Some(pool.ready.remove(last))
+        });
         state.counts.missed += u64::from(state.open && cell.is_none());
         cell
     }
@@ -334,7 +362,7 @@ impl Cells {
         let mut over = Vec::new();
         for pool in state.pools.values_mut() {
             // In place of those that have ended others are made.
-            let (ended, ready) = pool.ready.drain(..).partition(|cell| cell.sandbox.has_ended());
+            let (ended, ready) = pool.ready.drain(..).partition(Cell::is_over);
             pool.ready = ready;
             over.extend::<Vec<Cell>>(ended);
         }
@@ -409,16 +437,24 @@ impl Cells {
 
     /// Makes one cell.
     async fn fill(&self, kind: Kind) {
-        let (runtime, plan, template) = {
+        let (runtime, plan, template, zygote) = {
             let mut state = self.lock();
             let Some(pool) = state.pools.get_mut(&kind) else { return };
+            let zygote = match pool.keeper.as_ref().map(Keeper::state) {
+                Some(Standing::Ready(zygote)) => Some(zygote),
+                Some(Standing::Loading) => {
+                    pool.not_before = Some(Instant::now() + LOADING);
+                    return;
+                }
+                Some(Standing::None) | None => None,
+            };
             pool.filling = true;
-            (pool.runtime.clone(), pool.plan.clone(), pool.template.clone())
+            (pool.runtime.clone(), pool.plan.clone(), pool.template.clone(), zygote)
         };
         let made = if memory_is_short() {
             Err("the machine's memory is short".to_owned())
         } else {
-            timeout(BOOT_MAX, self.make(&plan, template, kind.memory))
+            timeout(BOOT_MAX, self.make(&plan, template, kind.memory, zygote))
                 .await
                 .unwrap_or_else(|_| Err("it did not boot in time".to_owned()))
         };
@@ -437,7 +473,13 @@ impl Cells {
         }
     }
 
-    async fn make(&self, plan: &Plan, template: Template, memory: MemoryMib) -> Result<Cell, String> {
+    async fn make(
+        &self,
+        plan: &Plan,
+        template: Template,
+        memory: MemoryMib,
+        zygote: Option<Arc<Zygote>>,
+    ) -> Result<Cell, String> {
         let (mut frames, theirs) =
             Frames::pair(crate::failure::RESPONSE_MAX).map_err(|error| error.to_string())?;
         let mut spec = Spec::new(template, plan.command(memory));
@@ -448,6 +490,7 @@ impl Cells {
         spec.env = crate::variables::neutral(&self.endpoint, &plan.variables);
         spec.channel = Some(theirs);
         spec.attachable = true;
+        spec.zygote.clone_from(&zygote);
         let sandbox = self.sandboxes.spawn(spec).await.map_err(|error| error.to_string())?;
         match frames.next().await {
             Signal::Said(Said::Waiting) => {}
@@ -462,7 +505,8 @@ impl Cells {
             ended.await;
             wake.notify_one();
         });
-        Ok(Cell { sandbox, frames, _watch: Watch(watch.abort_handle()) })
+        let zygote = zygote.filter(|_| sandbox.is_forked()).map(|zygote| Arc::downgrade(&zygote));
+        Ok(Cell { sandbox, frames, zygote, _watch: Watch(watch.abort_handle()) })
     }
 }
 

@@ -464,6 +464,10 @@ impl Recipe {
         }
         // A wrapper is a program of its own, and programs of extensions come before the runtime.
         let plain = wrapper.is_none() && self.extensions.is_empty();
+        let keeper = self.zygote.as_ref();
+        wanted.zygote = keeper
+            .filter(|_| plain)
+            .and_then(|keeper| keeper.get(&self.code, self.layers.as_deref(), &wanted.env));
         let begun = match plain && self.can_wait() {
             true => self.begin_cell(&wanted).await,
             false => None,
@@ -479,18 +483,14 @@ impl Recipe {
                     let (ours, theirs) = Frames::pair(RESPONSE_MAX).map_err(|error| launch(error.into()))?;
                     (frames, wanted.channel) = (Some(ours), Some(theirs));
                 }
-                let keeper = self.zygote.as_ref();
-                wanted.zygote = keeper
-                    .filter(|_| plain)
-                    .and_then(|keeper| keeper.get(&self.code, self.layers.as_deref(), &wanted.env));
                 let sandbox = self.sandboxes.spawn(wanted).await.map_err(|error| self.refused(error))?;
-                if let Some(keeper) = keeper {
-                    keeper.count(&sandbox);
-                }
                 (sandbox, frames, Moments { spawned: Instant::now(), booted: None })
             }
         };
 
+        if let Some(keeper) = keeper {
+            keeper.count(&sandbox);
+        }
         let output = match (sandbox.take_stdout(), sandbox.take_stderr()) {
             (Some(out), Some(err)) => Output::new(out, err).map_err(|error| launch(error.into()))?,
             (_, None) | (None, _) => return Err(launch("the sandbox has no output".into())),
@@ -588,6 +588,8 @@ impl Recipe {
             attachments: &attachments,
             folder: &wanted.cwd,
             env: &wanted.env,
+            keeper: self.zygote.as_ref(),
+            zygote: wanted.zygote.as_ref(),
         };
         self.cells.begin(&order).await
     }

@@ -47,8 +47,8 @@ pub(crate) struct Forking {
     pub(crate) watched: Vec<PathBuf>,
     /// Folders of a layer, besides its own, in which modules are looked for.
     pub(crate) layer_folders: Vec<PathBuf>,
-    /// Variables that act when the interpreter starts, beside those of [`acts_at_start`].
-    pub(crate) prefix: &'static str,
+    /// Whether a variable acts when the interpreter starts, by its name.
+    pub(crate) acts_at_start: fn(&str) -> bool,
 }
 
 /// Why a zygote ended.
@@ -153,6 +153,14 @@ struct Ready {
     watcher: AbortHandle,
 }
 
+/// Whether there is a zygote.
+pub(crate) enum Standing {
+    Ready(Arc<Zygote>),
+    /// There soon will be.
+    Loading,
+    None,
+}
+
 impl Drop for Ready {
     fn drop(&mut self) {
         self.watcher.abort();
@@ -241,6 +249,16 @@ impl Keeper {
         (self.starts_alike(env) && !self.shadows(&loaded, code, layers)).then_some(zygote)
     }
 
+    /// What a program of nobody is started by.
+    pub(crate) fn state(self: &Arc<Keeper>) -> Standing {
+        let state = self.lock();
+        match &state.life {
+            Life::Ready(ready) if ready.zygote.failure().is_none() => Standing::Ready(ready.zygote.clone()),
+            Life::Ready(_) | Life::Loading => Standing::Loading,
+            Life::Absent(_) | Life::Retired => Standing::None,
+        }
+    }
+
     /// Loads it in the background where it is absent. Called by a task of tokio's, else it does nothing.
     pub(crate) fn warm(self: &Arc<Keeper>) {
         let mut state = self.lock();
@@ -268,7 +286,7 @@ impl Keeper {
     /// Whether the variables that act when an interpreter starts are those that the zygote was started with.
     fn starts_alike(&self, env: &[(OsString, OsString)]) -> bool {
         let acting = |(name, _): &&(OsString, OsString)| {
-            name.to_str().is_none_or(|name| acts_at_start(name) || name.starts_with(self.forking.prefix))
+            name.to_str().is_none_or(|name| (self.forking.acts_at_start)(name))
         };
         let acts: Vec<_> = env.iter().filter(acting).collect();
         let own: Vec<_> = self.env.iter().filter(acting).collect();
@@ -422,7 +440,7 @@ async fn watch(keeper: Weak<Keeper>, zygote: Arc<Zygote>) {
 
 /// Variables that act when a process or its interpreter starts, and so cannot be given to one that runs: the loader's, the C
 /// library's (allocator, tunables, locale, where it finds those), and that of OpenSSL, which is read when it is loaded.
-fn acts_at_start(name: &str) -> bool {
+pub(crate) fn acts_at_start(name: &str) -> bool {
     const PREFIXES: [&str; 5] = ["LD_", "MALLOC_", "GLIBC_", "LC_", "OPENSSL_"];
     const NAMES: [&str; 5] = ["LANG", "LANGUAGE", "LOCPATH", "NLSPATH", "GCONV_PATH"];
     NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))

@@ -21,7 +21,7 @@ use testkit::{
 
 const PHASES: [&str; 4] = ["queue", "sandbox", "boot", "init"];
 
-/// A node whose environments all begin with the boot of their interpreter.
+/// A node whose environments all begin with the fork or boot of their interpreter.
 const NO_CELLS: &str = "[runtimes]\ninstall_sdks = false\nstem_cells_max = 0\n";
 
 /// How cold starts of an app begin.
@@ -29,7 +29,7 @@ const NO_CELLS: &str = "[runtimes]\ninstall_sdks = false\nstem_cells_max = 0\n";
 enum Way {
     /// There is but one.
     Only,
-    /// An interpreter waits.
+    /// A cell waits: an interpreter, or a sandbox for an executable.
     Cell,
     /// None does.
     NoCell,
@@ -47,8 +47,8 @@ impl Way {
 
 fn ways(app: App) -> Vec<(App, Way)> {
     match app {
-        App::Node => vec![(app, Way::Cell), (app, Way::NoCell)],
-        App::Python | App::Rust => vec![(app, Way::Only)],
+        App::Node | App::Python => vec![(app, Way::Cell), (app, Way::NoCell)],
+        App::Rust => vec![(app, Way::Only)],
     }
 }
 
@@ -111,7 +111,7 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
                 progress(&format!("cold start {number} of {name}"));
             }
             renew(&client, "cold", number)?;
-            if number == 0 && way != Way::NoCell {
+            if number == 0 && (app, way) != (App::Node, Way::NoCell) {
                 // What is started once for all is no part of a cold start.
                 one(&client, "cold", number)?;
                 await_zygote(&node, app)?;

@@ -3,6 +3,9 @@
 The protocol is described in `frames.rs`, the behaviour follows Lambda's managed runtimes. Works from Python 3.8 on.
 Modules that not every function needs (logging, traceback, decimal) are not imported here: each costs milliseconds at a
 cold start.
+
+Started as a stem cell (`cells.rs`) it waits for the environment of its function: nothing here may look at that, or at the
+function's folders, before `_read_environment`.
 """
 
 import gc
@@ -15,18 +18,18 @@ from struct import Struct
 from time import time
 
 _CHANNEL = 3
-_BOOTED, _READY, _INIT_ERROR, _RESPONSE, _ERROR, _FINAL_ERROR, _RESTORED, _RESTORE_ERROR = 1, 2, 3, 4, 5, 10, 12, 13
+_BOOTED, _READY, _INIT_ERROR, _RESPONSE, _ERROR, _FINAL_ERROR, _WAITING, _RESTORED, _RESTORE_ERROR = 1, 2, 3, 4, 5, 10, 11, 12, 13
 _EVENT = Struct("<IBq36sHHI")
 _HEADER = Struct("<IB")
 _LOG_HEADER = Struct(">IIQ")
 _TEXT_FRAME, _JSON_FRAME = 0xA55A0003, 0xA55A0002
 _NO_BREAK_SPACE = "\u00a0"
+# Of `sys.path`, before the standard library's.
+_OWN_PATHS = 5
 
 _environ = os.environ
-_json_logs = _environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
-_log_level = {"TRACE": "DEBUG", "FATAL": "CRITICAL"}.get(
-    _environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper(), _environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
-)
+_json_logs = False
+_log_level = ""
 _request_id = None
 
 
@@ -84,12 +87,7 @@ class ClientContext(_Slots):
 class LambdaContext:
     """What handlers get as their second argument."""
 
-    function_name = _environ.get("AWS_LAMBDA_FUNCTION_NAME")
-    function_version = _environ.get("AWS_LAMBDA_FUNCTION_VERSION")
-    memory_limit_in_mb = _environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-    log_group_name = _environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
-    log_stream_name = _environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
-    tenant_id = _environ.pop("_NEAP_TENANT_ID", None)
+    function_name = function_version = memory_limit_in_mb = log_group_name = log_stream_name = tenant_id = None
     client_context = None
 
     def __init__(self, request_id, deadline_ms, arn, client_context):
@@ -135,10 +133,7 @@ class LambdaContext:
 # ------------------------------------------------------------------------------------------------------------- JSON
 
 
-def _make_encoder():
-    # Lambda writes characters themselves instead of escapes from Python 3.12 on.
-    old = {"AWS_Lambda_python3.%d" % minor for minor in range(8, 12)}
-    ascii_only = _environ.get("AWS_EXECUTION_ENV") in old
+def _make_encoder(ascii_only):
     pending = []
 
     def default(value):
@@ -165,13 +160,14 @@ def _make_encoder():
     return to_json
 
 
-_to_json = _make_encoder()
+_to_json = _make_encoder(False)
 _from_json = json.JSONDecoder().decode
 
 
 # ---------------------------------------------------------------------------------------------------------- logging
 
 _stdout, _stderr = sys.stdout, sys.stderr
+_configure_logging = None
 
 
 def _log(message, frame_type=_TEXT_FRAME):
@@ -214,6 +210,7 @@ class _LoggingHook:
 
 
 def _set_up_logging(logging):
+    global _configure_logging
     from time import gmtime
 
     logging.Formatter.converter = gmtime
@@ -261,18 +258,20 @@ def _set_up_logging(logging):
             return self.encode({name: value for name, value in fields.items() if value is not None})
 
     handler = LambdaLoggerHandler()
-    handler.setFormatter(
-        JsonFormatter()
-        if _json_logs
-        else logging.Formatter(
-            "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s", "%Y-%m-%dT%H:%M:%S"
-        )
-    )
     handler.addFilter(LambdaLoggerFilter())
     root = logging.getLogger()
     root.addHandler(handler)
-    if _log_level in logging._nameToLevel:
-        root.setLevel(_log_level)
+    text = logging.Formatter(
+        "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s", "%Y-%m-%dT%H:%M:%S"
+    )
+
+    def configure():
+        handler.setFormatter(JsonFormatter() if _json_logs else text)
+        if _log_level in logging._nameToLevel:
+            root.setLevel(_log_level)
+
+    configure()
+    _configure_logging = configure
 
 
 def _log_error(report):
@@ -320,8 +319,8 @@ _await = _await.poll
 _buffer = bytearray(64 * 1024)
 
 
-def _receive():
-    """The next event as (request id, deadline, arn, trace id, client context, payload)."""
+def _frame():
+    """The next frame: a buffer that it begins, and where it ends there."""
     _await()
     got = _channel.recv_into(_buffer)
     while got < 4:
@@ -341,6 +340,12 @@ def _receive():
         if not more:
             os._exit(0)
         got += more
+    return buffer, end
+
+
+def _receive():
+    """The next event as (request id, deadline, arn, trace id, client context, payload)."""
+    buffer, end = _frame()
     _, _, deadline, request_id, arn, trace, context = _EVENT.unpack_from(buffer)
     start = _EVENT.size
     arn, start = buffer[start : start + arn].decode(), start + arn
@@ -417,13 +422,7 @@ def _fail(kind, error, name=None):
 
 
 def _wait_for_restore():
-    _await()
-    frame = b""
-    while len(frame) < 5:
-        more = _channel.recv(5 - len(frame))
-        if not more:
-            os._exit(0)
-        frame += more
+    _frame()
     try:
         _hooks("after")
     except Exception as error:
@@ -464,6 +463,7 @@ def _prepare():
     root = _environ.get("LAMBDA_TASK_ROOT", "/var/task")
     libraries = os.path.join(own, "site-packages")
     first = [root, "/opt/python/lib/%s/site-packages" % version, "/opt/python", libraries, own]
+    assert len(first) == _OWN_PATHS
     sys.path[:] = first + [path for path in sys.path if path not in first]
     sys.argv = [os.path.join(own, "bootstrap.py")]
     os.dup2(1, 2)
@@ -483,11 +483,68 @@ def _prepare():
         sys.meta_path.insert(0, _LoggingHook)
 
 
+def _read_environment():
+    """Takes what is needed of the environment, and away what is nobody else's business."""
+    global _json_logs, _log_level, _to_json
+    get = _environ.get
+    _environ.pop("_LAMBDA_TELEMETRY_LOG_FD", None)
+    _json_logs = get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
+    level = get("AWS_LAMBDA_LOG_LEVEL", "").upper()
+    _log_level = {"TRACE": "DEBUG", "FATAL": "CRITICAL"}.get(level, level)
+    context = LambdaContext
+    context.function_name = get("AWS_LAMBDA_FUNCTION_NAME")
+    context.function_version = get("AWS_LAMBDA_FUNCTION_VERSION")
+    context.memory_limit_in_mb = get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+    context.log_group_name = get("AWS_LAMBDA_LOG_GROUP_NAME")
+    context.log_stream_name = get("AWS_LAMBDA_LOG_STREAM_NAME")
+    context.tenant_id = _environ.pop("_NEAP_TENANT_ID", None)
+    # Lambda writes characters themselves instead of escapes from Python 3.12 on.
+    if get("AWS_EXECUTION_ENV") in ["AWS_Lambda_python3.%d" % minor for minor in range(8, 12)]:
+        _to_json = _make_encoder(True)
+    if _configure_logging:
+        _configure_logging()
+
+
+def _wait():
+    """Waits for a function, with what every function needs done already; then this process is that function's."""
+    from importlib import import_module
+
+    known = set(sys.modules)
+    # The ways that the first import, event and answer take: what they touch is this process's own memory from then on.
+    import_module("empty")
+    _from_json(_to_json({"": LambdaContext("", 0, "", "").get_remaining_time_in_millis()}))
+    for name in set(sys.modules) - known:
+        del sys.modules[name]
+    for path in sys.path[:_OWN_PATHS]:
+        sys.path_importer_cache.pop(path, None)
+    _send(_WAITING, b"")
+    buffer, end = _frame()
+    folder, *variables = bytes(buffer[5 : end - 1]).split(b"\0")
+    zone, coerced = _environ.get("TZ"), _environ.get("LC_CTYPE")
+    _environ.clear()
+    if coerced is not None:
+        # What an interpreter sets for itself and its children where the locale of its environment is unknown.
+        _environ["LC_CTYPE"] = coerced
+    for variable in variables:
+        name, _, value = variable.partition(b"=")
+        os.environb[name] = value
+    if _environ.get("TZ") != zone:
+        from time import tzset
+
+        tzset()
+    os.chdir(folder)
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        logging._startTime = int(time() * 1e9) if isinstance(logging._startTime, int) else time()
+
+
 def main():
     # What the function starts itself must not hold the channel, nor find the descriptor of log frames.
     os.set_inheritable(_CHANNEL, False)
-    _environ.pop("_LAMBDA_TELEMETRY_LOG_FD", None)
     _prepare()
+    if "_NEAP_STEM_CELL" in _environ:
+        _wait()
+    _read_environment()
     _send(_BOOTED, b"")
     try:
         handler = _load(_environ.get("_HANDLER", ""))

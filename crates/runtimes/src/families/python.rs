@@ -1,10 +1,10 @@
 //! `python3.*`: interpreters of the host with our boot program.
 
-use super::{Family, Files, Plan, newer_serves, unavailable};
+use super::{Family, Files, Plan, Waiting, newer_serves, unavailable};
 use crate::{
     host::{Interpreter, Prober, newest_of_each, run},
     libraries::Library,
-    zygotes::Forking,
+    zygotes::{self, Forking},
 };
 use base::{RuntimeRefused, RuntimeSupport};
 use sandbox::{Attachment, TemplateLink};
@@ -115,6 +115,8 @@ impl Family for Python {
         };
         let (boot, main) = self.boot(interpreter, files)?;
         template.binds.push(Attachment::new(boot, "/var/runtime"));
+        // The dynamic linker looks once whether a folder exists, and zygotes and cells before they have code.
+        template.folders.extend(["/var/task/lib", "/opt/lib"].map(PathBuf::from));
         if let Some(library) = &files.library {
             template.binds.push(Attachment::new(library, "/var/runtime/site-packages"));
         }
@@ -128,12 +130,12 @@ impl Family for Python {
                     "python".into(),
                     format!("python/lib/python3.{minor}/site-packages").into(),
                 ],
-                prefix: "PYTHON",
+                acts_at_start,
             }),
             argv: vec![program.into(), "-S".into(), main.into()],
             memory_argument: None,
             jvm: None,
-            waiting: None,
+            waiting: Some(Waiting { acts_at_start }),
             variables: vec![("PYTHONPATH", "/var/runtime/site-packages:/var/runtime".to_owned())],
             frames: true,
             managed: true,
@@ -192,6 +194,8 @@ impl Python {
         let folder = files.write_boot(&name, "bootstrap.py", BOOT.as_bytes(), "site-packages")?;
         files.write_boot(&name, "snapshot_restore_py.py", HOOKS.as_bytes(), "site-packages")?;
         files.write_boot(&name, "zygote.py", ZYGOTE.as_bytes(), "site-packages")?;
+        // For what waits to load.
+        files.write_boot(&name, "empty.py", b"", "site-packages")?;
         let compiled = folder.join("bootstrap.pyc");
         if !compiled.is_file() {
             let compile = "import py_compile, sys\npy_compile.compile(sys.argv[1], sys.argv[2], '/var/runtime/bootstrap.py', \
@@ -209,6 +213,11 @@ impl Python {
         }
         Ok((folder, "/var/runtime/bootstrap.pyc".to_owned()))
     }
+}
+
+/// Variables that act when the interpreter starts.
+fn acts_at_start(name: &str) -> bool {
+    name.starts_with("PYTHON") || zygotes::acts_at_start(name)
 }
 
 fn digest(bytes: &[u8]) -> String {
