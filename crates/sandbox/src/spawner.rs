@@ -181,6 +181,7 @@ fn worker(socket: &OwnedFd, common: &Common) -> ! {
     sys::new_session_keyring();
     // Ended children vanish at once; their exit is reported by their init and by pidfd.
     sys::set_signal(libc::SIGCHLD, true);
+    let home = attach::Home::open();
     let mut buffer = vec![0; protocol::REQUEST_MAX + 1];
     loop {
         let (length, descriptors) = match protocol::receive(socket.as_fd(), &mut buffer) {
@@ -193,10 +194,10 @@ fn worker(socket: &OwnedFd, common: &Common) -> ! {
         let bytes = buffer.get(..length).unwrap_or_default();
         let mut reader = protocol::Reader::new(bytes);
         let done = match reader.kind() {
-            Some(protocol::SPAWN) => spawn(&control, reader, descriptors, common, received_ns),
+            Some(protocol::SPAWN) => spawn(&control, reader, descriptors, common, home.as_ref(), received_ns),
             Some(protocol::TEMPLATE) => build(&control, reader),
             Some(protocol::ZYGOTE) => zygote::start(&control, reader, descriptors, common, received_ns),
-            Some(protocol::ATTACH) => attach(&control, reader, descriptors.next()),
+            Some(protocol::ATTACH) => attach(&control, reader, descriptors.next(), home.as_ref()),
             _ => Err((Step::Request, io::ErrorKind::InvalidData.into())),
         };
         if let Err((step, error)) = done {
@@ -213,6 +214,7 @@ fn spawn(
     reader: protocol::Reader<'_>,
     descriptors: impl Iterator<Item = OwnedFd>,
     common: &Common,
+    home: Option<&attach::Home>,
     received_ns: u64,
 ) -> Result<(), Failed> {
     let request = init::Request::decode(reader, descriptors)
@@ -220,7 +222,12 @@ fn spawn(
     let namespaces = libc::CLONE_NEWPID | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC;
     let cgroup = request.birth_cgroup.as_ref().map(AsFd::as_fd);
     match sys::clone_process(namespaces, cgroup).map_err(|error| (Step::Clone, error))? {
-        sys::Forked::Child => init::run(control, &request, common),
+        sys::Forked::Child => {
+            if let Some(home) = home {
+                home.leave();
+            }
+            init::run(control, &request, common)
+        }
         sys::Forked::Parent(cloned) => {
             let report = Report::Cloned { pid: cloned.pid.cast_unsigned(), received_ns };
             if protocol::report(control, report, Some(cloned.pidfd.as_fd())).is_err() {
@@ -248,9 +255,27 @@ fn build(control: &OwnedFd, reader: protocol::Reader<'_>) -> Result<(), Failed> 
     }
 }
 
-fn attach(control: &OwnedFd, reader: protocol::Reader<'_>, namespace: Option<OwnedFd>) -> Result<(), Failed> {
+/// Done by this process itself, if it can come back from the sandbox; else by a child that does not.
+fn attach(
+    control: &OwnedFd,
+    reader: protocol::Reader<'_>,
+    namespace: Option<OwnedFd>,
+    home: Option<&attach::Home>,
+) -> Result<(), Failed> {
     let order = attach::Order::decode(reader).zip(namespace);
     let (order, namespace) = order.ok_or_else(|| (Step::Request, io::ErrorKind::InvalidData.into()))?;
+    if let Some(home) = home {
+        let said = order.carry_out(&namespace);
+        if let Err(error) = home.come_back() {
+            // Every later start would take the sandbox's files for the host's: all ends, as when this process crashes.
+            let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
+            let _ = protocol::report(control, Report::Failed { step: Step::Return, errno, index: 0 }, None);
+            sys::exit_now(1);
+        }
+        // When nobody waits for it any more, that is the caller's choice.
+        let _ = protocol::report(control, said.err().unwrap_or(Report::Attached), None);
+        return Ok(());
+    }
     match sys::fork().map_err(|error| (Step::Clone, error))? {
         sys::Forked::Parent(_) => Ok(()),
         sys::Forked::Child => {

@@ -152,6 +152,24 @@ async fn one_sandboxs_attachments_are_nobody_elses() {
 }
 
 #[tokio::test]
+async fn starts_after_an_attachment_see_the_hosts_files() {
+    need_root!();
+    let (node, folder) = (node(), folder());
+    let template = node.template(root()).await.unwrap();
+    let one = node.spawn(waiting(&template, "cat /var/task/text")).await.unwrap();
+    one.attach(&[Attachment::new(folder.path(), "/opt")]).await.unwrap();
+    // Neither a refused attachment nor one that was made leaves anybody in the sandbox's root.
+    one.attach(&[Attachment::new(folder.path(), "/absent")]).await.unwrap_err();
+    one.attach(&[Attachment::new(folder.path(), sandbox::TASK)]).await.unwrap();
+    let later = node.template(root()).await.unwrap();
+    let mut other = shell(&later, "cat /var/task/text; ls /opt");
+    other.task = Some(folder.path().to_owned());
+    assert_eq!(support::run(&node, other).await.stdout, "attached");
+    assert_eq!(finish(one).await.output(), "attached");
+    node.shutdown().await;
+}
+
+#[tokio::test]
 async fn wrong_paths_are_refused_by_name() {
     need_root!();
     let (node, folder) = (node(), folder());

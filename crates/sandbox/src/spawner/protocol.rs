@@ -131,10 +131,11 @@ pub(crate) enum Step {
     BuildFolder,
     ExecCompanion,
     Fork,
+    Return,
 }
 
 impl Step {
-    const ALL: [Step; 25] = [
+    const ALL: [Step; 26] = [
         Step::Request,
         Step::Clone,
         Step::JoinCgroup,
@@ -160,6 +161,7 @@ impl Step {
         Step::BuildFolder,
         Step::ExecCompanion,
         Step::Fork,
+        Step::Return,
     ];
 
     /// The step of this number, if there is one.
@@ -194,6 +196,7 @@ impl Step {
             Step::BuildFolder => "making a folder of the root",
             Step::ExecCompanion => "executing the accompanying program",
             Step::Fork => "forking from the zygote",
+            Step::Return => "coming back from the sandbox's root",
         }
     }
 }
