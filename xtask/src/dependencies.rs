@@ -85,7 +85,7 @@ const RULES: &[Rule] = &[
     Rule { package: "neap-testkit", may_use: &["neap-base", "neap-wire"], never: &[] },
     Rule {
         package: "xtask",
-        may_use: &["neap-testkit", "neap-base", "neap-wire", "neap-store", "neap-queues"],
+        may_use: &["neap-testkit", "neap-base", "neap-wire", "neap-store", "neap-queues", "neap-sandbox"],
         never: &[],
     },
 ];

@@ -53,14 +53,15 @@ const main = async () => {
 main();
 "#;
 
-/// An interpreter that has booted before it knows the handler: its first frame is the folder, the rest as above.
-const NODE_STEM: &str = r#"
+/// An interpreter that has booted before it knows the handler: its first frame is the folder, the rest as above, over
+/// descriptor 3.
+const NODE_CELL: &str = r#"
 const fs = require('fs');
 const buffer = Buffer.alloc(1 << 20);
 const receive = () => {
   let filled = 0;
   do {
-    const read = fs.readSync(0, buffer, filled, buffer.length - filled, null);
+    const read = fs.readSync(3, buffer, filled, buffer.length - filled, null);
     if (read === 0) process.exit();
     filled += read;
   } while (filled < 4 || filled < 4 + buffer.readUInt32LE(0));
@@ -69,7 +70,7 @@ const receive = () => {
 const send = (text) => {
   const answer = Buffer.from('0000' + text);
   answer.writeUInt32LE(answer.length - 4, 0);
-  fs.writeSync(0, answer);
+  fs.writeSync(3, answer);
 };
 const main = async () => {
   send('booted');
@@ -162,13 +163,13 @@ impl App {
         Ok(Some(program))
     }
 
-    /// Program and arguments of its bare stem cell, which is written to `folder` with the handler; `None` where there is
-    /// none.
-    pub(super) fn bare_stem(self, folder: &Path) -> Outcome<Option<Vec<PathBuf>>> {
+    /// Interpreter and script of its bare stem cell, which is written to `folder` with the handler; `None` where the floor is
+    /// another.
+    pub(super) fn bare_cell(self, folder: &Path) -> Outcome<Option<(PathBuf, PathBuf)>> {
         let App::Node = self else { return Ok(None) };
         let write = |name, text| write(folder, name, text);
         write("index.js", NODE)?;
-        Ok(Some(vec![interpreter("node", &["-p", "process.execPath"])?, write("stem.js", NODE_STEM)?]))
+        Ok(Some((interpreter("node", &["-p", "process.execPath"])?, write("cell.js", NODE_CELL)?)))
     }
 }
 

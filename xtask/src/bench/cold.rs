@@ -106,6 +106,7 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
         }
         let (mut spans, mut floor, mut phases) = (Vec::new(), Vec::new(), Vec::new());
         let mut fork = floors::ForkFloor::start(app)?;
+        let cell = if way == Way::Cell { floors::CellFloor::start(app)? } else { None };
         for number in 0..options.colds {
             if number % 20 == 0 {
                 progress(&format!("cold start {number} of {name}"));
@@ -124,10 +125,10 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
             let (span, _) = one(&client, "cold", number)?;
             spans.push(span);
             phases.push(phases_since(&node, &before)?);
-            let took = match (&mut fork, way) {
+            let took = match (&mut fork, &cell) {
                 (Some(fork), _) => Some(fork.fork()?),
-                (None, Way::Cell) => floors::stem_start(app)?,
-                (None, Way::Only | Way::NoCell) => floors::process_start(app)?,
+                (None, Some(cell)) => Some(cell.first()?),
+                (None, None) => floors::process_start(app)?,
             };
             floor.extend(took.map(|took| took.as_secs_f64() * 1e6));
         }
@@ -176,7 +177,7 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
         "process with the same modules, which loads the handler and answers one event; for Node.js a plain process that"
     );
     println!("starts the interpreter and does so; for executables the bare sandbox.");
-    println!("With a cell ready: a plain process that has booted before, and then does the rest.");
+    println!("With a cell ready: an interpreter that waits in a bare sandbox, and then does the rest.");
     if let Some(bare) = bare {
         println!("\n```text\n{}\n```", bare.trim_end());
     }

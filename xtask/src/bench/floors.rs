@@ -6,11 +6,17 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use sandbox::{Attachment, Sandboxes, Spec, Template, TemplateLink, TemplateSpec};
 use std::{
     convert::Infallible,
+    ffi::OsString,
+    fs::Permissions,
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr},
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::PermissionsExt, net::UnixStream},
+    },
     path::PathBuf,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -107,14 +113,14 @@ async fn accept(listener: TcpListener, loops: Option<Arc<Loops>>) {
         let _ = stream.set_nodelay(true);
         let loops = loops.clone();
         tokio::spawn(async move {
-            let service = service_fn(|request| answer(request, loops.as_deref()));
+            let service = service_fn(|request| respond(request, loops.as_deref()));
             // A client that leaves is no matter.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-async fn answer(
+async fn respond(
     request: Request<Incoming>,
     loops: Option<&Loops>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -157,9 +163,7 @@ impl Loops {
             }
         };
         instance.stream.write_all(&framed(event)).await?;
-        let length = instance.stream.read_u32_le().await?;
-        let mut answer = vec![0; length as usize];
-        instance.stream.read_exact(&mut answer).await?;
+        let answer = answer(&mut instance.stream).await?;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
         Ok(answer.into())
     }
@@ -182,10 +186,6 @@ fn spawn<S: AsRef<std::ffi::OsStr>>(program: &[S]) -> std::io::Result<(Child, Un
 /// One call of one instance, blocking.
 fn call(stream: &mut UnixStream, event: &[u8]) -> std::io::Result<()> {
     stream.write_all(&framed(event))?;
-    answer_of(stream)
-}
-
-fn answer_of(stream: &mut UnixStream) -> std::io::Result<()> {
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let mut answer = vec![0; u32::from_le_bytes(length) as usize];
@@ -270,22 +270,88 @@ impl Drop for ForkFloor {
     }
 }
 
-/// The first answer of a bare stem cell that waits: what loading the handler and one event cost.
-pub(super) fn stem_start(app: App) -> Outcome<Option<Duration>> {
-    let folder = folder()?;
-    let Some(program) = app.bare_stem(folder.path())? else { return Ok(None) };
-    let work = || -> std::io::Result<Duration> {
-        let (mut child, mut stream) = spawn(&program)?;
-        answer_of(&mut stream)?;
+/// Bare stem cells: an interpreter that has booted waits frozen in a bare sandbox, gets a folder, loads the handler from it and
+/// answers one event, by blocking reads.
+pub(super) struct CellFloor {
+    runtime: tokio::runtime::Runtime,
+    sandboxes: Sandboxes,
+    template: Template,
+    argv: Vec<OsString>,
+    folder: TempDir,
+}
+
+impl CellFloor {
+    /// `None` for apps whose floor is no cell.
+    pub(super) fn start(app: App) -> Outcome<Option<CellFloor>> {
+        let folder = folder()?;
+        let Some((interpreter, script)) = app.bare_cell(folder.path())? else { return Ok(None) };
+        // Sandboxes have other users.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))
+            .map_err(|error| error.to_string())?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| error.to_string())?;
+        let settings = sandbox::Settings::new(format!("floor{}", std::process::id()));
+        let sandboxes = Sandboxes::start(settings).map_err(|error| error.to_string())?;
+        let (program, inside) = ("/run/interpreter", "/run/cell");
+        let mut root = TemplateSpec {
+            name: "floor".to_owned(),
+            binds: vec![
+                Attachment::same("/usr"),
+                Attachment::new(interpreter, program),
+                Attachment::new(script, inside),
+            ],
+            ..TemplateSpec::default()
+        };
+        for place in ["/lib", "/lib64"] {
+            match std::fs::read_link(place) {
+                Ok(target) => root.links.push(TemplateLink { inside: place.into(), target }),
+                Err(_) => root.binds.push(Attachment::same(place)),
+            }
+        }
+        let template = runtime
+            .block_on(sandboxes.template(root))
+            .map_err(|error| format!("the floor's root: {error}"))?;
+        let argv = [program, inside].map(OsString::from).to_vec();
+        Ok(Some(CellFloor { runtime, sandboxes, template, argv, folder }))
+    }
+
+    /// From the choice of a cell that waits to its first answer.
+    pub(super) fn first(&self) -> Outcome<Duration> {
+        self.runtime.block_on(self.choose()).map_err(|error| format!("bare cell: {error}"))
+    }
+
+    async fn choose(&self) -> Result<Duration, Box<dyn std::error::Error>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut stream = tokio::net::UnixStream::from_std(ours)?;
+        let mut spec = Spec::new(self.template.clone(), self.argv.clone());
+        spec.channel = Some(theirs.into());
+        spec.attachable = true;
+        let cell = self.sandboxes.spawn(spec).await?;
+        answer(&mut stream).await?;
+        cell.freeze()?;
+        // Its boot has left traces in the processor's queues and caches.
+        tokio::time::sleep(Duration::from_millis(20)).await;
         let began = Instant::now();
-        call(&mut stream, folder.path().as_os_str().as_encoded_bytes())?;
-        call(&mut stream, super::apps::event(0).as_bytes())?;
+        let files = [Attachment::new(self.folder.path(), sandbox::TASK)];
+        let (attached, thawed) = tokio::join!(cell.attach(&files), async { cell.thaw() });
+        attached.and(thawed)?;
+        stream.write_all(&framed(sandbox::TASK.as_bytes())).await?;
+        answer(&mut stream).await?;
+        stream.write_all(&framed(super::apps::event(0).as_bytes())).await?;
+        answer(&mut stream).await?;
         let took = began.elapsed();
-        drop(stream);
-        child.wait()?;
+        cell.kill().await;
         Ok(took)
-    };
-    work().map(Some).map_err(|error| format!("bare stem cell of {}: {error}", app.name()))
+    }
+}
+
+/// One answer of a bare loop.
+async fn answer(stream: &mut tokio::net::UnixStream) -> std::io::Result<Vec<u8>> {
+    let length = stream.read_u32_le().await?;
+    let mut answer = vec![0; length as usize];
+    stream.read_exact(&mut answer).await?;
+    Ok(answer)
 }
 
 fn folder() -> Outcome<TempDir> {
