@@ -63,10 +63,19 @@ async fn measure(sandboxes: &Sandboxes, program: &Path, starts: usize, burst: us
         .await?;
     let task = program.parent().ok_or("program has a parent")?;
     let (mut floor, mut ours, mut timings, mut ends) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut begun, mut frozen, mut attached) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..starts + 20 {
         let bare = bare(program)?;
         let (first_byte, timing, end) = one(sandboxes, &template, task).await?;
+        let (began, thawed) = (
+            waited(sandboxes, &template, task, false).await?,
+            waited(sandboxes, &template, task, true).await?,
+        );
+        let attachment = attach(sandboxes, &template, task).await?;
         if round >= 20 {
+            begun.push(began);
+            frozen.push(thawed);
+            attached.push(attachment);
             floor.push(bare);
             ours.push(first_byte);
             timings.push(timing);
@@ -76,6 +85,9 @@ async fn measure(sandboxes: &Sandboxes, program: &Path, starts: usize, burst: us
     println!("{starts} starts one after the other, to the first byte, microseconds:");
     print("floor: bare clone and exec", &mut floor);
     print("sandbox", &mut ours);
+    print("begun in a waiting sandbox", &mut begun);
+    print("  and thawed", &mut frozen);
+    print("attached, and nothing else", &mut attached);
     println!(
         "  ratio of medians {:.2}",
         ours[ours.len() / 2].as_secs_f64() / floor[floor.len() / 2].as_secs_f64()
@@ -149,6 +161,34 @@ async fn one(
     let killed = Instant::now();
     sandbox.kill().await;
     Ok((first_byte, timing, killed.elapsed()))
+}
+
+/// A sandbox that waits for its program gets that, and the files: from the call to the first byte.
+async fn waited(sandboxes: &Sandboxes, template: &Template, task: &Path, frozen: bool) -> Outcome<Duration> {
+    let mut sandbox = sandboxes.spawn(Spec::waiting(template.clone())).await?;
+    if frozen {
+        sandbox.freeze()?;
+    }
+    let attachments = [Attachment::new(task, sandbox::TASK)];
+    let program = ["/var/task/tiny".into()];
+    let began = Instant::now();
+    let begun = sandbox.begin_as(&attachments, &program, &[], Path::new(sandbox::TASK));
+    let (begun, thawed) = tokio::join!(begun, async { sandbox.thaw() });
+    begun.and(thawed)?;
+    first_byte(sandbox.take_stdout()).await?;
+    let took = began.elapsed();
+    sandbox.kill().await;
+    Ok(took)
+}
+
+/// Files are attached to a sandbox: from the call to its return.
+async fn attach(sandboxes: &Sandboxes, template: &Template, task: &Path) -> Outcome<Duration> {
+    let sandbox = sandboxes.spawn(Spec::waiting(template.clone())).await?;
+    let began = Instant::now();
+    sandbox.attach(&[Attachment::new(task, sandbox::TASK)]).await?;
+    let took = began.elapsed();
+    sandbox.kill().await;
+    Ok(took)
 }
 
 /// The least that anybody must do: new namespaces, the program, a pipe.

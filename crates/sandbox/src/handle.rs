@@ -1,6 +1,7 @@
 //! One running sandbox.
 
 mod attach;
+mod begin;
 
 use crate::{
     CpuQuota, CpuWeight, Error,
@@ -8,10 +9,11 @@ use crate::{
     network,
     sandboxes::{Node, next_report},
     slots::Slot,
-    spawner::protocol::Report,
+    spawner::protocol::{Report, Step},
     sys,
 };
 use base::{ByteCount, Micros};
+use begin::Orders;
 use rustix::{
     net::{AddressFamily, SocketFlags, SocketType},
     process::Signal,
@@ -33,7 +35,7 @@ pub struct Sandbox {
     shared: Arc<Shared>,
     life: watch::Receiver<Life>,
     news: watch::Receiver<News>,
-    /// The program, for messages.
+    /// The program, for messages; empty where it is named later.
     program: PathBuf,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
@@ -59,6 +61,7 @@ struct Shared {
     last: Mutex<Last>,
     /// Its mount namespace, if paths may be attached. It keeps the scratch space: dropped before the slot is put back.
     mounts: Mutex<Option<Arc<OwnedFd>>>,
+    orders: Mutex<Orders>,
 }
 
 /// Counters as they were when the program had ended.
@@ -69,11 +72,11 @@ struct Last {
     cpu_us: u64,
 }
 
-/// What is known of a program that others accompany, and of those.
+/// What is known of a program that begins after its sandbox, and of those that accompany it.
 #[derive(Clone, Copy, Debug, Default)]
 struct News {
-    /// Whether the program was started, or the error number with which that failed.
-    begun: Option<Result<(), i32>>,
+    /// Whether the program was started, or the step at which that failed, with the error number.
+    begun: Option<Result<(), (Step, i32)>>,
     /// The first companion that ended.
     lost: Option<(u32, Exit)>,
     /// A bit for each companion that has ended; those beyond the 64th share the last.
@@ -84,7 +87,7 @@ impl News {
     fn hear(&mut self, report: Report) {
         match report {
             Report::Begun => self.begun = Some(Ok(())),
-            Report::Failed { errno, .. } => self.begun = Some(Err(errno)),
+            Report::Failed { step, errno, .. } => self.begun = Some(Err((step, errno))),
             Report::CompanionExited { index, status } => {
                 self.lost = self.lost.or(Some((index, Exit::of(status))));
                 self.ended |= 1 << index.min(63);
@@ -116,6 +119,8 @@ pub(crate) struct Parts {
     pub(crate) pid: u32,
     pub(crate) process: OwnedFd,
     pub(crate) control: AsyncFd<OwnedFd>,
+    /// Whether its program is named later.
+    pub(crate) waiting: bool,
     /// Standard output and error.
     pub(crate) streams: (OwnedFd, OwnedFd),
     /// Those of the companions.
@@ -141,6 +146,7 @@ impl Sandbox {
             pid,
             process,
             control,
+            waiting,
             streams,
             beside,
             timing,
@@ -150,8 +156,11 @@ impl Sandbox {
             forked,
             mounts,
         } = parts;
+        let control = Arc::new(control);
+        let orders = if waiting { Orders::Awaited(Arc::clone(&control)) } else { Orders::Named };
         let shared = Arc::new(Shared {
             node,
+            orders: Mutex::new(orders),
             index: slot.index,
             uid: slot.uid,
             pid,
@@ -230,27 +239,6 @@ impl Sandbox {
     /// Read ends of standard output and error of its companions, non-blocking. `None` without any, and the second time.
     pub fn take_companion_output(&mut self) -> Option<(OwnedFd, OwnedFd)> {
         self.beside.take()
-    }
-
-    /// Starts the program where [`crate::Spec::companions`] run already; resolves when its image is loaded. Once.
-    /// Cancel-safe: it may be started all the same.
-    pub async fn begin(&self) -> Result<(), Error> {
-        match rustix::process::pidfd_send_signal(&self.shared.process, Signal::USR1) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::SRCH) => return Err(Error::Ended),
-            Err(error) => return Err(Error::step("signalling")(error)),
-        }
-        let mut news = self.news.clone();
-        // An error means that the watching task has ended with the sandbox.
-        let begun = news.wait_for(|news| news.begun.is_some()).await.map(|news| news.begun);
-        match begun {
-            Ok(Some(Err(errno))) => Err(Error::Step {
-                step: format!("executing the program {}", self.program.display()),
-                source: std::io::Error::from_raw_os_error(errno),
-            }),
-            Ok(Some(Ok(())) | None) => Ok(()),
-            Err(_) => Err(Error::Ended),
-        }
     }
 
     /// Resolves when a companion has ended (at once if one has): which, and how. Pends for ever without any.
@@ -475,7 +463,7 @@ impl Drop for Shared {
 struct Watched {
     /// Known before watching began.
     ended: Option<Exit>,
-    control: AsyncFd<OwnedFd>,
+    control: Arc<AsyncFd<OwnedFd>>,
     process: AsyncFd<OwnedFd>,
     oom: Option<AsyncFd<OwnedFd>>,
 }
@@ -513,6 +501,7 @@ impl Watched {
             None => None,
         };
         shared.forget_mounts();
+        shared.forget_orders();
         if let Some(mut slot) = shared.slot().take() {
             if let Some(doors) = doors {
                 slot.network.take_back(doors);

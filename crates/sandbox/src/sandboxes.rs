@@ -2,7 +2,7 @@
 
 mod start;
 
-pub(crate) use start::{control, failed, next_report};
+pub(crate) use start::{control, failed, next_report, program};
 
 use crate::{
     Error, Network, Sandbox, Scratch, Settings, Spec, Template, TemplateFile, TemplateSpec, Weakness, cgroup,
@@ -294,7 +294,10 @@ pub(crate) struct TemplateShared {
 }
 
 /// Refuses relative paths.
-fn absolute<'a>(what: &'static str, mut paths: impl Iterator<Item = &'a Path>) -> Result<(), Error> {
+pub(crate) fn absolute<'a>(
+    what: &'static str,
+    mut paths: impl Iterator<Item = &'a Path>,
+) -> Result<(), Error> {
     match paths.find(|path| !path.is_absolute()) {
         Some(path) => Err(Error::Path { what, path: path.to_owned(), reason: "is not absolute" }),
         None => Ok(()),

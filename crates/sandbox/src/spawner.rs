@@ -10,6 +10,7 @@ pub(crate) mod attach;
 pub(crate) mod builder;
 pub(crate) mod calls;
 pub(crate) mod init;
+pub(crate) mod program;
 pub(crate) mod protocol;
 pub(crate) mod zygote;
 
@@ -197,7 +198,7 @@ fn worker(socket: &OwnedFd, common: &Common) -> ! {
             Some(protocol::SPAWN) => spawn(&control, reader, descriptors, common, home.as_ref(), received_ns),
             Some(protocol::TEMPLATE) => build(&control, reader),
             Some(protocol::ZYGOTE) => zygote::start(&control, reader, descriptors, common, received_ns),
-            Some(protocol::ATTACH) => attach(&control, reader, descriptors.next(), home.as_ref()),
+            Some(protocol::ATTACH) => attach(&control, reader, descriptors, home.as_ref()),
             _ => Err((Step::Request, io::ErrorKind::InvalidData.into())),
         };
         if let Err((step, error)) = done {
@@ -259,29 +260,29 @@ fn build(control: &OwnedFd, reader: protocol::Reader<'_>) -> Result<(), Failed> 
 fn attach(
     control: &OwnedFd,
     reader: protocol::Reader<'_>,
-    namespace: Option<OwnedFd>,
+    mut descriptors: impl Iterator<Item = OwnedFd>,
     home: Option<&attach::Home>,
 ) -> Result<(), Failed> {
-    let order = attach::Order::decode(reader).zip(namespace);
-    let (order, namespace) = order.ok_or_else(|| (Step::Request, io::ErrorKind::InvalidData.into()))?;
+    let order = attach::Order::decode(reader, &mut descriptors);
+    let order = order.ok_or_else(|| (Step::Request, io::ErrorKind::InvalidData.into()))?;
+    // When nobody hears it any more, that was the caller's choice.
+    let tell = |said| protocol::report(control, said, None);
     if let Some(home) = home {
-        let said = order.carry_out(&namespace);
+        let said = order.carry_out();
         if let Err(error) = home.come_back() {
             // Every later start would take the sandbox's files for the host's: all ends, as when this process crashes.
             let errno = error.raw_os_error().unwrap_or(libc::EINVAL);
-            let _ = protocol::report(control, Report::Failed { step: Step::Return, errno, index: 0 }, None);
+            let _ = tell(Report::Failed { step: Step::Return, errno, index: 0 });
             sys::exit_now(1);
         }
-        // When nobody waits for it any more, that is the caller's choice.
-        let _ = protocol::report(control, said.err().unwrap_or(Report::Attached), None);
+        let _ = tell(said);
         return Ok(());
     }
     match sys::fork().map_err(|error| (Step::Clone, error))? {
         sys::Forked::Parent(_) => Ok(()),
         sys::Forked::Child => {
             let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-            let said = order.carry_out(&namespace).err().unwrap_or(Report::Attached);
-            let outcome = protocol::report(control, said, None);
+            let outcome = tell(order.carry_out());
             sys::exit_now(i32::from(outcome.is_err()))
         }
     }

@@ -132,7 +132,7 @@ pub struct Spec {
     pub cpu_weight: CpuWeight,
     /// Hard CPU limit, if any.
     pub cpu_quota: Option<CpuQuota>,
-    /// Program (path inside) and its arguments; not empty.
+    /// Program (path inside) and its arguments; not empty, unless the sandbox is `waiting`.
     pub argv: Vec<OsString>,
     /// The whole environment. Secrets: never logged.
     pub env: Vec<(OsString, OsString)>,
@@ -148,6 +148,10 @@ pub struct Spec {
     /// Forks the program, which is then what its image makes of `argv` and `env`, instead of executing it; not with
     /// `companions`. When it cannot, the program is executed. Default none.
     pub zygote: Option<std::sync::Arc<crate::Zygote>>,
+    /// Whether the program is named later, by [`crate::Sandbox::begin_as`]: then `argv` and `env` are empty, `cwd` is `/`, and
+    /// there are neither `companions` nor a `zygote`. The start resolves when every wall is up; one process waits inside.
+    /// Default no.
+    pub waiting: bool,
     /// Whether [`crate::Sandbox::attach`] is wanted. Default no: it costs a descriptor.
     pub attachable: bool,
 }
@@ -173,7 +177,13 @@ impl Spec {
             cwd: PathBuf::from("/"),
             channel: None,
             zygote: None,
+            waiting: false,
             attachable: false,
         }
+    }
+
+    /// [`Spec::new`] without a program: `waiting`, and `attachable`.
+    pub fn waiting(template: Template) -> Spec {
+        Spec { waiting: true, attachable: true, ..Spec::new(template, Vec::new()) }
     }
 }

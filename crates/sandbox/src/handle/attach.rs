@@ -35,28 +35,13 @@ impl Sandbox {
             return Err(Error::Ended);
         }
         let mounts = self.shared.mounts()?;
-        let pairs: Vec<_> = attachments
-            .iter()
-            .map(|one| (one.host.as_os_str().as_bytes(), one.inside.as_os_str().as_bytes()))
-            .collect();
-        let request = Order::encode(&pairs).ok_or_else(|| Error::Setting {
-            name: "attachments",
-            reason: "one contains a zero byte".into(),
-        })?;
+        let request = encode(attachments, None)?;
         let (ours, theirs) = control().map_err(Error::step("making a socket"))?;
         self.shared.node.request(&request, &[theirs.as_fd(), mounts.as_fd()]).await?;
         drop((theirs, mounts));
         match next_report(&ours).await? {
             Some((Report::Attached, _)) => Ok(()),
-            Some((Report::Failed { step, errno, index }, _)) => {
-                let one = attachments.get(index as usize);
-                let about = match step {
-                    Step::OpenAttachment => one.map(|one| one.host.as_path()),
-                    Step::Attach => one.map(|one| one.inside.as_path()),
-                    _ => None,
-                };
-                Err(failed(step, errno, about))
-            }
+            Some((Report::Failed { step, errno, index }, _)) => Err(refused(attachments, step, errno, index)),
             Some(_) | None => Err(Error::SpawnerGone),
         }
     }
@@ -78,7 +63,7 @@ impl Sandbox {
 
 impl Shared {
     /// The mount namespace, for one attachment.
-    fn mounts(&self) -> Result<Arc<OwnedFd>, Error> {
+    pub(super) fn mounts(&self) -> Result<Arc<OwnedFd>, Error> {
         match &*self.mounts.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(mounts) => Ok(Arc::clone(mounts)),
             None if self.slot().is_none() => Err(Error::Ended),
@@ -92,7 +77,28 @@ impl Shared {
     }
 }
 
-fn check(attachments: &[Attachment]) -> Result<(), Error> {
+/// The worker's request to attach these, and to tell the sandbox's init something afterwards.
+pub(super) fn encode(attachments: &[Attachment], then: Option<&[u8]>) -> Result<Vec<u8>, Error> {
+    let pairs: Vec<_> = attachments
+        .iter()
+        .map(|one| (one.host.as_os_str().as_bytes(), one.inside.as_os_str().as_bytes()))
+        .collect();
+    let reason = || "one contains a zero byte".into();
+    Order::encode(&pairs, then).ok_or_else(|| Error::Setting { name: "attachments", reason: reason() })
+}
+
+/// The error for a step that the worker reported.
+pub(super) fn refused(attachments: &[Attachment], step: Step, errno: i32, index: u32) -> Error {
+    let one = attachments.get(index as usize);
+    let about = match step {
+        Step::OpenAttachment => one.map(|one| one.host.as_path()),
+        Step::Attach => one.map(|one| one.inside.as_path()),
+        _ => None,
+    };
+    failed(step, errno, about)
+}
+
+pub(super) fn check(attachments: &[Attachment]) -> Result<(), Error> {
     let wrong =
         |what, path: &Path, reason: &'static str| Err(Error::Path { what, path: path.to_owned(), reason });
     for Attachment { host, inside } in attachments {

@@ -7,6 +7,7 @@ use crate::{
     slots::Slot,
     spawner::{
         init::Order,
+        program,
         protocol::{self, Report, Step},
     },
     streams::Streams,
@@ -15,6 +16,7 @@ use crate::{
 use base::Micros;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::{
+    ffi::OsString,
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
@@ -108,7 +110,13 @@ fn check(spec: &Spec) -> Result<Vec<Attachment>, Error> {
         let reason = "has companions, which are executed before it".into();
         return Err(Error::Setting { name: "zygote", reason });
     }
-    if spec.argv.is_empty() {
+    if spec.waiting {
+        let named = !spec.argv.is_empty() || !spec.env.is_empty() || spec.cwd != Path::new("/");
+        if named || !spec.companions.is_empty() || spec.zygote.is_some() {
+            let reason = "has a program, environment, working folder, companions or zygote".into();
+            return Err(Error::Setting { name: "waiting", reason });
+        }
+    } else if spec.argv.is_empty() {
         return Err(Error::Setting { name: "argv", reason: "is empty".into() });
     }
     if spec.memory.bytes().0 < MEMORY_MIN {
@@ -188,6 +196,7 @@ async fn start(
                 pid,
                 process,
                 control,
+                waiting: spec.waiting,
                 streams,
                 beside,
                 timing,
@@ -255,9 +264,7 @@ fn encode(slot: &Slot, spec: &Spec, attachments: &[Attachment], has_zygote: bool
             .iter()
             .map(|attached| (attached.host.as_os_str().as_bytes(), attached.inside.as_os_str().as_bytes()))
             .collect(),
-        cwd: spec.cwd.as_os_str().as_bytes(),
-        argv: spec.argv.iter().map(|argument| argument.as_bytes()).collect(),
-        env: spec.env.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect(),
+        program: (!spec.waiting).then(|| program(&spec.argv, &spec.env, &spec.cwd)),
         companions: spec.companions.iter().map(|path| path.as_os_str().as_bytes()).collect(),
         companion_env: spec
             .companion_env
@@ -273,6 +280,19 @@ fn encode(slot: &Slot, spec: &Spec, attachments: &[Attachment], has_zygote: bool
         return Err(Error::TooLong { got: request.len(), max: protocol::REQUEST_MAX });
     }
     Ok(request)
+}
+
+/// A program as the spawner is told of it.
+pub(crate) fn program<'a>(
+    argv: &'a [OsString],
+    env: &'a [(OsString, OsString)],
+    cwd: &'a Path,
+) -> program::Order<'a> {
+    program::Order {
+        cwd: cwd.as_os_str().as_bytes(),
+        argv: argv.iter().map(|argument| argument.as_bytes()).collect(),
+        env: env.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect(),
+    }
 }
 
 /// What became of a request.

@@ -20,12 +20,20 @@ use rustix::{
 };
 use std::{ffi::CStr, io, os::fd::OwnedFd};
 
-/// What is to be attached, as the worker reads it: host path, path inside, and so on.
-pub(crate) struct Order<'a>(Vec<&'a CStr>);
+/// What is to be attached, as the worker reads it.
+pub(crate) struct Order<'a> {
+    /// Host path, path inside, and so on.
+    paths: Vec<&'a CStr>,
+    namespace: OwnedFd,
+    /// What the sandbox's init, behind this socket, is told when they are there.
+    then: Option<(OwnedFd, &'a [u8])>,
+}
 
 impl<'a> Order<'a> {
-    /// As [`Order::decode`] reads it; `None` when a path contains a zero. Control socket and mount namespace go along.
-    pub(crate) fn encode(attachments: &[(&[u8], &[u8])]) -> Option<Vec<u8>> {
+    /// As [`Order::decode`] reads it, with what the sandbox's init is told afterwards, if it waits for that; `None` when a
+    /// path contains a zero. The descriptors that go along, in order: control, mount namespace, the init's socket if it is
+    /// told something.
+    pub(crate) fn encode(attachments: &[(&[u8], &[u8])], then: Option<&[u8]>) -> Option<Vec<u8>> {
         let mut writer = Writer::new(protocol::ATTACH);
         let mut whole = true;
         writer.number(attachments.len() as u64 * 2);
@@ -33,32 +41,48 @@ impl<'a> Order<'a> {
             whole &= writer.text(&[host]);
             whole &= writer.text(&[inside]);
         }
+        writer.bytes(then.unwrap_or_default());
         whole.then(|| writer.finish())
     }
 
-    pub(crate) fn decode(mut reader: Reader<'a>) -> Option<Order<'a>> {
-        Some(Order(reader.texts()?))
+    pub(crate) fn decode(
+        mut reader: Reader<'a>,
+        descriptors: &mut impl Iterator<Item = OwnedFd>,
+    ) -> Option<Order<'a>> {
+        let (paths, then) = (reader.texts()?, reader.bytes()?);
+        let namespace = descriptors.next()?;
+        let then = if then.is_empty() { None } else { Some((descriptors.next()?, then)) };
+        Some(Order { paths, namespace, then })
     }
 
-    /// May leave this process in the sandbox's mount namespace: see [`Home::come_back`].
-    pub(crate) fn carry_out(&self, namespace: &OwnedFd) -> Result<(), Report> {
+    /// What to report. May leave this process in the sandbox's mount namespace: see [`Home::come_back`].
+    pub(crate) fn carry_out(&self) -> Report {
+        self.attach().err().unwrap_or(Report::Attached)
+    }
+
+    fn attach(&self) -> Result<(), Report> {
         let failed = |step, index: usize, error: io::Error| Report::Failed {
             step,
             errno: error.raw_os_error().unwrap_or(libc::EINVAL),
             index: u32::try_from(index).unwrap_or(u32::MAX),
         };
-        let mut trees = Vec::with_capacity(self.0.len() / 2);
-        for (index, pair) in self.0.chunks_exact(2).enumerate() {
+        let mut trees = Vec::with_capacity(self.paths.len() / 2);
+        for (index, pair) in self.paths.chunks_exact(2).enumerate() {
             let [host, inside] = pair else { continue };
             let tree = detached(host, false).map_err(|error| failed(Step::OpenAttachment, index, error))?;
             trees.push((tree, *inside));
         }
-        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))
+        rustix::thread::move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Mount))
             .map_err(|error| failed(Step::EnterRoot, 0, error.into()))?;
         for (index, (tree, inside)) in trees.iter().enumerate() {
             put(tree.as_fd(), inside).map_err(|error| failed(Step::Attach, index, error))?;
         }
-        Ok(())
+        match &self.then {
+            Some((init, order)) => {
+                protocol::send(init.as_fd(), order, &[]).map_err(|error| failed(Step::Request, 0, error))
+            }
+            None => Ok(()),
+        }
     }
 }
 

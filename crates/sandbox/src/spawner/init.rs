@@ -6,6 +6,7 @@
 use super::{
     Common, attach, builder,
     calls::{Calls, Limits, Refused},
+    program::{self, Program, list},
     protocol::{self, Reader, Report, Step, Writer},
     raw,
     zygote::Talk,
@@ -45,10 +46,8 @@ pub(crate) struct Order<'a> {
     pub(crate) attachable: bool,
     /// Host path, path inside.
     pub(crate) attachments: Vec<(&'a [u8], &'a [u8])>,
-    pub(crate) cwd: &'a [u8],
-    pub(crate) argv: Vec<&'a [u8]>,
-    /// Name, value.
-    pub(crate) env: Vec<(&'a [u8], &'a [u8])>,
+    /// `None`: it is named later.
+    pub(crate) program: Option<program::Order<'a>>,
     /// Paths inside.
     pub(crate) companions: Vec<&'a [u8]>,
     /// Name, value.
@@ -69,21 +68,16 @@ impl Order<'_> {
         writer.number(self.has_birth_cgroup.into());
         writer.number(self.has_zygote.into());
         writer.number(self.attachable.into());
-        let mut whole = writer.text(&[self.cwd]);
+        writer.number(self.program.is_some().into());
+        let mut whole = self.program.as_ref().is_none_or(|program| program.write(&mut writer));
         writer.number(self.attachments.len() as u64 * 2);
         for (host, inside) in &self.attachments {
             whole &= writer.text(&[host]);
             whole &= writer.text(&[inside]);
         }
-        writer.number(self.argv.len() as u64);
-        for argument in &self.argv {
-            whole &= writer.text(&[argument]);
-        }
-        for env in [&self.env, &self.companion_env] {
-            writer.number(env.len() as u64);
-            for (name, value) in env {
-                whole &= writer.text(&[name, b"=", value]);
-            }
+        writer.number(self.companion_env.len() as u64);
+        for (name, value) in &self.companion_env {
+            whole &= writer.text(&[name, b"=", value]);
         }
         writer.number(self.companions.len() as u64);
         for companion in &self.companions {
@@ -100,13 +94,9 @@ pub(crate) struct Request<'a> {
     processes: u32,
     descriptors: u32,
     attachable: bool,
-    pub(super) cwd: &'a CStr,
+    /// `None`: it is named later.
+    pub(super) program: Option<Program<'a>>,
     attachments: Vec<&'a CStr>,
-    pub(super) arguments: Vec<&'a CStr>,
-    pub(super) environment: Vec<&'a CStr>,
-    path: &'a CStr,
-    argv: Vec<*const libc::c_char>,
-    envp: Vec<*const libc::c_char>,
     companions: Vec<&'a CStr>,
     companion_envp: Vec<*const libc::c_char>,
     root: OwnedFd,
@@ -127,9 +117,6 @@ impl<'a> Request<'a> {
         mut reader: Reader<'a>,
         mut descriptors: impl Iterator<Item = OwnedFd>,
     ) -> Option<Request<'a>> {
-        let list = |texts: &[&CStr]| {
-            texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
-        };
         let uid = reader.small()?;
         let scratch_bytes = CString::new(reader.number()?.to_string()).ok()?;
         let (processes, nofile) = (reader.small()?, reader.small()?);
@@ -137,10 +124,9 @@ impl<'a> Request<'a> {
         let (has_channel, has_birth_cgroup) = (reader.number()? != 0, reader.number()? != 0);
         let has_zygote = reader.number()? != 0;
         let attachable = reader.number()? != 0;
-        let cwd = reader.text()?;
+        let named = reader.number()? != 0;
+        let program = if named { Some(Program::read(&mut reader)?) } else { None };
         let attachments = reader.texts()?;
-        let argv = reader.texts()?;
-        let env = reader.texts()?;
         let companion_env = reader.texts()?;
         let companions = reader.texts()?;
         Some(Request {
@@ -149,14 +135,9 @@ impl<'a> Request<'a> {
             processes,
             descriptors: nofile,
             attachable,
-            cwd,
+            program,
             attachments,
-            path: argv.first()?,
-            argv: list(&argv),
-            envp: list(&env),
             companion_envp: list(&companion_env),
-            arguments: argv,
-            environment: env,
             root: descriptors.next()?,
             network: descriptors.next()?,
             stdout: descriptors.next()?,
@@ -212,6 +193,10 @@ pub(crate) fn run(control: &OwnedFd, request: &Request<'_>, common: &Common) -> 
             if protocol::report(control, executed, None).is_err() {
                 sys::exit_now(1); // the daemon does not wait any more
             }
+            let programs = match programs {
+                Some(programs) => programs,
+                None => told(control, request),
+            };
             attend(control, request, programs)
         }
         Err(Failure { step, errno, index }) => {
@@ -229,7 +214,12 @@ struct Programs {
     companions: Vec<Option<i32>>,
 }
 
-fn start(control: &OwnedFd, request: &Request<'_>, common: &Common) -> Result<(Programs, Report), Failure> {
+/// `None` of programs: the one is to be named.
+fn start(
+    control: &OwnedFd,
+    request: &Request<'_>,
+    common: &Common,
+) -> Result<(Option<Programs>, Report), Failure> {
     let born_ns = sys::monotonic_ns();
     sys::block_signals(true);
     sys::reset_signals();
@@ -253,23 +243,33 @@ fn start(control: &OwnedFd, request: &Request<'_>, common: &Common) -> Result<(P
     }
     lock(request, common)?;
     let locked_ns = sys::monotonic_ns();
-    let programs = match (&request.companion_streams, talk) {
-        (None, None) => Programs {
-            program: Some(begin(control, request).map_err(at(Step::Exec))?),
-            companions: Vec::new(),
-        },
-        (None, Some(talk)) => Programs { program: Some(forked(control, talk)?), companions: Vec::new() },
-        (Some(streams), _) => Programs { program: None, companions: accompany(request, streams)? },
+    let programs = match (&request.program, &request.companion_streams, talk) {
+        (None, _, _) => {
+            keep_to_begin(control, request);
+            None
+        }
+        (Some(_), Some(streams), _) => {
+            let companions = accompany(request, streams)?;
+            keep_to_begin(control, request);
+            Some(Programs { program: None, companions })
+        }
+        (Some(program), None, None) => {
+            let begun = begin(control, request, program).map_err(at(Step::Exec))?;
+            Some(Programs { program: Some(begun), companions: Vec::new() })
+        }
+        (Some(_), None, Some(talk)) => {
+            Some(Programs { program: Some(forked(control, talk)?), companions: Vec::new() })
+        }
     };
     Ok((programs, Report::Executed { born_ns, mounted_ns, locked_ns, executed_ns: sys::monotonic_ns() }))
 }
 
 /// Starts the program.
-fn begin(control: &OwnedFd, request: &Request<'_>) -> io::Result<i32> {
+fn begin(control: &OwnedFd, request: &Request<'_>, program: &Program<'_>) -> io::Result<i32> {
     let image = sys::Image {
-        path: request.path,
-        argv: &request.argv,
-        envp: &request.envp,
+        path: program.path,
+        argv: &program.argv,
+        envp: &program.envp,
         stdout: raw(&request.stdout),
         stderr: raw(&request.stderr),
         channel: request.channel.as_ref().map(raw),
@@ -277,6 +277,34 @@ fn begin(control: &OwnedFd, request: &Request<'_>) -> io::Result<i32> {
     let program = sys::vfork_exec(&image)?;
     keep_only(control);
     Ok(program)
+}
+
+/// In a locked init without a program: waits to be told which, and starts it. Ends when that fails, and when nobody is left
+/// who could tell.
+fn told(control: &OwnedFd, request: &Request<'_>) -> Programs {
+    // One more than the longest, to tell that from one that was cut off. Untouched pages take no memory.
+    let mut buffer = vec![0; protocol::REQUEST_MAX + 1];
+    let length = match protocol::receive(control.as_fd(), &mut buffer) {
+        Ok((0, _)) | Err(_) => sys::exit_now(1),
+        Ok((length, _)) => length,
+    };
+    let packet = buffer.get(..length).filter(|_| length <= protocol::REQUEST_MAX).unwrap_or_default();
+    let begun = Program::decode(packet)
+        .ok_or_else(|| at(Step::Request)(io::Error::from(io::ErrorKind::InvalidData)))
+        .and_then(|program| {
+            rustix::process::chdir(program.cwd).map_err(at(Step::WorkingFolder))?;
+            begin(control, request, &program).map_err(at(Step::Exec))
+        });
+    match begun {
+        Ok(program) => {
+            let _ = protocol::report(control, Report::Begun, None);
+            Programs { program: Some(program), companions: Vec::new() }
+        }
+        Err(Failure { step, errno, index }) => {
+            let _ = protocol::report(control, Report::Failed { step, errno, index }, None);
+            sys::exit_now(1)
+        }
+    }
 }
 
 /// Waits for the program that a zygote's child starts.
@@ -288,9 +316,29 @@ fn forked(control: &OwnedFd, talk: Talk) -> Result<i32, Failure> {
 
 /// From here on the init holds nothing but the control socket.
 fn keep_only(control: &OwnedFd) {
-    let keep = raw(control).cast_unsigned();
-    sys::close_range(0, keep.saturating_sub(1));
-    sys::close_range(keep + 1, u32::MAX);
+    keep(0, &mut [raw(control)]);
+}
+
+/// Until the program begins, the init holds what that gets too; and /dev/null as the descriptors 0–3, so that it stays above
+/// those.
+fn keep_to_begin(control: &OwnedFd, request: &Request<'_>) {
+    let mut wanted = vec![raw(control), raw(&request.stdout), raw(&request.stderr)];
+    wanted.extend(request.channel.as_ref().map(raw));
+    keep(4, &mut wanted);
+}
+
+/// Closes all descriptors from `first` on but these, which are not below it.
+fn keep(first: u32, wanted: &mut [i32]) {
+    wanted.sort_unstable();
+    let mut next = first;
+    for descriptor in wanted {
+        let descriptor = descriptor.cast_unsigned();
+        if descriptor > next {
+            sys::close_range(next, descriptor - 1);
+        }
+        next = descriptor + 1;
+    }
+    sys::close_range(next, u32::MAX);
 }
 
 /// Starts what accompanies the program.
@@ -346,7 +394,11 @@ fn assemble(request: &Request<'_>, common: &Common) -> Result<(), Failure> {
         put(tree.as_fd(), inside).map_err(at_nth(Step::Attach, index))?;
     }
     sys::set_host_name("localhost").map_err(at(Step::Unshare))?;
-    rustix::process::chdir(request.cwd).map_err(at(Step::WorkingFolder))
+    match &request.program {
+        Some(program) => rustix::process::chdir(program.cwd).map_err(at(Step::WorkingFolder)),
+        // It is in the root.
+        None => Ok(()),
+    }
 }
 
 /// A read-only copy of the mount at a host path, without devices and set-uid, attached nowhere; with `recursive` of the
@@ -450,7 +502,8 @@ fn attend(control: &OwnedFd, request: &Request<'_>, programs: Programs) -> ! {
                 }
             }
             libc::SIGUSR1 if program.is_none() && !ended => {
-                let report = match begin(control, request) {
+                let Some(named) = &request.program else { continue };
+                let report = match begin(control, request, named) {
                     Ok(started) => {
                         program = Some(started);
                         Report::Begun

@@ -24,6 +24,8 @@ pub(crate) const TEMPLATE: u8 = 2;
 pub(crate) const ZYGOTE: u8 = 3;
 /// First byte of a request: attach paths to a running sandbox.
 pub(crate) const ATTACH: u8 = 4;
+/// First byte of what an init that waits is told: execute a program.
+pub(crate) const BEGIN: u8 = 5;
 
 /// Builds a request.
 pub(crate) struct Writer(Vec<u8>);
@@ -94,6 +96,11 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn text(&mut self) -> Option<&'a CStr> {
         CStr::from_bytes_with_nul(self.bytes()?).ok()
+    }
+
+    /// Whether nothing is left to read.
+    pub(crate) fn is_done(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// A count, then that many texts.
@@ -206,7 +213,8 @@ impl Step {
 pub(crate) enum Report {
     /// The process exists; its pidfd comes along.
     Cloned { pid: u32, received_ns: u64 },
-    /// The program's image is loaded, or, where others accompany it, those of all others.
+    /// The program's image is loaded, or, where others accompany it, those of all others, or, where it is named later, the
+    /// sandbox is locked.
     Executed { born_ns: u64, mounted_ns: u64, locked_ns: u64, executed_ns: u64 },
     /// A step failed at the n-th of its things.
     Failed { step: Step, errno: i32, index: u32 },
@@ -214,7 +222,7 @@ pub(crate) enum Report {
     Exited { status: i32 },
     /// The template's mount namespace comes along.
     Built,
-    /// The program's image is loaded, after those of its companions.
+    /// The program's image is loaded, where that came later than the sandbox.
     Begun,
     /// The n-th companion ended with this wait status.
     CompanionExited { index: u32, status: i32 },

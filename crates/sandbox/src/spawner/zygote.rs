@@ -10,6 +10,7 @@ use super::{
     Common, Failed,
     calls::Calls,
     init::Request,
+    program::list,
     protocol::{self, Reader, Report, Step, Writer},
     raw,
 };
@@ -24,7 +25,6 @@ use rustix::{
     thread::LinkNameSpaceType,
 };
 use std::{
-    ffi::CStr,
     io,
     os::fd::{BorrowedFd, OwnedFd},
 };
@@ -62,9 +62,6 @@ pub(super) fn start(
     let env = reader.texts().ok_or_else(malformed)?;
     let mut next = || descriptors.next().ok_or_else(malformed);
     let (root, requests, stdout, stderr) = (next()?, next()?, next()?, next()?);
-    let list = |texts: &[&CStr]| {
-        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
-    };
     let image = sys::Image {
         path: argv.first().ok_or_else(malformed)?,
         argv: &list(&argv),
@@ -132,6 +129,7 @@ impl Talk {
 
     /// Tells the child who it is to be. The caller has entered all namespaces, and has the privileges of its birth.
     pub(super) fn order(&self, request: &Request<'_>, common: &Common) -> io::Result<()> {
+        let program = request.program.as_ref().ok_or(io::ErrorKind::InvalidInput)?;
         let own = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
         let ruleset = common.landlock.then(|| landlock::ruleset(Reach::Inside)).transpose()?;
         let mut descriptors = vec![request.stdout.as_fd(), request.stderr.as_fd(), own.as_fd()];
@@ -144,12 +142,12 @@ impl Talk {
 
         let mut calls = Calls::default();
         calls.join_cgroups(doors, request.join.len());
-        calls.enter(2, request.cwd.to_bytes());
+        calls.enter(2, program.cwd.to_bytes());
         calls.lock(&request.limits(), common, landlock);
         let mut writer = Writer::new(protocol::SPAWN);
         writer.number(channel.unwrap_or(0));
         calls.encode(&mut writer);
-        for texts in [&request.arguments, &request.environment] {
+        for texts in [&program.arguments, &program.environment] {
             writer.number(texts.len() as u64);
             for text in texts {
                 writer.bytes(text.to_bytes());
