@@ -1,8 +1,8 @@
-//! Stem cells: booted interpreters that wait frozen, each in its own sandbox, for a function whose process they become.
+//! Stem cells: sandboxes that wait for a function, each with a booted interpreter, which is frozen, or without a program.
 //!
-//! A cell is started with the command line of its function's normal start (that depends on the memory size) and a neutral
+//! One with an interpreter is started with the command line of its function's normal start (that depends on the memory size) and a neutral
 //! environment; it holds no secret and no user code. When it is chosen, the function's files are attached to its sandbox, it
-//! is thawed, and one frame tells it working directory and environment; from there on it is a process as any other. What a
+//! is thawed, and one frame tells it working directory and environment; from there on it is a process as any other. In one without a program, that of the function is executed. What a
 //! cell cannot become is started normally, as is whatever finds no cell: see [`crate::families::Waiting`] and
 //! [`crate::process`].
 //!
@@ -14,7 +14,7 @@
 mod demand;
 
 use crate::{
-    families::Plan,
+    families::{Plan, Waiting},
     frames::Frames,
     link::{Said, Signal},
     zygotes::{Keeper, Standing},
@@ -81,6 +81,7 @@ struct Kind {
 
 /// What a start wants a cell for.
 pub(crate) struct Wanted<'a> {
+    pub(crate) argv: &'a [OsString],
     pub(crate) runtime: &'a str,
     pub(crate) plan: &'a Arc<Plan>,
     pub(crate) template: &'a Template,
@@ -102,11 +103,19 @@ impl Wanted<'_> {
 /// A cell that has become a function's process.
 pub(crate) struct Begun {
     pub(crate) sandbox: Sandbox,
-    pub(crate) frames: Frames,
-    /// When its files were attached.
+    pub(crate) frames: Option<Frames>,
+    /// When its files were attached, and its program was executed if it had none.
     pub(crate) attached: Instant,
-    /// When it was about to load user code.
-    pub(crate) booted: Instant,
+    /// When it was about to load user code, where that is known.
+    pub(crate) booted: Option<Instant>,
+}
+
+/// Why a cell did not become one.
+enum Refusal {
+    /// Another may.
+    Lost(String),
+    /// The function's program cannot be executed.
+    Program(sandbox::Error),
 }
 
 /// The cells of a node.
@@ -155,7 +164,8 @@ struct Pool {
 /// One that waits.
 struct Cell {
     sandbox: Sandbox,
-    frames: Frames,
+    /// The channel to its interpreter, if it has one.
+    frames: Option<Frames>,
     /// What it was forked from, if it was.
     zygote: Option<Weak<Zygote>>,
     /// Looks out for its end.
@@ -273,22 +283,26 @@ impl Cells {
     }
 
     /// Turns a cell into the process of a function. `None` where none is ready; one that does not answer is ended, and
-    /// counts as none.
-    pub(crate) async fn begin(&self, wanted: &Wanted<'_>) -> Option<Begun> {
+    /// counts as none. An error is that of the function's program.
+    pub(crate) async fn begin(&self, wanted: &Wanted<'_>) -> Result<Option<Begun>, sandbox::Error> {
         self.demand(wanted);
         while let Some(cell) = self.take(wanted) {
             match choose(cell, wanted).await {
                 Ok(begun) => {
                     self.lock().counts.used += 1;
-                    return Some(begun);
+                    return Ok(Some(begun));
                 }
-                Err(reason) => {
+                Err(Refusal::Program(error)) => {
+                    self.lock().counts.used += 1;
+                    return Err(error);
+                }
+                Err(Refusal::Lost(reason)) => {
                     tracing::warn!(runtime = wanted.runtime, reason, "a stem cell was lost");
                     self.lock().counts.lost += 1;
                 }
             }
         }
-        None
+        Ok(None)
     }
 
     /// Remembers that something is started.
@@ -480,26 +494,33 @@ impl Cells {
         memory: MemoryMib,
         zygote: Option<Arc<Zygote>>,
     ) -> Result<Cell, String> {
-        let (mut frames, theirs) =
-            Frames::pair(crate::failure::RESPONSE_MAX).map_err(|error| error.to_string())?;
-        let mut spec = Spec::new(template, plan.command(memory));
+        let booted = matches!(plan.waiting, Some(Waiting::Booted { .. }));
+        let mut spec = Spec::waiting(template);
         spec.memory = memory;
         spec.processes = base::limits::PROCESSES_MAX;
         spec.descriptors = u32::try_from(base::limits::DESCRIPTORS_MAX).unwrap_or(u32::MAX);
-        spec.cpu_weight = FILLING;
-        spec.env = crate::variables::neutral(&self.endpoint, &plan.variables);
-        spec.channel = Some(theirs);
-        spec.attachable = true;
-        spec.zygote.clone_from(&zygote);
-        let sandbox = self.sandboxes.spawn(spec).await.map_err(|error| error.to_string())?;
-        match frames.next().await {
-            Signal::Said(Said::Waiting) => {}
-            Signal::Said(_) | Signal::Closed | Signal::Broken(_) => {
-                return Err("it ended, or does not wait".to_owned());
-            }
+        let mut frames = None;
+        if booted {
+            let (ours, theirs) =
+                Frames::pair(crate::failure::RESPONSE_MAX).map_err(|error| error.to_string())?;
+            spec.waiting = false;
+            spec.argv = plan.command(memory);
+            spec.env = crate::variables::neutral(&self.endpoint, &plan.variables);
+            spec.cpu_weight = FILLING;
+            spec.zygote.clone_from(&zygote);
+            (frames, spec.channel) = (Some(ours), Some(theirs));
         }
-        let at_rest = sandbox.freeze().and_then(|()| sandbox.set_cpu(CpuWeight::MAX, None));
-        at_rest.map_err(|error| error.to_string())?;
+        let sandbox = self.sandboxes.spawn(spec).await.map_err(|error| error.to_string())?;
+        if let Some(frames) = &mut frames {
+            match frames.next().await {
+                Signal::Said(Said::Waiting) => {}
+                Signal::Said(_) | Signal::Closed | Signal::Broken(_) => {
+                    return Err("it ended, or does not wait".to_owned());
+                }
+            }
+            let at_rest = sandbox.freeze().and_then(|()| sandbox.set_cpu(CpuWeight::MAX, None));
+            at_rest.map_err(|error| error.to_string())?;
+        }
         let (ended, wake) = (sandbox.ended(), self.wake.clone());
         let watch = tokio::spawn(async move {
             ended.await;
@@ -511,11 +532,19 @@ impl Cells {
 }
 
 /// Turns this cell into the process of a function.
-async fn choose(mut cell: Cell, wanted: &Wanted<'_>) -> Result<Begun, String> {
-    let Cell { sandbox, frames, .. } = &mut cell;
+async fn choose(cell: Cell, wanted: &Wanted<'_>) -> Result<Begun, Refusal> {
+    let Cell { sandbox, frames, .. } = cell;
+    let Some(mut frames) = frames else {
+        let begun = sandbox.begin_as(wanted.attachments, wanted.argv, wanted.env, wanted.folder).await;
+        return match begun {
+            Ok(()) => Ok(Begun { sandbox, frames: None, attached: Instant::now(), booted: None }),
+            Err(error @ sandbox::Error::Step { .. }) => Err(Refusal::Program(error)),
+            Err(error) => Err(Refusal::Lost(error.to_string())),
+        };
+    };
     // It comes to itself while its files are attached: it touches none before it is told.
     let (attached, thawed) = tokio::join!(sandbox.attach(wanted.attachments), async { sandbox.thaw() });
-    attached.and(thawed).map_err(|error| error.to_string())?;
+    attached.and(thawed).map_err(|error| Refusal::Lost(error.to_string()))?;
     let attached = Instant::now();
     let answered = async {
         frames.begin(wanted.folder, wanted.env).await.map_err(|error| error.to_string())?;
@@ -524,9 +553,9 @@ async fn choose(mut cell: Cell, wanted: &Wanted<'_>) -> Result<Begun, String> {
             Signal::Said(_) | Signal::Closed | Signal::Broken(_) => Err("it had ended".to_owned()),
         }
     };
-    timeout(ANSWER_MAX, answered).await.unwrap_or_else(|_| Err("it did not answer".to_owned()))?;
-    let Cell { sandbox, frames, .. } = cell;
-    Ok(Begun { sandbox, frames, attached, booted: Instant::now() })
+    let answered = timeout(ANSWER_MAX, answered).await;
+    answered.unwrap_or_else(|_| Err("it did not answer".to_owned())).map_err(Refusal::Lost)?;
+    Ok(Begun { sandbox, frames: Some(frames), attached, booted: Some(Instant::now()) })
 }
 
 async fn end(cells: impl IntoIterator<Item = Cell>) {

@@ -61,7 +61,7 @@ pub(crate) struct Plan {
     pub(crate) argv: Vec<OsString>,
     /// An argument after the program that depends on the function's memory.
     pub(crate) memory_argument: Option<fn(MemoryMib) -> OsString>,
-    /// How it waits booted for its function, where it can: see `cells.rs`.
+    /// How it waits for its function, where it can: see `cells.rs`.
     pub(crate) waiting: Option<Waiting>,
     /// Defaults of environment variables.
     pub(crate) variables: Vec<(&'static str, String)>,
@@ -79,11 +79,16 @@ pub(crate) struct Plan {
     pub(crate) version: String,
 }
 
-/// A runtime whose boot program waits when it is started with [`crate::variables::neutral`].
+/// What waits for a function.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Waiting {
-    /// Whether a variable acts when the program starts, by its name: a function that sets it is started normally.
-    pub(crate) acts_at_start: fn(&str) -> bool,
+pub(crate) enum Waiting {
+    /// The boot program, started with [`crate::variables::neutral`].
+    Booted {
+        /// Whether a variable acts when the program starts, by its name: a function that sets it is started normally.
+        acts_at_start: fn(&str) -> bool,
+    },
+    /// A sandbox in which the program is executed once it is the function's.
+    Empty,
 }
 
 impl Plan {

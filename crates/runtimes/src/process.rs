@@ -5,7 +5,7 @@ use crate::{
     cells::{Begun, Cells, Wanted},
     extensions::{self, Extensions, Reason},
     failure::{self, Failure, RESPONSE_MAX},
-    families::Plan,
+    families::{Plan, Waiting},
     frames::Frames,
     journal::{Entry, InitFailed, Journal},
     link::{Link, Said, Signal},
@@ -469,13 +469,12 @@ impl Recipe {
             .filter(|_| plain)
             .and_then(|keeper| keeper.get(&self.code, self.layers.as_deref(), &wanted.env));
         let begun = match plain && self.can_wait() {
-            true => self.begin_cell(&wanted).await,
+            true => self.begin_cell(&wanted).await.map_err(|error| self.refused(error))?,
             false => None,
         };
         let (mut sandbox, frames, moments) = match begun {
             Some(Begun { sandbox, frames, attached, booted }) => {
-                let moments = Moments { spawned: attached.into(), booted: Some(booted.into()) };
-                (sandbox, Some(frames), moments)
+                (sandbox, frames, Moments { spawned: attached.into(), booted: booted.map(Instant::from) })
             }
             None => {
                 let mut frames = None;
@@ -561,26 +560,35 @@ impl Recipe {
         Ok((process, moments))
     }
 
-    /// Whether a process that has booted before it knew of the function does for it. Not where something acts while it
-    /// boots: variables, programs beside it, libraries whose folders the dynamic linker has looked for in vain.
+    /// Whether what has waited without knowing the function does for it. Not where something acts while it begins:
+    /// programs beside it, and, where it has booted, variables and libraries whose folders the dynamic linker has looked for in
+    /// vain.
     fn can_wait(&self) -> bool {
         const LIBRARIES_OF_CODE: [&str; 2] = ["glibc-hwcaps", "lib/glibc-hwcaps"];
-        let Some(waiting) = self.plan.waiting else { return false };
-        let variables = &self.spec.variables;
-        self.extensions.is_empty()
-            && self.spec.scratch == *base::limits::SCRATCH.start()
-            && !variables
-                .keys()
-                .any(|name| (waiting.acts_at_start)(name) && !variables::RESERVED.contains(&name.as_str()))
-            && !self.layers.as_ref().is_some_and(|layers| layers.join("lib").exists())
-            && !LIBRARIES_OF_CODE.iter().any(|folder| self.code.join(folder).exists())
+        if !self.extensions.is_empty() || self.spec.scratch != *base::limits::SCRATCH.start() {
+            return false;
+        }
+        match self.plan.waiting {
+            None => false,
+            Some(Waiting::Empty) => true,
+            Some(Waiting::Booted { acts_at_start }) => {
+                !self
+                    .spec
+                    .variables
+                    .keys()
+                    .any(|name| acts_at_start(name) && !variables::RESERVED.contains(&name.as_str()))
+                    && !self.layers.as_ref().is_some_and(|layers| layers.join("lib").exists())
+                    && !LIBRARIES_OF_CODE.iter().any(|folder| self.code.join(folder).exists())
+            }
+        }
     }
 
     /// The start that `wanted` describes by a cell, if one is ready.
-    async fn begin_cell(&self, wanted: &Spec) -> Option<Begun> {
+    async fn begin_cell(&self, wanted: &Spec) -> Result<Option<Begun>, sandbox::Error> {
         let task = wanted.task.iter().map(|task| Attachment::new(task, sandbox::TASK));
         let attachments: Vec<Attachment> = task.chain(wanted.attachments.iter().cloned()).collect();
         let order = Wanted {
+            argv: &wanted.argv,
             runtime: &self.spec.runtime,
             plan: &self.plan,
             template: &self.template,

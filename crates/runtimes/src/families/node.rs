@@ -119,7 +119,7 @@ impl Family for Node {
                 "/var/runtime/bootstrap.cjs".into(),
             ],
             memory_argument: Some(heap),
-            waiting: Some(Waiting { acts_at_start }),
+            waiting: Some(Waiting::Booted { acts_at_start }),
             variables: vec![(
                 "NODE_PATH",
                 format!(

@@ -1,6 +1,6 @@
 //! `provided.*`: the package brings an executable named `bootstrap` that uses the HTTP Runtime API.
 
-use super::{Family, Files, Plan};
+use super::{Family, Files, Plan, Waiting};
 use crate::libraries::Library;
 use base::{RuntimeRefused, RuntimeSupport};
 use std::io;
@@ -32,7 +32,7 @@ impl Family for Provided {
             template,
             argv: vec!["/var/task/bootstrap".into()],
             memory_argument: None,
-            waiting: None,
+            waiting: Some(Waiting::Empty),
             variables: Vec::new(),
             frames: false,
             bytecode: None,

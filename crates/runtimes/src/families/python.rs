@@ -135,7 +135,7 @@ impl Family for Python {
             argv: vec![program.into(), "-S".into(), main.into()],
             memory_argument: None,
             jvm: None,
-            waiting: Some(Waiting { acts_at_start }),
+            waiting: Some(Waiting::Booted { acts_at_start }),
             variables: vec![("PYTHONPATH", "/var/runtime/site-packages:/var/runtime".to_owned())],
             frames: true,
             managed: true,
