@@ -10,7 +10,8 @@
 //! - [`Template`]: a mount namespace built once per runtime; starts enter a copy of it.
 //! - [`Sandbox`]: one running program. Its first process is an init of ours (it reaps, relays SIGTERM, reports the
 //!   exit); when the program ends, or the init is killed, the kernel ends everything in the pid namespace.
-//!   [`Sandbox::attach`] shows it further host paths while it runs.
+//!   [`Sandbox::attach`] shows it further host paths while it runs; [`Sandbox::begin_as`] names the program of one that
+//!   waits without.
 //! - [`only_compute`]: what a process of ours that compiles strangers' programs takes from itself.
 //! - [`doctor`]: what this host gives, what is missing and what that costs.
 //!

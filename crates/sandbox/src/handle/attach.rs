@@ -23,7 +23,7 @@ const NOWHERE: [&str; 3] = [SCRATCH, "/proc", "/dev"];
 
 impl Sandbox {
     /// Shows host paths in the running sandbox as [`crate::Spec::attachments`] does at a start, in this order: read-only,
-    /// without devices and set-uid, above what was there; the rules of Landlock that hold for the root hold for them. Some
+    /// without devices and set-uid, above what was there; the rules of Landlock that hold for the root hold for them. About a
     /// hundred microseconds. Works while it is frozen, and wants [`crate::Spec::attachable`].
     ///
     /// Each path inside must exist, be without `..`, and lie outside of `/tmp`, `/proc` and `/dev`. [`Error::Ended`] when

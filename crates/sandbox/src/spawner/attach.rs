@@ -1,8 +1,7 @@
 //! Attaches host paths to a sandbox that runs already: the worker opens them where the host's files are in view, enters the
-//! sandbox's mount namespace, puts them there and comes back: a fork for it would cost more than
-//! the attachment. It enters no other
-//! namespace of the sandbox, so nothing inside sees it. Where the kernel does not let it come back, a short-lived child of it
-//! goes instead.
+//! sandbox's mount namespace, puts them there and comes back: a fork for it would cost more than the attachment. It enters no
+//! other namespace of the sandbox, so nothing inside sees it. Where the kernel does not let it come back, a short-lived child
+//! of it goes instead.
 //!
 //! What restricts the program holds for what is attached: Landlock finds the rule of a file by going up from it, over the
 //! roots of mounts, and the program's rule for reading and executing is that of the root folder.

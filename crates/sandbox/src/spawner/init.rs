@@ -2,6 +2,7 @@
 //!
 //! Order matters: what needs privileges comes first, then they are dropped, then the filters close. The program is
 //! started last, as process 2, by an init that has no more rights than the program itself and cannot be traced by it.
+//! It may be named only then: an init that waits is complete but for that.
 
 use super::{
     Common, attach, builder,
