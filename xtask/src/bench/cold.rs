@@ -27,8 +27,6 @@ const NO_CELLS: &str = "[runtimes]\ninstall_sdks = false\nstem_cells_max = 0\n";
 /// How cold starts of an app begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// There is but one.
-    Only,
     /// A cell waits: an interpreter, or a sandbox for an executable.
     Cell,
     /// None does.
@@ -38,21 +36,13 @@ enum Way {
 impl Way {
     fn name(self) -> &'static str {
         match self {
-            Way::Only => "",
             Way::Cell => ", cell ready",
             Way::NoCell => ", no cell",
         }
     }
 }
 
-fn ways(app: App) -> Vec<(App, Way)> {
-    match app {
-        App::Node | App::Python => vec![(app, Way::Cell), (app, Way::NoCell)],
-        App::Rust => vec![(app, Way::Only)],
-    }
-}
-
-/// Waits until an interpreter waits for a function.
+/// Waits until a cell waits for a function.
 pub(super) fn cell_ready(node: &Node) -> Outcome<()> {
     for _ in 0..10_000 {
         let ready = metrics(node)?.lines().any(|line| {
@@ -93,10 +83,11 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
         ["cold start", "p50 ms", "p99 ms", "queue", "sandbox", "boot", "init", "floor ms", "ratio", "load"];
     let mut table = Table::new(&heads);
     let mut histograms = Vec::new();
+    let ways = |app| [(app, Way::Cell), (app, Way::NoCell)];
     for (app, way) in apps(options).into_iter().flat_map(ways) {
         let node = match way {
             Way::NoCell => Node::start(neap, NO_CELLS).map_err(|error| error.to_string())?,
-            Way::Only | Way::Cell => start(neap)?,
+            Way::Cell => start(neap)?,
         };
         let client = node.client();
         let name = format!("{}{}", app.name(), way.name());
