@@ -78,6 +78,21 @@ const TOOLS: [&str; 58] = [
     "curl",
 ];
 
+/// Libraries of the C library, and the one for unwinding, which every program needs. They are found in `/usr/lib64` too, by the
+/// first folders of [`crate::variables::LIBRARY_PATH`], as on Lambda: where a distribution has them elsewhere the dynamic
+/// linker would first look through all its folders, some 200 times, at every start. A package's own do not take their place, as
+/// there: the C library's belong to the loader.
+const FIRST: [&str; 8] = [
+    "libc.so.6",
+    "libdl.so.2",
+    "libgcc_s.so.1",
+    "libm.so.6",
+    "libpthread.so.0",
+    "libresolv.so.2",
+    "librt.so.1",
+    "libutil.so.1",
+];
+
 /// Libraries that compiled packages of the languages count on, besides what programs name themselves.
 const LIBRARIES: [&str; 20] = [
     "libc.so.6",
@@ -186,7 +201,7 @@ impl Roots {
             .collect();
         let mut named = Sha256::new();
         // Counts changes of the layout made below.
-        named.update("layout 1\n");
+        named.update("layout 2\n");
         named.update(serde_json::to_vec(plan)?);
         for place in &places {
             named.update(format!("{}\n", place.display()));
@@ -216,6 +231,17 @@ impl Roots {
             fs::copy(&copy.host, &path)?;
             let executable = fs::metadata(&copy.host)?.mode() & 0o111 != 0;
             fs::set_permissions(&path, fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 }))?;
+        }
+        for copy in plan {
+            let Some(name) = copy.inside.file_name().filter(|name| FIRST.iter().any(|one| name == one))
+            else {
+                continue;
+            };
+            match symlink(&copy.inside, half.join("usr/lib64").join(name)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
         }
         let bundle = "/etc/ssl/certs/ca-certificates.crt";
         symlink(bundle, half.join("etc/ssl/cert.pem"))?;
