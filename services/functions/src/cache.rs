@@ -149,14 +149,15 @@ impl Specs {
         self.urls.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    /// Forgets a function; called after its change is committed and before the change is acknowledged.
-    pub(crate) fn invalidate(&self, id: &FunctionId) {
+    /// Forgets a function; called after its change is committed and before the change is acknowledged. Whether it was known.
+    pub(crate) fn invalidate(&self, id: &FunctionId) -> bool {
         let mut functions = self.functions.write().unwrap_or_else(PoisonError::into_inner);
         self.epoch.fetch_add(1, Ordering::SeqCst);
-        functions.remove(id);
+        let known = functions.remove(id).is_some();
         drop(functions);
         let mut urls = self.urls.write().unwrap_or_else(PoisonError::into_inner);
         urls.retain(|_, url| url.target.id != *id);
+        known
     }
 }
 

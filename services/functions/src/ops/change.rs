@@ -14,9 +14,9 @@ use crate::{
         settings,
         states::{Shown, configuration, state_word},
     },
-    model::{Condition, Configuration, Deployment, FunctionId, VersionRecord},
+    model::{Condition, Configuration, Deployment, FunctionId, Target, VersionRecord},
 };
-use base::VersionKey;
+use base::{Version, VersionKey};
 use wire::Context;
 
 impl Functions {
@@ -92,7 +92,7 @@ impl Functions {
                 Ok::<_, Error>((record, retired))
             })
             .await?;
-        self.changed(&record, retired);
+        self.changed(&record, retired).await;
         let arn = match published {
             Some(_) => record.id.qualified_arn(record.version),
             None => record.id.arn(),
@@ -127,7 +127,7 @@ impl Functions {
                 break changed;
             }
         };
-        self.changed(&record, retired);
+        self.changed(&record, retired).await;
         Ok(configuration(&record, id.arn(), Shown::Whole))
     }
 
@@ -179,14 +179,24 @@ impl Functions {
     }
 
     /// After a change is committed.
-    fn changed(&self, record: &VersionRecord, retired: Option<VersionKey>) {
-        self.specs.invalidate(&record.id);
+    async fn changed(&self, record: &VersionRecord, retired: Option<VersionKey>) {
+        let in_use = self.specs.invalidate(&record.id);
         if let Some(key) = retired {
             self.execute.retire(&key);
         }
         if !record.condition.settled() {
             self.upkeep.notify_one();
         }
+        if in_use {
+            self.read_ahead(&record.id).await;
+        }
+    }
+
+    /// Reads what invocations of a function in use need to know before the first one after a change, which would wait for it.
+    /// Where that cannot be read, the invocation says why.
+    pub(crate) async fn read_ahead(&self, id: &FunctionId) {
+        let target = Target { id: id.clone(), qualifier: None };
+        let _ = self.load(&target, Version::Latest).await;
     }
 }
 

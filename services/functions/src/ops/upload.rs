@@ -142,9 +142,12 @@ async fn settle(
         })
         .await?;
     for (id, replaced) in settled {
-        functions.specs.invalidate(&id);
+        let in_use = functions.specs.invalidate(&id);
         if let Some(key) = replaced {
             functions.execute.retire(&key);
+        }
+        if in_use {
+            functions.read_ahead(&id).await;
         }
     }
     Ok(initialising)

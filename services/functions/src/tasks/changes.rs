@@ -41,7 +41,11 @@ impl Functions {
             .await?;
         match changed {
             Some(changed) if changed.is_empty() => return Ok(last),
-            Some(changed) => changed.iter().for_each(|id| self.specs.invalidate(id)),
+            Some(changed) => {
+                for id in &changed {
+                    self.specs.invalidate(id);
+                }
+            }
             None => self.specs.clear(),
         }
         self.tell_reservations().await?;
