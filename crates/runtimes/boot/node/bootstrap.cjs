@@ -160,6 +160,8 @@ function logError(title, error) {
 // ----------------------------------------------------------------------------------------------------------- channel
 
 let socket;
+/** Where frames are written: elsewhere only in a rehearsal. */
+let channel = CHANNEL;
 
 /** Sends one frame; returns false when the socket's buffer is full, then `drained` is called later. */
 function send(kind, body, drained) {
@@ -173,7 +175,7 @@ function send(kind, body, drained) {
   if (socket.writableLength === 0) {
     // The common case: one system call, no queue.
     try {
-      done = fs.writeSync(CHANNEL, frame);
+      done = fs.writeSync(channel, frame);
     } catch (error) {
       if (error.code !== "EAGAIN") throw error;
     }
@@ -577,9 +579,7 @@ async function loadHandler(root, full) {
 async function wait() {
   // The loaders of modules, the threads that read files and much else are made when they are first used.
   await import("/var/runtime/empty.mjs");
-  await loadModule("/var/runtime", "", "empty");
-  await new Promise((done) => process.nextTick(done));
-  util.format("%s", "");
+  await rehearse();
   // `require.cache` and the like have only what a function has loaded.
   const { _pathCache } = require("node:module");
   for (const known of [require.cache, _pathCache]) {
@@ -589,8 +589,47 @@ async function wait() {
   send(WAITING, "");
 }
 
-/** Takes the environment and working directory of the function that this process is now for: `text` and a zero, each. */
+/** Goes the way of a start and its first event once, since code is compiled when it is first called. Nothing of it stays. */
+async function rehearse() {
+  adopt(["/", ...Object.entries(env).map(([name, value]) => `${name}=${value}`), ""].join("\0"));
+  require("node:module")._initPaths();
+  readEnvironment();
+  patchConsole();
+  defineAwsLambda();
+  await loadHandler("/var/runtime", "empty.handler").catch(() => {}); // it has none
+  const failing = fatal;
+  channel = fs.openSync("/dev/null", "w");
+  handleEvent = (event) => runBuffered(async (value) => value, event);
+  const payload = '{"":""}';
+  const frame = Buffer.alloc(EVENT_HEADER + payload.length);
+  frame.writeUInt32LE(frame.length - 4, 0);
+  frame.latin1Write(payload, EVENT_HEADER);
+  receive(frame.length, frame);
+  // The answer is told when the promise of the handler is.
+  await new Promise((done) => setImmediate(done));
+  fs.closeSync(channel);
+  channel = CHANNEL;
+  handleEvent = null;
+  fatal = failing;
+  lastTrace = undefined;
+  util.format("%s", "");
+  delete globalThis[REQUEST_ID];
+  delete globalThis.awslambda;
+  delete env._X_AMZN_TRACE_ID;
+}
+
+/** Takes the environment and working directory of the function that this process is now for. */
 function become(text) {
+  adopt(text);
+  const uptime = process.uptime;
+  const waited = uptime();
+  process.uptime = () => uptime() - waited;
+  // Not from within the channel's callback, which would be in the stack of what the function throws.
+  process.nextTick(run);
+}
+
+/** Working directory and variables: `text` has a zero after each. */
+function adopt(text) {
   const [folder, ...variables] = text.split("\0");
   variables.pop();
   const before = [env.NODE_PATH, env.HOME];
@@ -606,11 +645,6 @@ function become(text) {
   for (const name of unknown) delete env[name];
   process.chdir(folder);
   if (env.NODE_PATH !== before[0] || env.HOME !== before[1]) require("node:module")._initPaths();
-  const uptime = process.uptime;
-  const waited = uptime();
-  process.uptime = () => uptime() - waited;
-  // Not from within the channel's callback, which would be in the stack of what the function throws.
-  process.nextTick(run);
 }
 
 function main() {
