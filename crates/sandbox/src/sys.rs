@@ -387,6 +387,23 @@ pub(crate) fn install_descriptors(sources: Vec<OwnedFd>) -> io::Result<OwnedFd> 
     Ok(last)
 }
 
+/// Takes the pages of a mapping of a file out of this process; they come back from the file where they are used. `range` must be
+/// one that cannot be written to.
+pub(crate) fn drop_instructions(range: std::ops::Range<usize>) -> io::Result<()> {
+    // SAFETY: the mapping stays; what was read from the file before is read from it again.
+    let result = unsafe { libc::madvise(range.start as *mut libc::c_void, range.len(), libc::MADV_DONTNEED) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Returns free memory of the C library's allocator to the kernel.
+pub(crate) fn trim_allocator() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Sets the host name of this process's UTS namespace.
 pub(crate) fn set_host_name(name: &str) -> io::Result<()> {
     // SAFETY: pointer and length are of a live string.

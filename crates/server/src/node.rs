@@ -279,6 +279,9 @@ impl Prepared {
                     runtimes.install().await;
                 }
                 runtimes.prepare_all().await;
+                if let Err(error) = sandbox::forget_the_start() {
+                    tracing::debug!(%error, "what only the start needed stays in memory");
+                }
             };
             tokio::select! { () = work => (), () = stop.asked() => () }
         });
