@@ -1,260 +1,42 @@
-//! The wire surface: requests, answers and the table of operations. Shapes follow the Lambda API model 2015-03-31.
+//! The wire surface: the table of operations, and in the files beside it their requests and answers. Shapes follow the
+//! Lambda API model 2015-03-31.
 
 mod access;
+mod account;
+mod code;
+mod functions;
 pub mod layers;
 mod mappings;
+mod resource;
 mod running;
+mod tags;
 mod versions;
 
 pub use access::*;
+pub use account::*;
+pub use code::*;
+pub use functions::*;
 pub use mappings::*;
 pub use running::*;
+pub use tags::*;
 pub use versions::*;
 
-use crate::{
-    Functions,
-    logic::{
-        names,
-        settings::{
-            DeadLetterConfig, Environment, EphemeralStorage, Features, LoggingConfig, SnapStart,
-            TenancyConfig, TracingConfig, VpcConfig, Wanted,
-        },
-    },
-};
-use base64::Engine as _;
-use bytes::Bytes;
+use crate::Functions;
 use layers::{
     AddLayerVersionPermissionRequest, AddLayerVersionPermissionResponse, GetLayerVersionPolicyResponse,
     LayerVersionByArnRequest, LayerVersionRequest, LayerVersionResponse, ListLayerVersionsRequest,
     ListLayerVersionsResponse, ListLayersRequest, ListLayersResponse, PublishLayerVersionRequest,
     RemoveLayerVersionPermissionRequest,
 };
-use serde::{Deserialize, Deserializer, Serialize};
-use std::{collections::BTreeMap, fmt};
-use wire::{Context, RawRequest, RawResponse};
+use serde::Deserialize;
+use wire::{RawRequest, RawResponse};
 
 /// Largest request that carries a package: 50 MB in base64 with its envelope. Source: observed.
 pub const CODE_REQUEST_MAX: usize = 70_167_211;
 /// Largest synchronous payload, and so the largest Invoke request.
 pub const INVOKE_REQUEST_MAX: usize = base::limits::PAYLOAD_SYNC_MAX.0 as usize;
 
-/// Base64 in JSON.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Blob(pub Bytes);
-
-impl fmt::Debug for Blob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Blob({} bytes)", self.0.len())
-    }
-}
-
-impl<'de> Deserialize<'de> for Blob {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Blob, D::Error> {
-        struct Visitor;
-        impl serde::de::Visitor<'_> for Visitor {
-            type Value = Blob;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("base64")
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Blob, E> {
-                base64::engine::general_purpose::STANDARD
-                    .decode(text)
-                    .map(|bytes| Blob(bytes.into()))
-                    .map_err(|_| E::custom("Blobs must be base64 encoded"))
-            }
-        }
-        deserializer.deserialize_str(Visitor)
-    }
-}
-
-/// `FunctionCode`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-#[allow(missing_docs)]
-pub struct FunctionCode {
-    pub zip_file: Option<Blob>,
-    #[serde(rename = "S3Bucket")]
-    pub s3_bucket: Option<String>,
-    #[serde(rename = "S3Key")]
-    pub s3_key: Option<String>,
-    #[serde(rename = "S3ObjectVersion")]
-    pub s3_object_version: Option<String>,
-    pub image_uri: Option<String>,
-    #[serde(rename = "SourceKMSKeyArn")]
-    pub source_kms_key_arn: Option<String>,
-}
-
-/// CreateFunction.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct CreateFunctionRequest {
-    pub function_name: String,
-    pub role: Option<String>,
-    pub runtime: Option<String>,
-    pub handler: Option<String>,
-    pub code: FunctionCode,
-    pub description: Option<String>,
-    pub timeout: Option<i64>,
-    pub memory_size: Option<i64>,
-    pub publish: Option<bool>,
-    pub environment: Option<Environment>,
-    pub tags: Option<BTreeMap<String, String>>,
-    pub architectures: Option<Vec<String>>,
-    pub ephemeral_storage: Option<EphemeralStorage>,
-    pub logging_config: Option<LoggingConfig>,
-    pub package_type: Option<String>,
-    pub vpc_config: Option<VpcConfig>,
-    pub dead_letter_config: Option<DeadLetterConfig>,
-    #[serde(rename = "KMSKeyArn")]
-    pub kms_key_arn: Option<String>,
-    pub tracing_config: Option<TracingConfig>,
-    pub layers: Option<Vec<String>>,
-    pub file_system_configs: Option<Vec<serde_json::Value>>,
-    pub image_config: Option<BTreeMap<String, serde_json::Value>>,
-    pub code_signing_config_arn: Option<String>,
-    pub snap_start: Option<SnapStart>,
-    pub capacity_provider_config: Option<serde_json::Value>,
-    pub publish_to: Option<String>,
-    pub durable_config: Option<serde_json::Value>,
-    pub tenancy_config: Option<TenancyConfig>,
-}
-
-impl CreateFunctionRequest {
-    /// The members that make up a configuration, taken out of the request.
-    pub(crate) fn wanted(&mut self) -> Wanted {
-        Wanted {
-            role: self.role.take(),
-            runtime: self.runtime.take(),
-            handler: self.handler.take(),
-            description: self.description.take(),
-            timeout: self.timeout,
-            memory: self.memory_size,
-            scratch: self.ephemeral_storage,
-            architectures: self.architectures.take(),
-            environment: self.environment.take(),
-            logging: self.logging_config.take(),
-            tenancy: self.tenancy_config.take(),
-            layers: self.layers.take(),
-            tracing: self.tracing_config.take(),
-            dead_letters: self.dead_letter_config.take(),
-            features: Features {
-                package_type: self.package_type.take(),
-                vpc: self.vpc_config.take(),
-                kms_key: self.kms_key_arn.take(),
-                file_systems: self.file_system_configs.take(),
-                image: self.image_config.take(),
-                code_signing: self.code_signing_config_arn.take(),
-                snap_start: self.snap_start.take(),
-                capacity_provider: self.capacity_provider_config.take(),
-                durable: self.durable_config.take(),
-                publish_to: self.publish_to.take(),
-            },
-        }
-    }
-}
-
-/// UpdateFunctionConfiguration.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct UpdateFunctionConfigurationRequest {
-    pub function_name: String,
-    pub role: Option<String>,
-    pub runtime: Option<String>,
-    pub handler: Option<String>,
-    pub description: Option<String>,
-    pub timeout: Option<i64>,
-    pub memory_size: Option<i64>,
-    pub environment: Option<Environment>,
-    pub revision_id: Option<String>,
-    pub ephemeral_storage: Option<EphemeralStorage>,
-    pub logging_config: Option<LoggingConfig>,
-    pub vpc_config: Option<VpcConfig>,
-    pub dead_letter_config: Option<DeadLetterConfig>,
-    #[serde(rename = "KMSKeyArn")]
-    pub kms_key_arn: Option<String>,
-    pub tracing_config: Option<TracingConfig>,
-    pub layers: Option<Vec<String>>,
-    pub file_system_configs: Option<Vec<serde_json::Value>>,
-    pub image_config: Option<BTreeMap<String, serde_json::Value>>,
-    pub snap_start: Option<SnapStart>,
-    pub capacity_provider_config: Option<serde_json::Value>,
-    pub durable_config: Option<serde_json::Value>,
-}
-
-impl UpdateFunctionConfigurationRequest {
-    /// The members that make up a configuration, taken out of the request.
-    pub(crate) fn wanted(&mut self) -> Wanted {
-        Wanted {
-            role: self.role.take(),
-            runtime: self.runtime.take(),
-            handler: self.handler.take(),
-            description: self.description.take(),
-            timeout: self.timeout,
-            memory: self.memory_size,
-            scratch: self.ephemeral_storage,
-            architectures: None,
-            environment: self.environment.take(),
-            logging: self.logging_config.take(),
-            tenancy: None,
-            layers: self.layers.take(),
-            tracing: self.tracing_config.take(),
-            dead_letters: self.dead_letter_config.take(),
-            features: Features {
-                package_type: None,
-                vpc: self.vpc_config.take(),
-                kms_key: self.kms_key_arn.take(),
-                file_systems: self.file_system_configs.take(),
-                image: self.image_config.take(),
-                code_signing: None,
-                snap_start: self.snap_start.take(),
-                capacity_provider: self.capacity_provider_config.take(),
-                durable: self.durable_config.take(),
-                publish_to: None,
-            },
-        }
-    }
-}
-
-/// UpdateFunctionCode.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct UpdateFunctionCodeRequest {
-    pub function_name: String,
-    pub zip_file: Option<Blob>,
-    #[serde(rename = "S3Bucket")]
-    pub s3_bucket: Option<String>,
-    #[serde(rename = "S3Key")]
-    pub s3_key: Option<String>,
-    #[serde(rename = "S3ObjectVersion")]
-    pub s3_object_version: Option<String>,
-    pub image_uri: Option<String>,
-    pub publish: Option<bool>,
-    pub dry_run: Option<bool>,
-    pub revision_id: Option<String>,
-    pub architectures: Option<Vec<String>>,
-    #[serde(rename = "SourceKMSKeyArn")]
-    pub source_kms_key_arn: Option<String>,
-    pub publish_to: Option<String>,
-}
-
-impl UpdateFunctionCodeRequest {
-    /// The members that say where the code is, taken out of the request.
-    pub(crate) fn code(&mut self) -> FunctionCode {
-        FunctionCode {
-            zip_file: self.zip_file.take(),
-            s3_bucket: self.s3_bucket.take(),
-            s3_key: self.s3_key.take(),
-            s3_object_version: self.s3_object_version.take(),
-            image_uri: self.image_uri.take(),
-            source_kms_key_arn: self.source_kms_key_arn.take(),
-        }
-    }
-}
-
-/// GetFunction, GetFunctionConfiguration and DeleteFunction.
+/// Operations on a function, version or alias that ask for nothing more.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
@@ -263,7 +45,7 @@ pub struct QualifiedRequest {
     pub qualifier: Option<String>,
 }
 
-/// GetFunctionConcurrency and DeleteFunctionConcurrency.
+/// Operations on a function as a whole that ask for nothing more.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 #[allow(missing_docs)]
@@ -271,256 +53,9 @@ pub struct FunctionRequest {
     pub function_name: String,
 }
 
-/// ListFunctions.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct ListFunctionsRequest {
-    pub master_region: Option<String>,
-    pub function_version: Option<String>,
-    pub marker: Option<String>,
-    pub max_items: Option<i64>,
-}
-
-/// TagResource.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct TagResourceRequest {
-    pub resource: String,
-    pub tags: BTreeMap<String, String>,
-}
-
-/// UntagResource.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct UntagResourceRequest {
-    pub resource: String,
-    pub tag_keys: Vec<String>,
-}
-
-/// ListTags.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct ListTagsRequest {
-    pub resource: String,
-}
-
 /// Inputs without members.
 #[derive(Debug, Deserialize)]
 pub struct Nothing {}
-
-/// `FunctionConfiguration`.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct FunctionConfiguration {
-    pub function_name: String,
-    pub function_arn: String,
-    pub runtime: String,
-    pub role: String,
-    pub handler: String,
-    pub code_size: u64,
-    pub description: String,
-    pub timeout: u32,
-    pub memory_size: u32,
-    pub last_modified: String,
-    #[serde(rename = "CodeSha256")]
-    pub code_sha256: String,
-    pub version: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub environment: Option<EnvironmentResponse>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dead_letter_config: Option<DeadLetterConfig>,
-    pub tracing_config: TracingConfigResponse,
-    pub revision_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state_reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state_reason_code: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_update_status: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_update_status_reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_update_status_reason_code: Option<&'static str>,
-    pub package_type: &'static str,
-    pub architectures: [String; 1],
-    pub ephemeral_storage: EphemeralStorage,
-    pub snap_start: SnapStartResponse,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tenancy_config: Option<TenancyConfig>,
-    pub logging_config: LoggingConfig,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub layers: Vec<layers::LayerReference>,
-}
-
-/// `EnvironmentResponse`.
-#[derive(Clone, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct EnvironmentResponse {
-    pub variables: BTreeMap<String, String>,
-}
-
-impl fmt::Debug for EnvironmentResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EnvironmentResponse({} variables)", self.variables.len())
-    }
-}
-
-/// `TracingConfigResponse`.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct TracingConfigResponse {
-    pub mode: &'static str,
-}
-
-/// `SnapStartResponse`.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct SnapStartResponse {
-    pub apply_on: &'static str,
-    pub optimization_status: &'static str,
-}
-
-/// GetFunction's answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct GetFunctionResponse {
-    pub configuration: FunctionConfiguration,
-    pub code: FunctionCodeLocation,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub tags: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub concurrency: Option<Concurrency>,
-}
-
-/// `FunctionCodeLocation`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct FunctionCodeLocation {
-    pub repository_type: &'static str,
-    pub location: String,
-}
-
-/// ListFunctions' answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct ListFunctionsResponse {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_marker: Option<String>,
-    pub functions: Vec<FunctionConfiguration>,
-}
-
-/// ListTags' answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct ListTagsResponse {
-    pub tags: BTreeMap<String, String>,
-}
-
-/// GetAccountSettings' answer.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct AccountSettings {
-    pub account_limit: AccountLimit,
-    pub account_usage: AccountUsage,
-}
-
-/// `AccountLimit`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct AccountLimit {
-    pub total_code_size: u64,
-    pub code_size_unzipped: u64,
-    pub code_size_zipped: u64,
-    pub concurrent_executions: u32,
-    pub unreserved_concurrent_executions: u32,
-}
-
-/// `AccountUsage`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-#[allow(missing_docs)]
-pub struct AccountUsage {
-    pub total_code_size: u64,
-    pub function_count: u64,
-}
-
-/// An input that names a function, for the permission asked.
-pub(crate) trait Names {
-    /// The function as given, and the separate qualifier.
-    fn named(&self) -> (&str, Option<&str>);
-}
-
-macro_rules! names {
-    ($($input:ty: $member:ident $(, $qualifier:ident)?;)*) => {$(
-        impl Names for $input {
-            fn named(&self) -> (&str, Option<&str>) {
-                (&self.$member, None$(.or(self.$qualifier.as_deref()))?)
-            }
-        }
-    )*};
-}
-
-names! {
-    CreateFunctionRequest: function_name;
-    UpdateFunctionConfigurationRequest: function_name;
-    UpdateFunctionCodeRequest: function_name;
-    QualifiedRequest: function_name, qualifier;
-    FunctionRequest: function_name;
-    ListVersionsRequest: function_name;
-    PublishVersionRequest: function_name;
-    CreateAliasRequest: function_name;
-    UpdateAliasRequest: function_name;
-    AliasRequest: function_name;
-    ListAliasesRequest: function_name;
-    EventConfigRequest: function_name, qualifier;
-    ListEventConfigsRequest: function_name;
-    AddPermissionRequest: function_name, qualifier;
-    PutRuntimeManagementRequest: function_name, qualifier;
-    PutRecursionRequest: function_name;
-    PutProvisionedConcurrencyRequest: function_name, qualifier;
-    ListProvisionedConcurrencyRequest: function_name;
-    CreateFunctionUrlConfigRequest: function_name, qualifier;
-    UpdateFunctionUrlConfigRequest: function_name, qualifier;
-    ListFunctionUrlConfigsRequest: function_name;
-    RemovePermissionRequest: function_name, qualifier;
-    TagResourceRequest: resource;
-    UntagResourceRequest: resource;
-    ListTagsRequest: resource;
-    PutFunctionConcurrencyRequest: function_name;
-}
-
-impl Functions {
-    /// ARN that permission is asked for.
-    pub(crate) fn resource(&self, context: &Context, input: &impl Names) -> String {
-        let (text, qualifier) = input.named();
-        names::permission_arn(context.account, &context.region, text, qualifier)
-    }
-
-    /// The same for Invoke. Whether a function of another account may be invoked is that function's policy's to say.
-    pub(crate) fn invoked(&self, context: &Context, request: &RawRequest) -> String {
-        let text = request.label("FunctionName").unwrap_or_default();
-        if names::owner(text).is_some_and(|owner| owner != context.account) {
-            return "*".to_owned();
-        }
-        names::permission_arn(context.account, &context.region, text, request.query("Qualifier").as_deref())
-    }
-}
 
 wire::api! {
     /// AWS Lambda: functions, their versions and their invocation.

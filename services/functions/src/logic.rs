@@ -19,4 +19,5 @@ pub mod retry;
 pub mod sampling;
 pub mod settings;
 pub mod states;
+pub mod tags;
 pub mod url;

@@ -131,7 +131,7 @@ pub(crate) fn delete_configs_of(
 pub(crate) fn own_concurrency_by_account(
     tx: &mut Tx<'_>,
 ) -> Result<BTreeMap<(AccountId, Region), u32>, Error> {
-    let mut sums = super::reservations(tx)?;
+    let mut sums = super::functions::reservations(tx)?;
     for (id, _, config) in all_configs::<ProvisionedConcurrency>(tx)? {
         let reserved = super::function(tx, &id)?.and_then(|function| function.reserved_concurrency);
         if reserved.is_none() {

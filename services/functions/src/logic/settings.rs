@@ -1,27 +1,28 @@
 //! From what a request wants to a configuration: constraints, defaults, and refusals of what Neap does not carry out.
 
+mod code;
+mod features;
+mod logging;
+mod snap_start;
+
+pub use code::{architecture, source};
+pub use features::{Features, VpcConfig};
+pub use logging::{LoggingConfig, shown_logs};
+pub use snap_start::SnapStart;
+
 use crate::{
     Error,
-    api::FunctionCode,
     logic::{destinations, environment, layers},
-    model::{Configuration, IDLE_TAG, Tracing},
+    model::{Configuration, Tracing},
 };
-use base::{
-    AccountId, ApplicationLogLevel, FunctionName, LogFormat, LogSettings, MemoryMib, PackageError, Seconds,
-    SystemLogLevel, limits,
-};
+use base::{AccountId, FunctionName, LogFormat, LogSettings, MemoryMib, Seconds, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use wire::Violations;
 
 const ROLE_PATTERN: &str = r"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+";
-const ARCHITECTURES: [&str; 2] = ["x86_64", "arm64"];
 /// `MemorySize` that the model allows; Lambda itself allows [`limits::MEMORY`].
 const MEMORY_MODEL_MAX: i64 = 32_768;
-/// Tags of one function.
-pub const TAGS_MAX: usize = 50;
-/// The most that [`IDLE_TAG`] can say.
-const IDLE_S_MAX: u32 = 86_400;
 
 /// Members of CreateFunction and UpdateFunctionConfiguration that make up a configuration; `None` where the request
 /// does not say.
@@ -89,61 +90,6 @@ pub struct EphemeralStorage {
     pub size: Option<i64>,
 }
 
-/// `LoggingConfig`.
-#[derive(Clone, Default, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct LoggingConfig {
-    /// `Text` or `JSON`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_format: Option<String>,
-    /// With `JSON` only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub application_log_level: Option<String>,
-    /// With `JSON` only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub system_log_level: Option<String>,
-    /// Log group.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_group: Option<String>,
-}
-
-/// Features that are accepted switched off and refused otherwise: silently leaving them out would be worse.
-#[derive(Clone, Default, Debug)]
-pub struct Features {
-    /// `PackageType`: `Zip`.
-    pub package_type: Option<String>,
-    /// `VpcConfig`: without subnets and security groups.
-    pub vpc: Option<VpcConfig>,
-    /// `KMSKeyArn`: empty.
-    pub kms_key: Option<String>,
-    /// `FileSystemConfigs`: none.
-    pub file_systems: Option<Vec<serde_json::Value>>,
-    /// `ImageConfig`: empty.
-    pub image: Option<BTreeMap<String, serde_json::Value>>,
-    /// `CodeSigningConfigArn`: empty.
-    pub code_signing: Option<String>,
-    /// `SnapStart`; `None` leaves it.
-    pub snap_start: Option<SnapStart>,
-    /// `CapacityProviderConfig`: not given.
-    pub capacity_provider: Option<serde_json::Value>,
-    /// `DurableConfig`: not given.
-    pub durable: Option<serde_json::Value>,
-    /// `PublishTo`: not given.
-    pub publish_to: Option<String>,
-}
-
-/// `VpcConfig`.
-#[derive(Clone, Default, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct VpcConfig {
-    /// Subnets.
-    pub subnet_ids: Option<Vec<String>>,
-    /// Security groups.
-    pub security_group_ids: Option<Vec<String>>,
-    /// IPv6.
-    pub ipv6_allowed_for_dual_stack: Option<bool>,
-}
-
 /// `DeadLetterConfig`.
 #[derive(Clone, Default, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -160,14 +106,6 @@ pub struct TracingConfig {
     pub mode: Option<String>,
 }
 
-/// `SnapStart`.
-#[derive(Clone, Default, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct SnapStart {
-    /// `None` or `PublishedVersions`.
-    pub apply_on: Option<String>,
-}
-
 /// The configuration of a new function.
 pub fn create(wanted: &Wanted, name: &FunctionName, account: AccountId) -> Result<Configuration, Error> {
     let mut violations = Violations::default();
@@ -176,7 +114,7 @@ pub fn create(wanted: &Wanted, name: &FunctionName, account: AccountId) -> Resul
     }
     constraints(wanted, &mut violations);
     finish(violations)?;
-    supported(&wanted.features)?;
+    features::supported(&wanted.features)?;
     let (Some(runtime), Some(handler)) = (&wanted.runtime, &wanted.handler) else {
         return Err(Error::invalid(
             "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
@@ -190,7 +128,7 @@ pub fn create(wanted: &Wanted, name: &FunctionName, account: AccountId) -> Resul
         timeout: Seconds(3),
         memory: *limits::MEMORY.start(),
         scratch: *limits::SCRATCH.start(),
-        architecture: ARCHITECTURES[0].to_owned(),
+        architecture: code::ARCHITECTURES[0].to_owned(),
         variables: None,
         logs: LogSettings { group: format!("/aws/lambda/{name}"), format: LogFormat::Text },
         layers: Vec::new(),
@@ -207,74 +145,8 @@ pub fn update(current: &Configuration, wanted: &Wanted, account: AccountId) -> R
     let mut violations = Violations::default();
     constraints(wanted, &mut violations);
     finish(violations)?;
-    supported(&wanted.features)?;
+    features::supported(&wanted.features)?;
     apply(current.clone(), wanted, account)
-}
-
-/// The architecture that UpdateFunctionCode wants; `None` leaves it.
-pub fn architecture(wanted: Option<&[String]>) -> Result<Option<String>, Error> {
-    let mut violations = Violations::default();
-    if let Some(architectures) = wanted {
-        check_architectures(architectures, &mut violations);
-    }
-    finish(violations)?;
-    Ok(wanted.and_then(<[String]>::first).cloned())
-}
-
-/// Tags to set on a function that has `present` already.
-pub fn tags(
-    present: &BTreeMap<String, String>,
-    added: &BTreeMap<String, String>,
-) -> Result<BTreeMap<String, String>, Error> {
-    for (key, value) in added {
-        if !(1..=128).contains(&key.chars().count()) {
-            return Err(Error::invalid("The tag key must have 1 to 128 characters."));
-        }
-        if value.chars().count() > 256 {
-            return Err(Error::InvalidParameter(format!(
-                "The value of tag {key} must have at most 256 characters."
-            )));
-        }
-        if key.to_ascii_lowercase().starts_with("aws:") {
-            return Err(Error::InvalidParameter(format!("The tag key {key} has the reserved prefix aws:.")));
-        }
-        if key == IDLE_TAG && value.parse::<u32>().map_or(true, |seconds| seconds > IDLE_S_MAX) {
-            return Err(Error::InvalidParameter(format!(
-                "The tag {IDLE_TAG} must be a number of seconds from 0 to {IDLE_S_MAX}."
-            )));
-        }
-    }
-    let mut tags = present.clone();
-    tags.extend(added.iter().map(|(key, value)| (key.clone(), value.clone())));
-    if tags.len() > TAGS_MAX {
-        return Err(Error::invalid("Number of tags exceeds resource tag limit."));
-    }
-    Ok(tags)
-}
-
-/// The package in a request, and nothing else.
-pub fn source(code: FunctionCode) -> Result<bytes::Bytes, Error> {
-    let elsewhere = code.s3_bucket.is_some() || code.s3_key.is_some() || code.s3_object_version.is_some();
-    if code.image_uri.is_some() {
-        return Err(Error::Unsupported { member: "ImageUri", reason: "upload a zip package as ZipFile" });
-    }
-    if code.source_kms_key_arn.is_some_and(|arn| !arn.is_empty()) {
-        return Err(Error::Unsupported { member: "SourceKMSKeyArn", reason: "leave it out" });
-    }
-    match code.zip_file {
-        Some(_) if elsewhere => Err(Error::invalid(
-            "Please do not provide other FunctionCode parameters when providing a ZipFile.",
-        )),
-        Some(zip) if zip.0.is_empty() => Err(Error::Package(PackageError::Empty)),
-        Some(zip) if zip.0.len() as u64 > limits::PACKAGE_ZIPPED_MAX.0 => {
-            Err(Error::ZipTooLarge { max_bytes: limits::PACKAGE_ZIPPED_MAX.0 })
-        }
-        Some(zip) => Ok(zip.0),
-        None if elsewhere => {
-            Err(Error::Unsupported { member: "S3Bucket", reason: "upload the package itself as ZipFile" })
-        }
-        None => Err(Error::invalid("Please provide a source for function code.")),
-    }
 }
 
 /// `description` alone, as PublishVersion has it.
@@ -318,13 +190,13 @@ fn constraints(wanted: &Wanted, violations: &mut Violations) {
         }
     }
     if let Some(architectures) = &wanted.architectures {
-        check_architectures(architectures, violations);
+        code::check_architectures(architectures, violations);
     }
     if let Some(variables) = wanted.environment.as_ref().and_then(|e| e.variables.as_ref()) {
         environment::names(variables, violations);
     }
-    if let Some(logging) = &wanted.logging {
-        check_logging(logging, violations);
+    if let Some(wanted) = &wanted.logging {
+        logging::check(wanted, violations);
     }
     if let Some(layers) = &wanted.layers {
         layers::check_arns(layers, violations);
@@ -360,42 +232,6 @@ fn words(violations: &mut Violations, member: &str, value: Option<&str>, words: 
     }
 }
 
-fn check_architectures(architectures: &[String], violations: &mut Violations) {
-    let shown = format!("[{}]", architectures.join(", "));
-    match architectures {
-        [] => violations.add(shown, "architectures", "Member must have length greater than or equal to 1"),
-        [one] if ARCHITECTURES.contains(&one.as_str()) => {}
-        [_] => violations.add(
-            shown,
-            "architectures",
-            "Member must satisfy constraint: [Member must satisfy enum value set: [x86_64, arm64], Member must not be null]",
-        ),
-        [_, _, ..] => violations.add(shown, "architectures", "Member must have length less than or equal to 1"),
-    }
-}
-
-fn check_logging(logging: &LoggingConfig, violations: &mut Violations) {
-    words(violations, "loggingConfig.logFormat", logging.log_format.as_deref(), &["JSON", "Text"]);
-    words(
-        violations,
-        "loggingConfig.applicationLogLevel",
-        logging.application_log_level.as_deref(),
-        &["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"],
-    );
-    words(
-        violations,
-        "loggingConfig.systemLogLevel",
-        logging.system_log_level.as_deref(),
-        &["DEBUG", "INFO", "WARN"],
-    );
-    if let Some(group) = &logging.log_group {
-        violations.length("loggingConfig.logGroup", group, 1..=512);
-        let fits =
-            group.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/' | b'#'));
-        violations.pattern("loggingConfig.logGroup", group, r"[\.\-_/#A-Za-z0-9]+", fits);
-    }
-}
-
 /// Account of a role's ARN; `None` if it does not fit [`ROLE_PATTERN`].
 fn role_account(role: &str) -> Option<(&str, &str)> {
     let mut parts = role.splitn(6, ':');
@@ -413,43 +249,6 @@ fn role_account(role: &str) -> Option<(&str, &str)> {
     let fits =
         arn == "arn" && partition_fits && iam == "iam" && region.is_empty() && account_fits && name_fits;
     fits.then_some((partition, account))
-}
-
-/// Refuses what is switched on and not carried out.
-fn supported(features: &Features) -> Result<(), Error> {
-    let refuse = |on: bool, member: &'static str, reason: &'static str| match on {
-        true => Err(Error::Unsupported { member, reason }),
-        false => Ok(()),
-    };
-    let some_text = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-    let some_ids = |ids: &Option<Vec<String>>| ids.as_ref().is_some_and(|ids| !ids.is_empty());
-    let vpc = features.vpc.as_ref();
-    refuse(features.package_type.as_deref() == Some("Image"), "PackageType Image", "upload a zip package")?;
-    refuse(
-        features.image.as_ref().is_some_and(|image| !image.is_empty()),
-        "ImageConfig",
-        "it belongs to PackageType Image",
-    )?;
-    refuse(
-        vpc.is_some_and(|vpc| some_ids(&vpc.subnet_ids) || some_ids(&vpc.security_group_ids)),
-        "VpcConfig",
-        "leave out its subnets and security groups",
-    )?;
-    refuse(
-        vpc.is_some_and(|vpc| vpc.ipv6_allowed_for_dual_stack == Some(true)),
-        "VpcConfig.Ipv6AllowedForDualStack",
-        "leave it out",
-    )?;
-    refuse(some_text(&features.kms_key), "KMSKeyArn", "leave it out")?;
-    refuse(
-        features.file_systems.as_ref().is_some_and(|f| !f.is_empty()),
-        "FileSystemConfigs",
-        "leave it out",
-    )?;
-    refuse(some_text(&features.code_signing), "CodeSigningConfigArn", "leave it out")?;
-    refuse(features.capacity_provider.is_some(), "CapacityProviderConfig", "leave it out")?;
-    refuse(features.durable.is_some(), "DurableConfig", "leave it out")?;
-    refuse(features.publish_to.is_some(), "PublishTo", "leave it out")
 }
 
 /// Sets what is wanted; constraints hold already.
@@ -499,8 +298,8 @@ fn apply(
         }
         configuration.variables.clone_from(&environment.variables);
     }
-    if let Some(logging) = &wanted.logging {
-        configuration.logs = logs(&configuration.logs, logging)?;
+    if let Some(wanted) = &wanted.logging {
+        configuration.logs = logging::changed(&configuration.logs, wanted)?;
     }
     if let Some(tracing) = &wanted.tracing {
         configuration.tracing = match tracing.mode.as_deref() {
@@ -520,116 +319,13 @@ fn apply(
     if let Some(snap_start) = &wanted.features.snap_start {
         configuration.snap_start = snap_start.apply_on.as_deref() == Some("PublishedVersions");
     }
-    check_snap_start(&configuration)?;
+    snap_start::check(&configuration)?;
     Ok(configuration)
-}
-
-/// What goes together with SnapStart. Source: Lambda's guide, SnapStart, supported features and limitations.
-fn check_snap_start(configuration: &Configuration) -> Result<(), Error> {
-    // Lambda begins with Java 11 and Python 3.12; what runs here at all is initialised ahead as well.
-    const SERVED: [&str; 2] = ["java", "python3."];
-    let runtime = configuration.runtime.as_str();
-    if !configuration.snap_start {
-        return Ok(());
-    }
-    if !SERVED.iter().any(|one| runtime.starts_with(one)) {
-        return Err(Error::InvalidParameter(format!(
-            "{runtime} is not supported for SnapStart enabled functions."
-        )));
-    }
-    if configuration.scratch > *limits::SCRATCH.start() {
-        return Err(Error::invalid(
-            "Ephemeral storage of more than 512 MB is not supported for SnapStart enabled functions.",
-        ));
-    }
-    if configuration.per_tenant {
-        return Err(Error::invalid("SnapStart is not supported for functions with tenancy configuration."));
-    }
-    Ok(())
 }
 
 /// A number whose bounds were checked.
 fn small(number: i64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-fn logs(current: &LogSettings, wanted: &LoggingConfig) -> Result<LogSettings, Error> {
-    let json = match wanted.log_format.as_deref() {
-        Some(format) => format == "JSON",
-        None => matches!(current.format, LogFormat::Json { .. }),
-    };
-    let levels = wanted.application_log_level.is_some() || wanted.system_log_level.is_some();
-    if levels && !json {
-        return Err(Error::invalid(
-            "ApplicationLogLevel and SystemLogLevel can only be set when LogFormat is JSON.",
-        ));
-    }
-    let (application, system) = match current.format {
-        LogFormat::Json { application, system } => (application, system),
-        LogFormat::Text => (ApplicationLogLevel::Info, SystemLogLevel::Info),
-    };
-    let format = match json {
-        true => LogFormat::Json {
-            application: wanted
-                .application_log_level
-                .as_deref()
-                .and_then(application_level)
-                .unwrap_or(application),
-            system: wanted.system_log_level.as_deref().and_then(system_level).unwrap_or(system),
-        },
-        false => LogFormat::Text,
-    };
-    Ok(LogSettings { group: wanted.log_group.clone().unwrap_or_else(|| current.group.clone()), format })
-}
-
-fn application_level(word: &str) -> Option<ApplicationLogLevel> {
-    Some(match word {
-        "TRACE" => ApplicationLogLevel::Trace,
-        "DEBUG" => ApplicationLogLevel::Debug,
-        "INFO" => ApplicationLogLevel::Info,
-        "WARN" => ApplicationLogLevel::Warn,
-        "ERROR" => ApplicationLogLevel::Error,
-        "FATAL" => ApplicationLogLevel::Fatal,
-        _ => return None,
-    })
-}
-
-fn system_level(word: &str) -> Option<SystemLogLevel> {
-    Some(match word {
-        "DEBUG" => SystemLogLevel::Debug,
-        "INFO" => SystemLogLevel::Info,
-        "WARN" => SystemLogLevel::Warn,
-        _ => return None,
-    })
-}
-
-/// `LoggingConfig` as answers show it.
-pub fn shown_logs(logs: &LogSettings) -> LoggingConfig {
-    let (format, application, system) = match logs.format {
-        LogFormat::Text => ("Text", None, None),
-        LogFormat::Json { application, system } => {
-            let application = match application {
-                ApplicationLogLevel::Trace => "TRACE",
-                ApplicationLogLevel::Debug => "DEBUG",
-                ApplicationLogLevel::Info => "INFO",
-                ApplicationLogLevel::Warn => "WARN",
-                ApplicationLogLevel::Error => "ERROR",
-                ApplicationLogLevel::Fatal => "FATAL",
-            };
-            let system = match system {
-                SystemLogLevel::Debug => "DEBUG",
-                SystemLogLevel::Info => "INFO",
-                SystemLogLevel::Warn => "WARN",
-            };
-            ("JSON", Some(application.to_owned()), Some(system.to_owned()))
-        }
-    };
-    LoggingConfig {
-        log_format: Some(format.to_owned()),
-        application_log_level: application,
-        system_log_level: system,
-        log_group: Some(logs.group.clone()),
-    }
 }
 
 #[cfg(test)]
@@ -639,7 +335,8 @@ mod tests {
 
     const ACCOUNT: AccountId = AccountId::DEFAULT;
 
-    fn wanted() -> Wanted {
+    /// The least that a new function is made of.
+    pub(super) fn wanted() -> Wanted {
         Wanted {
             role: Some("arn:aws:iam::000000000000:role/service-role/x".into()),
             runtime: Some("python3.12".into()),
@@ -648,7 +345,7 @@ mod tests {
         }
     }
 
-    fn made(wanted: &Wanted) -> Result<Configuration, Error> {
+    pub(super) fn made(wanted: &Wanted) -> Result<Configuration, Error> {
         create(wanted, &"hello".parse().unwrap(), ACCOUNT)
     }
 
@@ -713,68 +410,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_carried_out_is_refused_by_name_and_off_is_fine() {
-        let with = |change: fn(&mut Features)| {
-            let mut wanted = wanted();
-            change(&mut wanted.features);
-            made(&wanted).map_err(|error| error.to_string())
-        };
-        for (change, member) in [
-            ((|f| f.package_type = Some("Image".into())) as fn(&mut Features), "PackageType Image"),
-            (
-                |f| f.vpc = Some(VpcConfig { subnet_ids: Some(vec!["s".into()]), ..VpcConfig::default() }),
-                "VpcConfig",
-            ),
-            (|f| f.kms_key = Some("arn".into()), "KMSKeyArn"),
-            (|f| f.durable = Some(serde_json::json!({})), "DurableConfig"),
-            (|f| f.capacity_provider = Some(serde_json::json!({})), "CapacityProviderConfig"),
-            (|f| f.file_systems = Some(vec![serde_json::json!({})]), "FileSystemConfigs"),
-        ] {
-            let told = with(change).unwrap_err();
-            assert!(told.starts_with(&format!("{member} is not supported by Neap")), "{told}");
-        }
-        with(|f| {
-            *f = Features {
-                package_type: Some("Zip".into()),
-                vpc: Some(VpcConfig { subnet_ids: Some(vec![]), ..VpcConfig::default() }),
-                kms_key: Some(String::new()),
-                snap_start: Some(SnapStart { apply_on: Some("None".into()) }),
-                ..Features::default()
-            };
-        })
-        .unwrap();
-    }
-
-    #[test]
-    fn snap_start_goes_with_what_lambda_says() {
-        let with = |change: fn(&mut Wanted)| {
-            let mut wanted = wanted();
-            wanted.features.snap_start = Some(SnapStart { apply_on: Some("PublishedVersions".into()) });
-            change(&mut wanted);
-            made(&wanted)
-        };
-        assert!(with(|_| {}).unwrap().snap_start);
-        for runtime in ["java17", "java21", "python3.11", "python3.13"] {
-            let mut wanted = wanted();
-            wanted.runtime = Some(runtime.to_owned());
-            wanted.features.snap_start = Some(SnapStart { apply_on: Some("PublishedVersions".into()) });
-            assert!(made(&wanted).unwrap().snap_start, "{runtime}");
-        }
-        for (change, told) in [
-            ((|w| w.runtime = Some("nodejs22.x".into())) as fn(&mut Wanted), "nodejs22.x is not supported"),
-            (|w| w.runtime = Some("provided.al2023".into()), "provided.al2023 is not supported"),
-            (|w| w.scratch = Some(EphemeralStorage { size: Some(1024) }), "Ephemeral storage"),
-            (
-                |w| w.tenancy = Some(TenancyConfig { tenant_isolation_mode: Some("PER_TENANT".into()) }),
-                "tenancy configuration",
-            ),
-        ] {
-            let refused = with(change).unwrap_err().to_string();
-            assert!(refused.contains(told), "{refused}");
-        }
-    }
-
-    #[test]
     fn updates_change_what_they_name() {
         let mut first = wanted();
         first.environment =
@@ -816,16 +451,6 @@ mod tests {
         assert!(update(&third, &Wanted { logging: Some(levels), ..Wanted::default() }, ACCOUNT).is_err());
         assert!(first.runs_like(&Configuration { description: "new".into(), ..first.clone() }));
         assert!(!first.runs_like(&second));
-    }
-
-    #[test]
-    fn tags_are_bounded() {
-        let many: BTreeMap<String, String> = (0..50).map(|n| (format!("k{n}"), String::new())).collect();
-        let tags_now = tags(&BTreeMap::new(), &many).unwrap();
-        assert!(tags(&tags_now, &BTreeMap::from([("k0".into(), "changed".into())])).is_ok());
-        assert!(tags(&tags_now, &BTreeMap::from([("one more".into(), String::new())])).is_err());
-        assert!(tags(&BTreeMap::new(), &BTreeMap::from([("aws:x".into(), String::new())])).is_err());
-        assert!(tags(&BTreeMap::new(), &BTreeMap::from([(String::new(), String::new())])).is_err());
     }
 
     proptest! {

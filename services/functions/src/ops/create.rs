@@ -8,6 +8,7 @@ use crate::{
     logic::{
         layers, names, settings,
         states::{Shown, configuration},
+        tags,
     },
     model::{Condition, Deployment, FunctionId, FunctionRecord, VersionRecord},
 };
@@ -27,7 +28,7 @@ impl Functions {
         })?;
         let wanted = input.wanted();
         let mut configured = settings::create(&wanted, &id.name, id.account)?;
-        let tags = settings::tags(&BTreeMap::new(), &input.tags.unwrap_or_default())?;
+        let tags = tags::merge(&BTreeMap::new(), &input.tags.unwrap_or_default())?;
         let zip = settings::source(input.code)?;
         let support =
             self.catalog.check(&configured.runtime, &configured.architecture, &configured.handler)?;

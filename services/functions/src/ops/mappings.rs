@@ -11,7 +11,7 @@ use crate::{
     logic::{
         mappings::settings::{suitable, unreachable, wanted},
         names::{self, Form},
-        settings,
+        tags,
     },
     model::{Mapping, MappingSettings, MappingState, Target},
 };
@@ -35,7 +35,7 @@ impl Functions {
         let source = queue(context, input.event_source_arn.as_deref())?;
         let settings = wanted(&input.members, MappingSettings::default(), &source)?;
         let tags = match &input.tags {
-            Some(tags) => settings::tags(&BTreeMap::new(), tags)?,
+            Some(tags) => tags::merge(&BTreeMap::new(), tags)?,
             None => BTreeMap::new(),
         };
         self.can_poll(&target, &source).await?;

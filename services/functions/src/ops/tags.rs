@@ -7,7 +7,7 @@ use crate::{
     asking, data,
     logic::{
         names::{self, Taggable},
-        settings,
+        tags,
     },
 };
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ impl Functions {
         if input.tags.is_empty() {
             return Err(Error::invalid("An error occurred and the request cannot be processed."));
         }
-        self.change_tags(context, what, move |tags| settings::tags(tags, &input.tags)).await
+        self.change_tags(context, what, move |tags| tags::merge(tags, &input.tags)).await
     }
 
     pub(crate) async fn untag_resource(
