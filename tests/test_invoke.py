@@ -102,6 +102,22 @@ def test_node_handlers_of_each_style_answer(deploy, name, source):
     assert reply["Body"] == {"event": {"x": 1}, "id": reply["ResponseMetadata"]["RequestId"]}
 
 
+def test_node_callbacks_wait_for_the_event_loop_unless_told_not_to(deploy):
+    source = """
+    exports.handler = (event, context, callback) => {
+      const told = { before: context.callbackWaitsForEmptyEventLoop, ran: false, left: context.getRemainingTimeInMillis() };
+      if (event.leave) context.callbackWaitsForEmptyEventLoop = false;
+      setTimeout(() => { told.ran = true; }, 50);
+      callback(null, told);
+    };
+    """
+    function = deploy({"index.js": source}, runtime="nodejs20.x", handler="index.handler", Timeout=9)
+    for leave in [False, True, False]:
+        told = function({"leave": leave})
+        assert (told["before"], told["ran"]) == (True, not leave)
+        assert 0 < told["left"] <= 9_000
+
+
 def test_node_errors_have_lambdas_shape(deploy):
     source = "exports.handler = async () => { throw new TypeError('no way'); };"
     reply = deploy({"index.js": source}, runtime="nodejs20.x", handler="index.handler").invoke()

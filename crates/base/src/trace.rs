@@ -164,14 +164,24 @@ impl TraceHeader {
 /// As `X-Amzn-Trace-Id`.
 impl fmt::Display for TraceHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut parts = Vec::with_capacity(3 + self.rest.len());
+        let mut between = "";
         if let Some(trace) = self.trace {
-            parts.push(format!("Root={}", trace.root()));
+            write!(f, "Root={}", trace.root())?;
+            between = ";";
         }
-        parts.extend(self.parent.map(|parent| format!("Parent={parent}")));
-        parts.extend(self.sampled.map(|sampled| format!("Sampled={}", u8::from(sampled))));
-        parts.extend(self.rest.iter().cloned());
-        f.write_str(&parts.join(";"))
+        if let Some(parent) = self.parent {
+            write!(f, "{between}Parent={parent}")?;
+            between = ";";
+        }
+        if let Some(sampled) = self.sampled {
+            write!(f, "{between}Sampled={}", u8::from(sampled))?;
+            between = ";";
+        }
+        for part in &self.rest {
+            write!(f, "{between}{part}")?;
+            between = ";";
+        }
+        Ok(())
     }
 }
 

@@ -28,15 +28,19 @@
 
 use crate::link::{Report, Said, Signal};
 use bytes::{Buf, Bytes, BytesMut};
+use rustix::net::SendFlags;
 use std::{
     ffi::OsString,
     io,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::Path,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::UnixStream,
+    net::unix::pipe::{Receiver, Sender},
 };
 
 /// Bytes of an event's fixed part, its length included.
@@ -99,7 +103,9 @@ fn encode_begin(folder: &Path, env: &[(OsString, OsString)], out: &mut Vec<u8>) 
 
 /// The daemon's end of the channel.
 pub(crate) struct Frames {
-    stream: UnixStream,
+    /// The socket, as what is waited on for reading alone: to who may also write, the kernel tells of everything that the
+    /// runtime takes, which wakes the daemon once more for each event.
+    stream: Receiver,
     inbox: BytesMut,
     outbox: Vec<u8>,
     response_max: usize,
@@ -113,7 +119,7 @@ impl Frames {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let frames = Frames {
-            stream: UnixStream::from_std(ours)?,
+            stream: Receiver::from_owned_fd_unchecked(ours.into())?,
             inbox: BytesMut::with_capacity(16 * 1024),
             outbox: Vec::with_capacity(1024),
             response_max,
@@ -127,19 +133,16 @@ impl Frames {
         encode_head(event, &mut self.outbox);
         if event.payload.len() <= COPY_MAX {
             self.outbox.extend_from_slice(event.payload);
-            return self.stream.write_all(&self.outbox).await;
+            return self.write_all(&self.outbox).await;
         }
-        let mut both = Buf::chain(&self.outbox[..], &event.payload[..]);
-        while both.has_remaining() {
-            self.stream.write_buf(&mut both).await?;
-        }
-        Ok(())
+        self.write_all(&self.outbox).await?;
+        self.write_all(event.payload).await
     }
 
     /// Tells a runtime that waits what it is for. Texts contain no zero: they are those of an environment.
     pub(crate) async fn begin(&mut self, folder: &Path, env: &[(OsString, OsString)]) -> io::Result<()> {
         encode_begin(folder, env, &mut self.outbox);
-        self.stream.write_all(&self.outbox).await?;
+        self.write_all(&self.outbox).await?;
         // It holds credentials.
         self.outbox.fill(0);
         Ok(())
@@ -147,7 +150,23 @@ impl Frames {
 
     /// Tells a runtime that it is restored.
     pub(crate) async fn restore(&mut self) -> io::Result<()> {
-        self.stream.write_all(&[1, 0, 0, 0, 3]).await
+        self.write_all(&[1, 0, 0, 0, 3]).await
+    }
+
+    /// Writes at once what there is room for; for the rest it waits.
+    async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match rustix::net::send(&self.stream, bytes, SendFlags::NOSIGNAL) {
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::AGAIN) => {
+                    let same = self.stream.as_fd().try_clone_to_owned()?;
+                    return Sender::from_owned_fd_unchecked(same)?.write_all(bytes).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// The next thing that the runtime says. Cancel-safe.

@@ -175,13 +175,10 @@ impl Process {
     pub(crate) async fn next(&mut self, deadline: Instant) -> Result<Said, Failure> {
         let accompanied = self.extensions.any();
         let signal = loop {
+            let settles = self.share.until().filter(|until| *until < deadline);
             break tokio::select! {
                 biased;
                 signal = self.link.next() => signal,
-                () = Share::due(self.share.until()) => {
-                    self.share.settle(&self.sandbox);
-                    continue;
-                }
                 failure = trouble(&self.extensions, &self.sandbox), if accompanied => return Err(failure),
                 exited = self.sandbox.exited() => {
                     // What it said before is still on its way.
@@ -190,7 +187,14 @@ impl Process {
                         Ok(Signal::Closed | Signal::Broken(_)) | Err(_) => return Err(Failure::Exited(exited)),
                     }
                 }
-                () = tokio::time::sleep_until(deadline) => return Err(Failure::TimedOut),
+                // One timer for both: most invocations need neither.
+                () = tokio::time::sleep_until(settles.unwrap_or(deadline)) => match settles {
+                    Some(_) => {
+                        self.share.settle(&self.sandbox);
+                        continue;
+                    }
+                    None => return Err(Failure::TimedOut),
+                },
             };
         };
         match signal {

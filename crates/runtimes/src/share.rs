@@ -44,15 +44,7 @@ impl Share {
         }
     }
 
-    /// Resolves when [`Share::settle`] is due. Cancel-safe.
-    pub(crate) async fn due(until: Option<Instant>) {
-        match until {
-            Some(until) => tokio::time::sleep_until(until).await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// See [`Share::due`].
+    /// When [`Share::settle`] is due.
     pub(crate) fn until(&self) -> Option<Instant> {
         self.until
     }

@@ -2,6 +2,7 @@
 
 use base::{Clock, Entropy, Future, Millis, Timer, Timestamp};
 use std::{
+    cell::RefCell,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -65,10 +66,58 @@ impl Timer for SystemClock {
 /// The kernel's random numbers.
 pub(crate) struct SystemEntropy;
 
+/// What a thread takes of the kernel at once: every request needs some, and asking costs a system call.
+const STORE: usize = 512;
+/// More than this is asked for by itself.
+const SMALL: usize = 32;
+
+thread_local! {
+    /// Numbers that nobody has had yet, and how many are left of them, at the end.
+    static STORED: RefCell<([u8; STORE], usize)> = const { RefCell::new(([0; STORE], 0)) };
+}
+
+fn from_kernel(buffer: &mut [u8]) {
+    // The call fails only on kernels without getrandom and without /dev/urandom: nothing secure can run there.
+    #[allow(clippy::expect_used)]
+    getrandom::fill(buffer).expect("the kernel gives random numbers");
+}
+
 impl Entropy for SystemEntropy {
     fn fill(&self, buffer: &mut [u8]) {
-        // The call fails only on kernels without getrandom and without /dev/urandom: nothing secure can run there.
-        #[allow(clippy::expect_used)]
-        getrandom::fill(buffer).expect("the kernel gives random numbers");
+        if buffer.len() > SMALL {
+            return from_kernel(buffer);
+        }
+        STORED.with_borrow_mut(|(stored, left)| {
+            if *left < buffer.len() {
+                from_kernel(stored);
+                *left = STORE;
+            }
+            let from = STORE - *left;
+            let taken = &mut stored[from..from + buffer.len()];
+            buffer.copy_from_slice(taken);
+            // Some become secrets: nothing else remembers them.
+            taken.fill(0);
+            *left -= buffer.len();
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_numbers_are_given_twice() {
+        let mut seen = HashSet::new();
+        for _ in 0..1_000 {
+            let (mut small, mut odd, mut large) = ([0; 16], [0; 29], [0; SMALL + 1]);
+            SystemEntropy.fill(&mut small);
+            SystemEntropy.fill(&mut odd);
+            SystemEntropy.fill(&mut large);
+            for numbers in [&small[..], &odd[..16], &odd[13..], &large[..16], &large[17..]] {
+                assert!(seen.insert(numbers.to_vec()), "{numbers:?}");
+            }
+        }
     }
 }

@@ -246,7 +246,8 @@ function receive(length, buffer) {
     become(data.utf8Slice(5, 4 + data.readUInt32LE(0)));
     return true;
   }
-  const deadline = Number(data.readBigInt64LE(5));
+  // Milliseconds since 1970, without a BigInt on the way.
+  const deadline = data.readUInt32LE(5) + data.readInt32LE(9) * 0x1_0000_0000;
   const arn = EVENT_HEADER + data.readUInt16LE(49);
   const trace = arn + data.readUInt16LE(51);
   const client = trace + data.readUInt32LE(53);
@@ -348,7 +349,6 @@ function serialize(value) {
 function runBuffered(handler, event) {
   let told = false;
   let finished = false;
-  let waits = true;
   // While the function runs the channel does not keep the process alive, so that `beforeExit` tells when it is idle.
   socket.unref();
   begin(event);
@@ -383,16 +383,12 @@ function runBuffered(handler, event) {
   const done = once((error, result) => (given(error) ? fail(error) : complete(result)));
   const callback = once((error, result) => {
     if (given(error)) fail(error);
-    else if (!waits) complete(result);
+    else if (!context.callbackWaitsForEmptyEventLoop) complete(result);
     else whenIdle = () => complete(result);
   });
+  // Plain data, no accessors: objects with these are slow to make.
   const context = {
-    get callbackWaitsForEmptyEventLoop() {
-      return waits;
-    },
-    set callbackWaitsForEmptyEventLoop(value) {
-      waits = value;
-    },
+    callbackWaitsForEmptyEventLoop: true,
     done,
     succeed: (result) => done(null, result),
     fail: (error) => done(given(error) ? error : "handled"),
@@ -472,15 +468,7 @@ async function runStreaming(handler, event) {
     end(hasStarted() ? STREAM_ERROR : FINAL_ERROR, errorBody(error), () => process.exit(code));
   };
   whenIdle = () => fail("Response stream is not finished.");
-  let waits = true;
-  const context = {
-    get callbackWaitsForEmptyEventLoop() {
-      return waits;
-    },
-    set callbackWaitsForEmptyEventLoop(value) {
-      waits = value;
-    },
-  };
+  const context = { callbackWaitsForEmptyEventLoop: true };
   stream.on("error", fail);
   try {
     const result = handler(JSON.parse(event.payload), stream, describe(context, event));

@@ -108,7 +108,9 @@ impl Functions {
 }
 
 fn hex(request_id: RequestId) -> String {
-    request_id.to_string().chars().filter(char::is_ascii_hexdigit).collect()
+    let mut text = request_id.to_string();
+    text.retain(|character| character.is_ascii_hexdigit());
+    text
 }
 
 fn begun(request_id: RequestId, now: Timestamp) -> String {
