@@ -31,6 +31,7 @@ const EVENT_HEADER = 57;
 const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming");
 const HIGH_WATER_MARK = Symbol.for("aws.lambda.runtime.handler.streaming.highWaterMark");
 const REQUEST_ID = Symbol.for("aws.lambda.runtime.requestId");
+const TRACE = "_X_AMZN_TRACE_ID";
 const env = process.env;
 
 // ------------------------------------------------------------------------------------------------------------ errors
@@ -299,11 +300,41 @@ function parseClientContext(text) {
   }
 }
 
-let lastTrace;
+/** The trace of the invocation, unless the function has set another. */
+let trace;
 
 function begin(event) {
   globalThis[REQUEST_ID] = event.id;
-  if (lastTrace !== event.trace) env._X_AMZN_TRACE_ID = lastTrace = event.trace;
+  trace = event.trace;
+}
+
+/**
+ * Shows the trace in the environment without setting it there: the C library never gives back a value that it has been told, so
+ * that each invocation would take memory for good. Programs that the function starts get the environment from here.
+ */
+function showTrace() {
+  const shown = (name) => name === TRACE && trace !== undefined;
+  process.env = new Proxy(env, {
+    get: (own, name) => (shown(name) ? trace : own[name]),
+    has: (own, name) => shown(name) || name in own,
+    ownKeys: (own) => (trace === undefined ? Reflect.ownKeys(own) : [...Reflect.ownKeys(own).filter((name) => name !== TRACE), TRACE]),
+    getOwnPropertyDescriptor: (own, name) =>
+      shown(name)
+        ? { value: trace, writable: true, enumerable: true, configurable: true }
+        : Reflect.getOwnPropertyDescriptor(own, name),
+    set(own, name, value) {
+      if (name === TRACE) trace = undefined;
+      return Reflect.set(own, name, value);
+    },
+    defineProperty(own, name, described) {
+      if (name === TRACE) trace = undefined;
+      return Reflect.defineProperty(own, name, described);
+    },
+    deleteProperty(own, name) {
+      if (name === TRACE) trace = undefined;
+      return Reflect.deleteProperty(own, name);
+    },
+  });
 }
 
 function describe(context, event) {
@@ -599,11 +630,10 @@ async function rehearse() {
   channel = CHANNEL;
   handleEvent = null;
   fatal = failing;
-  lastTrace = undefined;
+  trace = undefined;
   util.format("%s", "");
   delete globalThis[REQUEST_ID];
   delete globalThis.awslambda;
-  delete env._X_AMZN_TRACE_ID;
 }
 
 /** Takes the environment and working directory of the function that this process is now for. */
@@ -637,6 +667,7 @@ function adopt(text) {
 
 function main() {
   connect();
+  showTrace();
   if (env._NEAP_STEM_CELL) wait();
   else run();
 }

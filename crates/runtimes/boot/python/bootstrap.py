@@ -8,6 +8,7 @@ Started as a stem cell (`cells.rs`) it waits for the environment of its function
 function's folders, before `_read_environment`.
 """
 
+import _posixsubprocess
 import gc
 import json
 import os
@@ -431,11 +432,32 @@ def _wait_for_restore():
     _send(_RESTORED, b"")
 
 
+# The environment as Python keeps it, and as the C library does, which never gives back a value that it has been told: it is told
+# of the trace's only when other programs are about to find it there.
+_TRACE = b"_X_AMZN_TRACE_ID"
+_variables = _environ._data
+
+
+def _tell_trace():
+    trace = _variables.get(_TRACE)
+    if trace is not None:
+        os.putenv(_TRACE, trace)
+
+
+def _telling(act):
+    def told(*arguments, **named):
+        _tell_trace()
+        return act(*arguments, **named)
+
+    told.__name__, told.__doc__ = act.__name__, act.__doc__
+    return told
+
+
 def _handle(handler, event):
     global _request_id
     request_id, deadline, arn, trace, context, payload = event
     _request_id = request_id
-    _environ["_X_AMZN_TRACE_ID"] = trace
+    _variables[_TRACE] = trace.encode()
     try:
         context = LambdaContext(request_id, deadline, arn, context)
         try:
@@ -469,6 +491,9 @@ def _prepare():
     os.dup2(1, 2)
     for stream in (_stdout, _stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    os.register_at_fork(before=_tell_trace)
+    _posixsubprocess.fork_exec = _telling(_posixsubprocess.fork_exec)
+    os.system, os.execv = _telling(os.system), _telling(os.execv)
     # Without `site` (it would look for packages of the host) its few builtins are missing.
     import _sitebuiltins
 

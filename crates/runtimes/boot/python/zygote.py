@@ -6,6 +6,7 @@ described in `crates/sandbox/src/spawner/zygote.rs`; the steps themselves come w
 """
 
 # What the boot program imports too: every function finds it loaded.
+import _posixsubprocess
 import gc
 import json
 import os
