@@ -1,9 +1,12 @@
 """Sandboxes that wait without a program for an executable's start: what is executed in one cannot tell."""
 
 import json
+import os
+import signal
 
 import pytest
 from conftest import eventually, root, running
+from test_ps import children
 from test_python_cells import WEAKER
 from test_stem_cells import OWN, Side, configuration, deploy, metrics, ready, used
 
@@ -105,3 +108,26 @@ def test_they_wait_without_root_too():
     with running(config=WEAKER, user=65534) as node:
         side = Side(node, True, RUNTIME, PLAIN)
         assert side.answer(PLAIN) == 7
+
+
+def command(pid):
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read()
+
+
+def in_sandbox(pid):
+    return os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+
+
+@root
+def test_one_that_is_killed_serves_nobody():
+    with running(config=configuration(stem_cells_max=1)) as node:
+        deploy(node, PLAIN, "f", runtime=RUNTIME)()
+        eventually(lambda: ready(node, 128, RUNTIME) == 1)
+        # Its init alone: no program of its has a command line of its own.
+        waiting = [pid for pid in children(node.process.pid) if in_sandbox(pid) and b"neap" in command(pid)]
+        alone = [pid for pid in waiting if not children(pid)]
+        assert len(alone) == 1
+        os.kill(alone[0], signal.SIGKILL)
+        assert deploy(node, PLAIN, "g", runtime=RUNTIME)() == 7
+        eventually(lambda: metrics(node)["neap_stem_cells_lost_total"] == 1 and ready(node, 128, RUNTIME) == 1)

@@ -81,7 +81,6 @@ struct Kind {
 
 /// What a start wants a cell for.
 pub(crate) struct Wanted<'a> {
-    pub(crate) argv: &'a [OsString],
     pub(crate) runtime: &'a str,
     pub(crate) plan: &'a Arc<Plan>,
     pub(crate) template: &'a Template,
@@ -100,22 +99,22 @@ impl Wanted<'_> {
     }
 }
 
-/// A cell that has become a function's process.
-pub(crate) struct Begun {
-    pub(crate) sandbox: Sandbox,
-    pub(crate) frames: Option<Frames>,
-    /// When its files were attached, and its program was executed if it had none.
-    pub(crate) attached: Instant,
-    /// When it was about to load user code, where that is known.
-    pub(crate) booted: Option<Instant>,
+/// A cell that is a function's from now on.
+pub(crate) enum Begun {
+    /// Its process.
+    Booted(Booted),
+    /// A sandbox, in which the program is to be executed.
+    Empty(Sandbox),
 }
 
-/// Why a cell did not become one.
-enum Refusal {
-    /// Another may.
-    Lost(String),
-    /// The function's program cannot be executed.
-    Program(sandbox::Error),
+/// An interpreter that was told its function.
+pub(crate) struct Booted {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) frames: Frames,
+    /// When its files were attached.
+    pub(crate) attached: Instant,
+    /// When it was about to load user code.
+    pub(crate) booted: Instant,
 }
 
 /// The cells of a node.
@@ -282,27 +281,29 @@ impl Cells {
         Snapshot { kinds, made, used, missed, lost }
     }
 
-    /// Turns a cell into the process of a function. `None` where none is ready; one that does not answer is ended, and
-    /// counts as none. An error is that of the function's program.
-    pub(crate) async fn begin(&self, wanted: &Wanted<'_>) -> Result<Option<Begun>, sandbox::Error> {
+    /// Gives a function a cell. `None` where none is ready; one that does not answer is ended, and counts as none.
+    pub(crate) async fn begin(&self, wanted: &Wanted<'_>) -> Option<Begun> {
         self.demand(wanted);
-        while let Some(cell) = self.take(wanted) {
-            match choose(cell, wanted).await {
+        while let Some(Cell { sandbox, frames, .. }) = self.take(wanted) {
+            let begun = match frames {
+                None => Ok(Begun::Empty(sandbox)),
+                Some(frames) => choose(sandbox, frames, wanted).await.map(Begun::Booted),
+            };
+            match begun {
                 Ok(begun) => {
                     self.lock().counts.used += 1;
-                    return Ok(Some(begun));
+                    return Some(begun);
                 }
-                Err(Refusal::Program(error)) => {
-                    self.lock().counts.used += 1;
-                    return Err(error);
-                }
-                Err(Refusal::Lost(reason)) => {
-                    tracing::warn!(runtime = wanted.runtime, reason, "a stem cell was lost");
-                    self.lock().counts.lost += 1;
-                }
+                Err(reason) => self.lost(wanted.runtime, &reason),
             }
         }
-        Ok(None)
+        None
+    }
+
+    /// Notes that a cell was of no use.
+    pub(crate) fn lost(&self, runtime: &str, reason: &str) {
+        tracing::warn!(runtime, reason, "a stem cell was lost");
+        self.lock().counts.lost += 1;
     }
 
     /// Remembers that something is started.
@@ -532,19 +533,10 @@ impl Cells {
 }
 
 /// Turns this cell into the process of a function.
-async fn choose(cell: Cell, wanted: &Wanted<'_>) -> Result<Begun, Refusal> {
-    let Cell { sandbox, frames, .. } = cell;
-    let Some(mut frames) = frames else {
-        let begun = sandbox.begin_as(wanted.attachments, wanted.argv, wanted.env, wanted.folder).await;
-        return match begun {
-            Ok(()) => Ok(Begun { sandbox, frames: None, attached: Instant::now(), booted: None }),
-            Err(error @ sandbox::Error::Step { .. }) => Err(Refusal::Program(error)),
-            Err(error) => Err(Refusal::Lost(error.to_string())),
-        };
-    };
+async fn choose(sandbox: Sandbox, mut frames: Frames, wanted: &Wanted<'_>) -> Result<Booted, String> {
     // It comes to itself while its files are attached: it touches none before it is told.
     let (attached, thawed) = tokio::join!(sandbox.attach(wanted.attachments), async { sandbox.thaw() });
-    attached.and(thawed).map_err(|error| Refusal::Lost(error.to_string()))?;
+    attached.and(thawed).map_err(|error| error.to_string())?;
     let attached = Instant::now();
     let answered = async {
         frames.begin(wanted.folder, wanted.env).await.map_err(|error| error.to_string())?;
@@ -553,9 +545,8 @@ async fn choose(cell: Cell, wanted: &Wanted<'_>) -> Result<Begun, Refusal> {
             Signal::Said(_) | Signal::Closed | Signal::Broken(_) => Err("it had ended".to_owned()),
         }
     };
-    let answered = timeout(ANSWER_MAX, answered).await;
-    answered.unwrap_or_else(|_| Err("it did not answer".to_owned())).map_err(Refusal::Lost)?;
-    Ok(Begun { sandbox, frames: Some(frames), attached, booted: Some(Instant::now()) })
+    timeout(ANSWER_MAX, answered).await.unwrap_or_else(|_| Err("it did not answer".to_owned()))?;
+    Ok(Booted { sandbox, frames, attached, booted: Instant::now() })
 }
 
 async fn end(cells: impl IntoIterator<Item = Cell>) {

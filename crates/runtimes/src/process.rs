@@ -2,7 +2,7 @@
 
 use crate::{
     Ports, Settings, api,
-    cells::{Begun, Cells, Wanted},
+    cells::{Begun, Booted, Cells, Wanted},
     extensions::{self, Extensions, Reason},
     failure::{self, Failure, RESPONSE_MAX},
     families::{Plan, Waiting},
@@ -472,13 +472,23 @@ impl Recipe {
         wanted.zygote = keeper
             .filter(|_| plain)
             .and_then(|keeper| keeper.get(&self.code, self.layers.as_deref(), &wanted.env));
+        let shown: Vec<Attachment> = {
+            let task = wanted.task.iter().map(|task| Attachment::new(task, sandbox::TASK));
+            task.chain(wanted.attachments.iter().cloned()).collect()
+        };
         let begun = match plain && self.can_wait() {
-            true => self.begin_cell(&wanted).await.map_err(|error| self.refused(error))?,
+            true => self.begin_cell(&wanted, &shown).await,
             false => None,
         };
-        let (mut sandbox, frames, moments) = match begun {
-            Some(Begun { sandbox, frames, attached, booted }) => {
-                (sandbox, frames, Moments { spawned: attached.into(), booted: booted.map(Instant::from) })
+        let mut program = None;
+        let (mut sandbox, frames, mut moments) = match begun {
+            Some(Begun::Booted(Booted { sandbox, frames, attached, booted })) => {
+                let moments = Moments { spawned: attached.into(), booted: Some(booted.into()) };
+                (sandbox, Some(frames), moments)
+            }
+            Some(Begun::Empty(sandbox)) => {
+                program = Some(wanted);
+                (sandbox, None, Moments { spawned: Instant::now(), booted: None })
             }
             None => {
                 let mut frames = None;
@@ -561,6 +571,17 @@ impl Recipe {
             let task = take_traces(socket, self.ports.clone(), self.spec.clone());
             process.attach(tokio::spawn(task).abort_handle());
         }
+        if let Some(Spec { argv, env, cwd, .. }) = program {
+            // Last, so that everything is there that it will ask for.
+            match process.sandbox.begin_as(&shown, &argv, &env, &cwd).await {
+                Ok(()) => moments.spawned = Instant::now(),
+                Err(sandbox::Error::Ended) => {
+                    self.cells.lost(&self.spec.runtime, "it had ended");
+                    return Box::pin(self.spawn(journal, at)).await;
+                }
+                Err(error) => return Err(self.refused(error)),
+            }
+        }
         Ok((process, moments))
     }
 
@@ -588,16 +609,13 @@ impl Recipe {
     }
 
     /// The start that `wanted` describes by a cell, if one is ready.
-    async fn begin_cell(&self, wanted: &Spec) -> Result<Option<Begun>, sandbox::Error> {
-        let task = wanted.task.iter().map(|task| Attachment::new(task, sandbox::TASK));
-        let attachments: Vec<Attachment> = task.chain(wanted.attachments.iter().cloned()).collect();
+    async fn begin_cell(&self, wanted: &Spec, shown: &[Attachment]) -> Option<Begun> {
         let order = Wanted {
-            argv: &wanted.argv,
             runtime: &self.spec.runtime,
             plan: &self.plan,
             template: &self.template,
             memory: self.spec.memory,
-            attachments: &attachments,
+            attachments: shown,
             folder: &wanted.cwd,
             env: &wanted.env,
             keeper: self.zygote.as_ref(),

@@ -46,7 +46,9 @@ impl Way {
 pub(super) fn cell_ready(node: &Node) -> Outcome<()> {
     for _ in 0..10_000 {
         let ready = metrics(node)?.lines().any(|line| {
-            line.starts_with("neap_stem_cells{") && line.contains("state=\"ready\"") && !line.ends_with(" 0")
+            line.starts_with("neap_stem_cells{")
+                && line.contains("state=\"ready\"")
+                && line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).unwrap_or(0.0) > 0.0
         });
         if ready {
             // Its boot has left traces in the processor's queues and caches, as have the questions.
