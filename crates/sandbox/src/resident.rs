@@ -45,10 +45,9 @@ mod tests {
 7f0000000000-7f0000100000 r-xp 00000000 fe:00 43 /usr/lib/libc.so.6
 7ffd00000000-7ffd00002000 r-xp 00000000 00:00 0 [vdso]
 nonsense";
-        assert_eq!(
-            instructions(maps, Path::new("/usr/bin/my program")),
-            [0x55d0_0010_0000..0x55d0_0030_0000]
-        );
+        let found = instructions(maps, Path::new("/usr/bin/my program"));
+        let bounds: Vec<_> = found.iter().map(|range| (range.start, range.end)).collect();
+        assert_eq!(bounds, [(0x55d0_0010_0000, 0x55d0_0030_0000)]);
         assert_eq!(instructions(maps, Path::new("/usr/bin/other")), []);
     }
 

@@ -594,6 +594,10 @@ async function loadHandler(root, full) {
 
 // ------------------------------------------------------------------------------------------------------------- running
 
+const uptime = process.uptime;
+/** How old this process was when it became a function's. */
+let waited = 0;
+
 /** Waits for a function, with what every function needs done already. */
 async function wait() {
   // The loaders of modules, the threads that read files and much else are made when they are first used.
@@ -605,6 +609,7 @@ async function wait() {
     for (const key of Object.keys(known)) if (key.startsWith("/var/runtime/empty")) delete known[key];
   }
   module.children.pop();
+  process.uptime = () => uptime() - waited;
   send(WAITING, "");
 }
 
@@ -626,6 +631,8 @@ async function rehearse() {
   receive(frame.length, frame);
   // The answer is told when the promise of the handler is.
   await new Promise((done) => setImmediate(done));
+  await new Promise((done) => process.nextTick(done));
+  uptime();
   fs.closeSync(channel);
   channel = CHANNEL;
   handleEvent = null;
@@ -639,9 +646,7 @@ async function rehearse() {
 /** Takes the environment and working directory of the function that this process is now for. */
 function become(text) {
   adopt(text);
-  const uptime = process.uptime;
-  const waited = uptime();
-  process.uptime = () => uptime() - waited;
+  waited = uptime();
   // Not from within the channel's callback, which would be in the stack of what the function throws.
   process.nextTick(run);
 }
@@ -672,7 +677,8 @@ function main() {
   else run();
 }
 
-async function run() {
+// In parentheses it is compiled at once.
+const run = (async function run() {
   readEnvironment();
   patchConsole();
   defineAwsLambda();
@@ -698,6 +704,6 @@ async function run() {
   const run = handler[STREAMING] ? runStreaming : runBuffered;
   handleEvent = (event) => run(handler, event);
   send(READY, "");
-}
+});
 
 main();
