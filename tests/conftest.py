@@ -6,6 +6,7 @@ ended by the fixture that started it. The managed runtimes' libraries are shared
 
 import contextlib
 import faulthandler
+import http.client
 import io
 import json
 import os
@@ -18,6 +19,7 @@ import subprocess
 import tempfile
 import textwrap
 import time
+import urllib.parse
 import uuid
 import zipfile
 
@@ -245,6 +247,24 @@ class Function:
         reply = self.invoke(event)
         assert "FunctionError" not in reply, reply["Body"]
         return reply["Body"]
+
+
+def by_url(function):
+    """Calls a function so many times by its URL, which is made for that: one after the other, each of which must succeed."""
+    lam = function.client
+    url = lam.create_function_url_config(FunctionName=function.name, AuthType="NONE")["FunctionUrl"]
+    for action, more in [("lambda:InvokeFunctionUrl", {"FunctionUrlAuthType": "NONE"}), ("lambda:InvokeFunction", {"InvokedViaFunctionUrl": True})]:
+        lam.add_permission(FunctionName=function.name, StatementId=action[7:], Action=action, Principal="*", **more)
+    connection = http.client.HTTPConnection(urllib.parse.urlsplit(lam.meta.endpoint_url).netloc)
+
+    def calls(count):
+        for _ in range(count):
+            connection.request("GET", "/", headers={"Host": url.split("/")[2]})
+            reply = connection.getresponse()
+            body = reply.read()
+            assert reply.status == 200, body
+
+    return calls
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 
 import botocore.exceptions
 import pytest
-from conftest import package
+from conftest import by_url, package
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -398,23 +398,7 @@ def test_programs_that_a_function_starts_find_its_trace_and_calls_take_no_memory
     assert answers[0]["shown"] != answers[1]["shown"]
     if runtime.startswith("node"):
         return  # its heap grows and shrinks by more than what is looked for
-    lam = function.client
-    url = lam.create_function_url_config(FunctionName=function.name, AuthType="NONE")["FunctionUrl"]
-    lam.add_permission(FunctionName=function.name, StatementId="url", Action="lambda:InvokeFunctionUrl", Principal="*", FunctionUrlAuthType="NONE")
-    lam.add_permission(FunctionName=function.name, StatementId="via", Action="lambda:InvokeFunction", Principal="*", InvokedViaFunctionUrl=True)
-    host = url.split("/")[2]
-    import http.client
-    from urllib.parse import urlsplit
-
-    connection = http.client.HTTPConnection(urlsplit(lam.meta.endpoint_url).netloc)
-
-    def calls(count):
-        for _ in range(count):
-            connection.request("GET", "/", headers={"Host": host})
-            reply = connection.getresponse()
-            assert reply.status == 200, reply.read()
-            reply.read()
-
+    calls = by_url(function)
     calls(1000)
     before = function({})["resident"]
     calls(5000)

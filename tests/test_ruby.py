@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import eventually, messages, package, root
+from conftest import by_url, eventually, messages, package, root
 
 KNOWN = ("3.1", "3.2", "3.3", "3.4", "4.0")
 
@@ -517,3 +517,20 @@ def test_what_is_to_run_at_exit_runs_when_the_environment_is_asked_to_end(ruby, 
         eventually(lambda: any("at the end" in line for line in messages(logs, f"/aws/lambda/{function.name}")))
     finally:
         lam.delete_layer_version(LayerName="ruby-follower", VersionNumber=published["Version"])
+
+
+@needs_ruby
+def test_the_traces_of_many_calls_are_shown_without_being_kept(ruby):
+    source = """
+def handler(event:, context:)
+  return "" if event && event["requestContext"]
+  { shown: ENV["_X_AMZN_TRACE_ID"], told: `echo $_X_AMZN_TRACE_ID`.strip, loaded: $LOADED_FEATURES.any? { |one| one.include?("fiddle") } }
+end
+"""
+    function = ruby(source, MemorySize=256)
+    first = function({})
+    by_url(function)(1000)
+    second, third = function({}), function({})
+    assert [one["loaded"] for one in (first, second, third)] == [False, True, True]
+    assert all(one["shown"] == one["told"] and one["shown"].startswith("Root=1-") for one in (first, second, third))
+    assert len({one["shown"] for one in (first, second, third)}) == 3

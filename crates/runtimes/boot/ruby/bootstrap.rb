@@ -297,10 +297,48 @@ module NeapRuntime
     end
   end
 
+  # Tells the environment the trace of each invocation. The C library keeps every value that a variable was ever given, which
+  # would take memory with each call for good: after some calls the variable is a place of ours, which is written again and again.
+  class TraceVariable
+    NAME = "_X_AMZN_TRACE_ID"
+    # Calls before what that takes is loaded, some milliseconds.
+    PLAIN_MAX = 1000
+    # Longest value in the place, in bytes.
+    LENGTH_MAX = 1024
+
+    def initialize
+      @told = 0
+    end
+
+    def tell(trace)
+      @told += 1
+      prepare if @told == PLAIN_MAX
+      if @place.nil? || trace.bytesize > LENGTH_MAX
+        ENV[NAME] = trace
+      else
+        value = "#{NAME}=#{trace}\0"
+        @place[0, value.bytesize] = value.b
+        # The function may have set another.
+        @put.call(@place)
+      end
+    end
+
+    private
+
+    def prepare
+      require "fiddle"
+      @place = Fiddle::Pointer.malloc(NAME.bytesize + LENGTH_MAX + 2)
+      @put = Fiddle::Function.new(Fiddle.dlopen(nil)["putenv"], [Fiddle::TYPE_VOIDP], Fiddle::TYPE_INT)
+    rescue LoadError, Fiddle::DLError
+      @place = nil
+    end
+  end
+
   # Answers events until the process ends.
   class Runner
     def initialize
       @channel = Channel.new
+      @trace = TraceVariable.new
     end
 
     def run(handler)
@@ -320,7 +358,7 @@ module NeapRuntime
 
     def answer(handler, request)
       $_global_aws_request_id = request.id
-      ENV["_X_AMZN_TRACE_ID"] = request.trace
+      @trace.tell(request.trace)
       begin
         event = AwsLambda::Marshaller.marshall_request(request)
         context = LambdaContext.new(request)
