@@ -62,8 +62,13 @@ def test_environments_are_ready_before_the_first_call(node, lam, logs, published
     assert found["RequestedProvisionedConcurrentExecutions"] == 2
     assert found["AvailableProvisionedConcurrentExecutions"] == found["AllocatedProvisionedConcurrentExecutions"] == 2
     assert environments(node, function.name) == 2
-    made = {line.split()[1] for line in messages(logs, f"/aws/lambda/{function.name}") if line.startswith("initialised")}
-    assert len(made) == 2
+
+    def initialised():
+        lines = messages(logs, f"/aws/lambda/{function.name}")
+        return {line.split()[1] for line in lines if line.startswith("initialised")}
+
+    # Lines are in the log soon after, not before an environment is ready.
+    made = eventually(lambda: len(initialised()) == 2 and initialised())
     answer, reply = call(lam, function.name, "1")
     assert answer["kind"] == "provisioned-concurrency" and answer["me"] in made and answer["version"] == "1"
     # What goes beyond them runs on environments of its own.
