@@ -247,7 +247,7 @@ pub struct Runtimes {
     pub zygote_idle_s: u32,
     /// Modules that zygotes load. Default: common modules of the standard library.
     pub preload: Option<Vec<String>>,
-    /// Most stem cells, booted interpreters that wait for functions, at once; at most 250, a quarter of the environments that
+    /// Most stem cells, interpreters and empty sandboxes that wait for functions, at once; at most 250, a quarter of the environments that
     /// a node has at once; 0 turns them off. Default: eight per CPU, but
     /// no more than fit into a sixteenth of the machine's memory at 64 MiB each.
     pub stem_cells_max: Option<u32>,
