@@ -5,10 +5,12 @@ import os
 import signal
 
 import pytest
-from conftest import eventually, root, running
+from conftest import Function, eventually, root, running
 from test_ps import children
+from test_python_cells import PLAIN as PYTHON_PLAIN
+from test_python_cells import RUNTIME as PYTHON
 from test_python_cells import WEAKER
-from test_stem_cells import OWN, Side, configuration, deploy, metrics, ready, used
+from test_stem_cells import OWN, Side, configuration, deploy, left, metrics, ready, used
 
 RUNTIME = "provided.al2023"
 LOOP = """\
@@ -131,3 +133,20 @@ def test_one_that_is_killed_serves_nobody():
         os.kill(alone[0], signal.SIGKILL)
         assert deploy(node, PLAIN, "g", runtime=RUNTIME)() == 7
         eventually(lambda: metrics(node)["neap_stem_cells_lost_total"] == 1 and ready(node, 128, RUNTIME) == 1)
+
+
+@root
+@pytest.mark.parametrize("runtime, files", [(RUNTIME, PLAIN), (PYTHON, PYTHON_PLAIN)], ids=["empty", "python"])
+def test_kill_9_leaves_nothing_and_the_next_node_goes_on(tmp_path, runtime, files):
+    data = tmp_path / "data"
+    with running(data=data, config=configuration()) as node:
+        deploy(node, files, "f", runtime=runtime)({"x": 1})
+        eventually(lambda: ready(node, 128, runtime) >= 1)
+        processes = children(node.process.pid)
+        assert left(data, processes), "the probe sees a running node"
+        node.kill()
+        eventually(lambda: not [one for one in left(data, processes) if one.startswith("process")], timeout=10)
+    with running(data=data, config=configuration()) as node:
+        assert Function(node.client("lambda"), "f", {})({"x": 1}) in (7, {"x": 1})
+        eventually(lambda: ready(node, 128, runtime) >= 1)
+    assert left(data, processes) == []
