@@ -11,7 +11,7 @@ import uuid
 
 import botocore.exceptions
 import pytest
-from conftest import eventually, root
+from conftest import eventually, root, running
 
 pytestmark = root
 
@@ -172,7 +172,7 @@ def test_processes_left_behind_do_not_run_between_invocations(deploy):
 
 
 def test_idle_environments_are_released_to_zero():
-    from conftest import ROLE, package, running, messages  # noqa: F401
+    from conftest import ROLE, package, messages  # noqa: F401
 
     with running(config="[fleet]\nidle_keep_s = 1\n") as node:
         lam = node.client("lambda")
@@ -234,3 +234,26 @@ def test_an_invocation_that_runs_for_long_yields_to_short_ones(deploy):
         long.result()
     function(0)
     assert weight(marker) == prompt, "the next invocation begins as any other"
+
+
+def test_functions_do_not_interrupt_who_runs(deploy):
+    """The policy of batches: their share of the processors is the same, but at each wake-up they take their turn."""
+    function = deploy(
+        """
+        import os, subprocess, sys
+        SHOW = "import os; print(os.sched_getscheduler(0) == os.SCHED_BATCH, os.nice(0))"
+        def handler(e, c):
+            child = subprocess.run([sys.executable, "-c", SHOW], capture_output=True, text=True, check=True)
+            return [os.sched_getscheduler(0) == os.SCHED_BATCH, os.nice(0), child.stdout.split()]
+        """
+    )
+    assert function() == [True, 0, ["True", "0"]]
+
+
+def test_a_node_serves_with_the_threads_that_it_is_told():
+    def threads(node):
+        return sum(comm.read_text() == "tokio-rt-worker\n" for comm in pathlib.Path(f"/proc/{node.process.pid}/task").glob("*/comm"))
+
+    with running(config="[node]\nworkers = 1\n") as one, running(config="[node]\nworkers = 5\n") as five:
+        # Threads for what blocks have the same name; they end when there is nothing more of it.
+        eventually(lambda: threads(five) - threads(one) == 4)

@@ -40,12 +40,12 @@ fn run(command: Command, output: Output) -> Result<Ending, Error> {
         Command::Serve(arguments) => {
             start_log(output, "info");
             let prepared = node::prepare(&arguments, Mode::Serve)?;
-            on(node_runtime()?, commands::serve::run(prepared, output))
+            on(node_runtime(&prepared)?, commands::serve::run(prepared, output))
         }
         Command::Dev(arguments) => {
             start_log(output, "warn");
             let prepared = node::prepare(&arguments.node, Mode::Dev)?;
-            on(node_runtime()?, commands::dev::run(prepared, arguments, output))
+            on(node_runtime(&prepared)?, commands::dev::run(prepared, arguments, output))
         }
         Command::Deploy(arguments) => on(client_runtime()?, commands::deploy::run(arguments, output)),
         Command::Invoke(arguments) => on(client_runtime()?, commands::invoke::run(arguments, output)),
@@ -75,8 +75,8 @@ fn on(runtime: Runtime, work: impl Future<Output = Result<Ending, Error>>) -> Re
     ending
 }
 
-fn node_runtime() -> Result<Runtime, Error> {
-    built(Builder::new_multi_thread().enable_all())
+fn node_runtime(prepared: &node::Prepared) -> Result<Runtime, Error> {
+    built(Builder::new_multi_thread().worker_threads(prepared.workers()).enable_all())
 }
 
 fn client_runtime() -> Result<Runtime, Error> {

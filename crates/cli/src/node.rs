@@ -20,6 +20,11 @@ pub(crate) fn prepare(arguments: &args::Node, mode: Mode) -> Result<Prepared, Er
 }
 
 impl Prepared {
+    /// Threads that it is to run on.
+    pub(crate) fn workers(&self) -> usize {
+        self.0.workers()
+    }
+
     /// Starts the node; it answers requests when this returns.
     pub(crate) async fn start(self) -> Result<Running, Error> {
         Ok(Running(self.0.start().await?))

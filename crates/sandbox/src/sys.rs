@@ -491,12 +491,15 @@ pub(crate) fn configure_loop(device: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io
         .map(drop)
 }
 
-/// Gives this process the ordinary scheduling policy and priority, whatever the daemon has; the priority only as far as
-/// it may be raised: a daemon that was started at a lower one may not.
-pub(crate) fn schedule_ordinarily() -> io::Result<()> {
+/// Gives this process the scheduling policy of batches at the ordinary priority, whatever the daemon has; the priority only as far
+/// as it may be raised: a daemon that was started at a lower one may not.
+///
+/// A batch has its share of the processors as any other process, but who wakes does not interrupt who runs: functions that answer
+/// in turns would interrupt each other, and the daemon, at each event (`docs/performance.md`).
+pub(crate) fn schedule_as_batch() -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: 0 };
     // SAFETY: reads one live local.
-    checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &parameters) }.into())?;
+    checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &parameters) }.into())?;
     match rustix::process::setpriority_process(None, 0) {
         Ok(()) | Err(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => Ok(()),
         Err(error) => Err(error.into()),

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU16,
     path::{Path, PathBuf},
 };
 
@@ -70,6 +71,17 @@ pub struct Node {
     pub region: Region,
     /// How long running invocations may take to end after a stop is asked for. Default 30 s.
     pub drain_s: u32,
+    /// Threads that serve requests. Default: half of the processors, at least one.
+    pub workers: Option<NonZeroU16>,
+}
+
+impl Node {
+    /// Threads that serve requests. Functions need the other half of the processors; and the fewer threads share the work, the
+    /// less of it is waking each other (`docs/performance.md`).
+    pub(crate) fn workers(&self) -> usize {
+        let half = || std::thread::available_parallelism().map_or(1, |all| usize::from(all) / 2).max(1);
+        self.workers.map_or_else(half, |workers| usize::from(workers.get()))
+    }
 }
 
 impl Default for Node {
@@ -78,6 +90,7 @@ impl Default for Node {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4566)),
             region: DEFAULT_REGION.parse().unwrap_or_else(|_| unreachable!("a constant of the grammar")),
             drain_s: 30,
+            workers: None,
         }
     }
 }
@@ -629,6 +642,15 @@ mod tests {
             assert!(parse(&format!("[network]\negress = \"{egress}\"")).unwrap().is_ok());
         }
         assert!(parse("[network]\negress = \"everything\"").unwrap_err().to_string().contains("egress"));
+    }
+
+    #[test]
+    fn there_is_always_a_thread_that_serves() {
+        let workers = |text: &str| Ok::<_, toml::de::Error>(toml::from_str::<Config>(text)?.node.workers());
+        let processors = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(workers(""), Ok((processors / 2).max(1)));
+        assert_eq!(workers("[node]\nworkers = 3"), Ok(3));
+        assert!(workers("[node]\nworkers = 0").unwrap_err().to_string().contains("nonzero"));
     }
 
     #[test]

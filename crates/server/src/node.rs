@@ -104,6 +104,11 @@ pub struct Node {
 }
 
 impl Prepared {
+    /// Threads that the node is to serve requests with.
+    pub fn workers(&self) -> usize {
+        self.config.node.workers()
+    }
+
     /// Opens the stores, connects the parts and listens. On return requests are answered.
     pub async fn start(self) -> Result<Node, Error> {
         let Prepared { options, config, sandboxes, lock } = self;

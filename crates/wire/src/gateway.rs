@@ -2,6 +2,7 @@
 
 use crate::{
     BoxError, Call, Connection, Context, Error, HostRoute, RawRequest, RawResponse, Service, TooLarge,
+    aside::{aside, begun_aside},
     auth::{self, Authenticator, Proof},
     body::{Arriving, Bound, Reader},
     coding::Coding,
@@ -285,7 +286,7 @@ impl Gateway {
                 Handling::Whole(handler) => {
                     let bound = Bound::plain(body_max, parts.uri.path());
                     let held = self.reader.read(body, &parts.headers, bound).await?;
-                    handler.handle(request(parts, held.bytes)).await
+                    begun_aside(held.bytes.len(), handler.handle(request(parts, held.bytes))).await
                 }
                 Handling::Arriving(handler) => {
                     let body = Arriving::new(body, &parts, body_max, &self.reader, seen.request_id);
@@ -323,8 +324,9 @@ impl Gateway {
             }
             recognised => (recognised, None),
         };
-        let Proof { principal, region, access_key } =
-            self.authenticator.finish(proof, &claim, &parts, &authority, &held.bytes)?;
+        let Proof { principal, region, access_key } = aside(held.bytes.len(), || {
+            self.authenticator.finish(proof, &claim, &parts, &authority, &held.bytes)
+        })?;
 
         let (service, operation, protocol, labels) = self.found(recognised)?;
         let api = service.api();
@@ -366,11 +368,12 @@ impl Gateway {
             connection: connection.clone(),
             authorizer: Arc::clone(&self.ports.authorize),
         };
+        let bytes = held.bytes.len();
         let call = Call {
             context,
             request: raw(parts, std::mem::take(&mut held.bytes), labels, host, connection, seen.request_id),
         };
-        let called = service.call(operation, call).instrument(span);
+        let called = begun_aside(bytes, service.call(operation, call).instrument(span));
         if entry.abandon {
             return called.await;
         }

@@ -130,6 +130,7 @@
 //! [`sign`] signs requests as a client, with the verifier's canonical form.
 
 mod api;
+mod aside;
 mod auth;
 mod body;
 mod coding;

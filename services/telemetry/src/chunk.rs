@@ -56,21 +56,22 @@ pub(crate) fn pack(events: &[Event]) -> io::Result<Vec<NewChunk>> {
 }
 
 fn encode(events: &[&Event]) -> io::Result<NewChunk> {
-    let mut body = ZlibEncoder::new(vec![FORMAT], Compression::fast());
-    let mut head = Vec::with_capacity(32);
+    let most = events.iter().map(|event| event.message.len() + 32).sum();
+    let mut plain = Vec::with_capacity(most);
     let mut before = Position::default();
     let mut bytes = 0;
     for event in events {
-        head.clear();
-        put(&mut head, zigzag(event.position.at.wrapping_sub(before.at)));
-        put(&mut head, zigzag(event.position.seq.wrapping_sub(before.seq)));
-        put(&mut head, zigzag(event.ingested.wrapping_sub(event.position.at)));
-        put(&mut head, event.message.len() as u64);
-        body.write_all(&head)?;
-        body.write_all(event.message.as_bytes())?;
+        put(&mut plain, zigzag(event.position.at.wrapping_sub(before.at)));
+        put(&mut plain, zigzag(event.position.seq.wrapping_sub(before.seq)));
+        put(&mut plain, zigzag(event.ingested.wrapping_sub(event.position.at)));
+        put(&mut plain, event.message.len() as u64);
+        plain.extend_from_slice(event.message.as_bytes());
         before = event.position;
         bytes += event.message.len() + EVENT_OVERHEAD;
     }
+    let mut body = ZlibEncoder::new(vec![FORMAT], Compression::fast());
+    // At once: each call has the encoder clear its buffer.
+    body.write_all(&plain)?;
     Ok(NewChunk {
         first: events.first().map_or(before, |event| event.position),
         last: before.at,

@@ -228,7 +228,7 @@ fn start(
     let ask = |zygote| Talk::begin(zygote, request.birth_cgroup.as_ref());
     let talk = request.zygote.as_ref().map(ask).transpose().map_err(at(Step::Fork))?;
     // Before cgroups: processes with a real-time policy cannot join those without a real-time budget.
-    sys::schedule_ordinarily().map_err(at(Step::Limits))?;
+    sys::schedule_as_batch().map_err(at(Step::Limits))?;
     join_cgroups(request)?;
     let own = if common.shared_uid { Some(users::this_process().map_err(at(Step::Identity))?) } else { None };
     assemble(request, common)?;

@@ -98,7 +98,7 @@ pub(super) fn start(
 /// Into the runtime's root, with a network of nothing and few privileges.
 fn confine(root: BorrowedFd<'_>, common: &Common) -> Result<(), Failed> {
     sys::reset_signals();
-    sys::schedule_ordinarily().map_err(|error| (Step::Limits, error))?;
+    sys::schedule_as_batch().map_err(|error| (Step::Limits, error))?;
     sys::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWUTS | libc::CLONE_NEWIPC)
         .map_err(|error| (Step::Unshare, error))?;
     rustix::thread::move_into_link_name_space(root, Some(LinkNameSpaceType::Mount))
