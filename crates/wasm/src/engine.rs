@@ -1,14 +1,15 @@
 //! The one engine of a node: how code is compiled and what instances are made of.
 
-use crate::share::Shares;
+use crate::share::{Shared, Shares};
 use base::MemoryMib;
 use std::{
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
+use tokio::task::JoinHandle;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 /// Longest time that an instance computes before others have their turn.
@@ -32,6 +33,9 @@ const KEPT: usize = 128 * 1024;
 /// The priority of threads on which functions compute beneath that of the rest. Source: nice(1).
 const NICE: i32 = 5;
 
+/// A pause between instances in which one client cannot have asked again, in microseconds.
+const QUICK_US: u64 = 100;
+
 /// Compiler, pool of instances and threads.
 pub(crate) struct Machine {
     pub(crate) engine: Engine,
@@ -39,6 +43,7 @@ pub(crate) struct Machine {
     /// Where functions run that take longer than a [`TICK`]. `None` only while it is dropped.
     heavy: Option<tokio::runtime::Runtime>,
     shares: Arc<Shares>,
+    pace: Arc<Pace>,
 }
 
 impl Machine {
@@ -57,7 +62,8 @@ impl Machine {
             .build()
             .map_err(|error| error.to_string())?;
         let ticker = Ticker::start(engine.clone()).map_err(|error| error.to_string())?;
-        Ok(Machine { engine, ticker, heavy: Some(heavy), shares: Shares::new(threads) })
+        let pace = Arc::new(Pace { since: Instant::now(), ended_us: AtomicU64::new(0) });
+        Ok(Machine { engine, ticker, heavy: Some(heavy), shares: Shares::new(threads), pace })
     }
 
     /// Ticks go on while it exists.
@@ -65,24 +71,55 @@ impl Machine {
         self.ticker.enter()
     }
 
-    /// Where long work of a function with so much memory goes on.
+    /// Where work of a function with so much memory goes on that is long, or one of many.
     pub(crate) fn heavy(&self, memory: MemoryMib) -> Option<Elsewhere> {
         let heavy = self.heavy.as_ref()?;
         Some(Elsewhere {
             threads: heavy.handle().clone(),
             shares: self.shares.clone(),
             weight: u64::from(memory.0),
+            pace: self.pace.clone(),
         })
     }
 }
 
-/// Threads for long work, and its share of them.
+/// Threads for work that is long, or one of many, and its share of them.
 #[derive(Clone)]
 pub(crate) struct Elsewhere {
-    pub(crate) threads: tokio::runtime::Handle,
-    pub(crate) shares: Arc<Shares>,
+    threads: tokio::runtime::Handle,
+    shares: Arc<Shares>,
     /// In proportion to the function's memory.
-    pub(crate) weight: u64,
+    weight: u64,
+    pub(crate) pace: Arc<Pace>,
+}
+
+/// How instances follow on each other.
+pub(crate) struct Pace {
+    since: Instant,
+    /// When the last one ended, in microseconds.
+    ended_us: AtomicU64,
+}
+
+impl Pace {
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn ended(&self) {
+        self.ended_us.store(self.now_us(), Ordering::Relaxed);
+    }
+
+    /// Whether the last one ended so lately that the thread has little time for others.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.now_us().saturating_sub(self.ended_us.load(Ordering::Relaxed)) < QUICK_US
+    }
+}
+
+impl Elsewhere {
+    /// Begins work there, or goes on with it.
+    pub(crate) fn spawn<T: Send + 'static>(&self, work: Shared<T>) -> JoinHandle<T> {
+        self.threads.spawn(self.shares.share(self.weight, work))
+    }
 }
 
 impl Drop for Machine {

@@ -3,6 +3,7 @@
 use crate::{
     engine::Elsewhere,
     program::told,
+    share::Shared,
     state::{State, Watch},
 };
 use bytes::Bytes;
@@ -42,7 +43,8 @@ pub(crate) struct Instance {
 type Set = Result<Response<HyperOutgoingBody>, ErrorCode>;
 
 /// Work of an instance: it is polled where it was begun as long as it is short, so that no thread has to be woken for it; work
-/// that computes for longer goes on where it is in nobody's way.
+/// that computes for longer goes on where it is in nobody's way, and so does work that follows on other work at once, since the
+/// threads that serve requests are few.
 pub(crate) struct Work<T> {
     place: Place<T>,
     watch: Arc<Watch>,
@@ -50,7 +52,7 @@ pub(crate) struct Work<T> {
 }
 
 enum Place<T> {
-    Here(Pin<Box<dyn Future<Output = T> + Send>>),
+    Here(Shared<T>),
     There(JoinHandle<T>),
     Over,
 }
@@ -61,7 +63,19 @@ impl<T: Send + 'static> Work<T> {
         watch: Arc<Watch>,
         elsewhere: Option<Elsewhere>,
     ) -> Work<T> {
-        Work { place: Place::Here(Box::pin(work)), watch, elsewhere }
+        let work = Box::pin(work);
+        let place = match &elsewhere {
+            Some(elsewhere) if elsewhere.pace.is_quick() => Place::There(elsewhere.spawn(work)),
+            _ => Place::Here(work),
+        };
+        Work { place, watch, elsewhere }
+    }
+
+    fn over(&mut self) {
+        self.place = Place::Over;
+        if let Some(elsewhere) = &self.elsewhere {
+            elsewhere.pace.ended();
+        }
     }
 }
 
@@ -73,7 +87,7 @@ impl<T: Send + 'static> Future for Work<T> {
         if let Place::Here(work) = &mut self.place {
             let polled = work.as_mut().poll(cx);
             if let Poll::Ready(done) = polled {
-                self.place = Place::Over;
+                self.over();
                 return Poll::Ready(Some(done));
             }
             if !self.watch.long.load(Ordering::Relaxed) {
@@ -81,14 +95,13 @@ impl<T: Send + 'static> Future for Work<T> {
             }
             let Some(elsewhere) = self.elsewhere.clone() else { return Poll::Pending };
             if let Place::Here(work) = std::mem::replace(&mut self.place, Place::Over) {
-                let Elsewhere { threads, shares, weight } = elsewhere;
-                self.place = Place::There(threads.spawn(shares.share(weight, work)));
+                self.place = Place::There(elsewhere.spawn(work));
             }
         }
         match &mut self.place {
             Place::There(work) => {
                 let done = std::task::ready!(Pin::new(work).poll(cx));
-                self.place = Place::Over;
+                self.over();
                 Poll::Ready(done.ok())
             }
             Place::Here(_) | Place::Over => Poll::Ready(None),

@@ -121,7 +121,7 @@ impl Shares {
     }
 }
 
-type Shared<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type Shared<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Work that is polled in turns.
 pub(crate) struct Sharing<T> {
