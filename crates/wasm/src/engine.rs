@@ -40,7 +40,7 @@ const QUICK_US: u64 = 100;
 pub(crate) struct Machine {
     pub(crate) engine: Engine,
     ticker: Arc<Ticker>,
-    /// Where functions run that take longer than a [`TICK`]. `None` only while it is dropped.
+    /// Where functions run that take longer than a [`TICK`], or follow on others at once. `None` only while it is dropped.
     heavy: Option<tokio::runtime::Runtime>,
     shares: Arc<Shares>,
     pace: Arc<Pace>,
@@ -83,16 +83,6 @@ impl Machine {
     }
 }
 
-/// Threads for work that is long, or one of many, and its share of them.
-#[derive(Clone)]
-pub(crate) struct Elsewhere {
-    threads: tokio::runtime::Handle,
-    shares: Arc<Shares>,
-    /// In proportion to the function's memory.
-    weight: u64,
-    pub(crate) pace: Arc<Pace>,
-}
-
 /// How instances follow on each other.
 pub(crate) struct Pace {
     since: Instant,
@@ -113,6 +103,16 @@ impl Pace {
     pub(crate) fn is_quick(&self) -> bool {
         self.now_us().saturating_sub(self.ended_us.load(Ordering::Relaxed)) < QUICK_US
     }
+}
+
+/// Threads for work that is long, or one of many, and its share of them.
+#[derive(Clone)]
+pub(crate) struct Elsewhere {
+    threads: tokio::runtime::Handle,
+    shares: Arc<Shares>,
+    /// In proportion to the function's memory.
+    weight: u64,
+    pub(crate) pace: Arc<Pace>,
 }
 
 impl Elsewhere {
