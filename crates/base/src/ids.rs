@@ -221,20 +221,28 @@ impl RequestId {
         entropy.fill(&mut bytes);
         RequestId::from_random(bytes)
     }
+
+    /// As it is in binary.
+    pub const fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
+/// Writes two lower-case digits for each byte, as far as there is room.
+pub(crate) fn write_hex(bytes: &[u8], digits: &mut [u8]) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
 }
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut text = [b'-'; 36];
-        let mut at = 0;
-        for (i, byte) in self.0.iter().enumerate() {
-            if matches!(i, 4 | 6 | 8 | 10) {
-                at += 1;
-            }
-            text[at] = HEX[(byte >> 4) as usize];
-            text[at + 1] = HEX[(byte & 15) as usize];
-            at += 2;
+        for (bytes, digits) in
+            [(0..4, 0..8), (4..6, 9..13), (6..8, 14..18), (8..10, 19..23), (10..16, 24..36)]
+        {
+            write_hex(&self.0[bytes], &mut text[digits]);
         }
         f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }

@@ -6,7 +6,7 @@
 //! ```
 //! The 32 digits of a root are a trace's identifier in both. Sources: X-Ray developer guide, "tracing header"; W3C Trace Context.
 
-use crate::Timestamp;
+use crate::{Timestamp, ids::write_hex};
 use std::fmt;
 
 /// A trace; never zero.
@@ -115,8 +115,8 @@ pub struct TraceHeader {
     pub parent: Option<SpanId>,
     /// `Sampled`; `None`: whoever is asked decides.
     pub sampled: Option<bool>,
-    /// Everything else, in order.
-    rest: Vec<String>,
+    /// Everything else in order, separated by semicolons.
+    pub rest: String,
 }
 
 impl TraceHeader {
@@ -130,7 +130,12 @@ impl TraceHeader {
                 Some(("Sampled", "0")) => header.sampled = Some(false),
                 Some(("Sampled", "1")) => header.sampled = Some(true),
                 Some(("Sampled", _)) => {}
-                Some(_) | None => header.rest.push(part.to_owned()),
+                Some(_) | None => {
+                    if !header.rest.is_empty() {
+                        header.rest.push(';');
+                    }
+                    header.rest.push_str(part);
+                }
             }
         }
         header
@@ -150,7 +155,7 @@ impl TraceHeader {
             trace: Some(TraceId::new(digits(trace, 32)?)?),
             parent: Some(span(parent)?),
             sampled: Some(digits(flags, 2)? & 1 == 1),
-            rest: Vec::new(),
+            rest: String::new(),
         })
     }
 
@@ -164,26 +169,44 @@ impl TraceHeader {
 /// As `X-Amzn-Trace-Id`.
 impl fmt::Display for TraceHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut between = "";
+        // In one piece: each warm invocation writes one.
+        let (mut text, mut end) = ([0; KNOWN_MAX], 0);
+        let mut add = |bytes: &[u8]| {
+            text[end..end + bytes.len()].copy_from_slice(bytes);
+            end += bytes.len();
+        };
         if let Some(trace) = self.trace {
-            write!(f, "Root={}", trace.root())?;
-            between = ";";
+            let mut digits = [0; 32];
+            write_hex(&trace.bytes(), &mut digits);
+            add(b"Root=1-");
+            add(&digits[..8]);
+            add(b"-");
+            add(&digits[8..]);
+            add(b";");
         }
         if let Some(parent) = self.parent {
-            write!(f, "{between}Parent={parent}")?;
-            between = ";";
+            let mut digits = [0; 16];
+            write_hex(&parent.bytes(), &mut digits);
+            add(b"Parent=");
+            add(&digits);
+            add(b";");
         }
-        if let Some(sampled) = self.sampled {
-            write!(f, "{between}Sampled={}", u8::from(sampled))?;
-            between = ";";
+        match self.sampled {
+            Some(true) => add(b"Sampled=1;"),
+            Some(false) => add(b"Sampled=0;"),
+            None => {}
         }
-        for part in &self.rest {
-            write!(f, "{between}{part}")?;
-            between = ";";
+        let known = std::str::from_utf8(&text[..end]).unwrap_or_default();
+        if self.rest.is_empty() {
+            return f.write_str(known.trim_end_matches(';'));
         }
-        Ok(())
+        f.write_str(known)?;
+        f.write_str(&self.rest)
     }
 }
+
+/// Bytes of the known fields, with their semicolons: 41, 24 and 10.
+const KNOWN_MAX: usize = 75;
 
 fn trace_of_root(text: &str) -> Option<TraceId> {
     let (seconds, unique) = text.strip_prefix("1-")?.split_once('-')?;

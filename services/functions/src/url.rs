@@ -255,7 +255,7 @@ impl ServedUrl {
 
     fn call(&self, functions: &Functions, request: &RawRequest, path: &str, caller: Option<&Caller>) -> Call {
         let brought = brought_trace(request);
-        let w3c = brought.as_deref().and_then(|trace| TraceHeader::parse(trace).to_w3c());
+        let w3c = brought.as_ref().and_then(TraceHeader::to_w3c);
         let trace = brought.unwrap_or_else(|| functions.fresh_trace(request.request_id));
         let authority = request.authority();
         let domain = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
@@ -278,7 +278,7 @@ impl ServedUrl {
             source_ip: &source_ip,
             request_id: request.request_id,
             at: functions.now(),
-            trace: &trace,
+            trace: &trace.to_string(),
             w3c: w3c.as_deref(),
             signer,
         }
@@ -289,7 +289,7 @@ impl ServedUrl {
             invoked_arn: self.target.arn(),
             body: ArrivingBody::default(),
             client_context: None,
-            trace: Some(trace),
+            trace,
             tenant: None,
             tail: false,
             attempt: None,

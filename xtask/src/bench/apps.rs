@@ -2,8 +2,9 @@
 
 use super::Outcome;
 use std::{
+    io::Write,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 use testkit::package::{self, File};
 
@@ -81,6 +82,9 @@ const main = async () => {
 main();
 "#;
 
+/// The same in an executable that speaks the Runtime API, and is a bare loop too.
+const BOOTSTRAP: &str = include_str!("bootstrap.rs");
+
 /// A runtime that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum App {
@@ -107,25 +111,26 @@ impl App {
         }
     }
 
-    /// Its deployment package; `None` for Rust without a built executable.
-    pub(crate) fn package(self, bootstrap: Option<&Path>) -> Outcome<Option<Vec<u8>>> {
-        let file = |name, content, executable| package::zip(&[File { name, content, executable }]);
-        let zipped = match (self, bootstrap) {
-            (App::Python, _) => file("app.py", PYTHON.as_bytes(), false),
-            (App::Node, _) => file("index.js", NODE.as_bytes(), false),
-            (App::Rust, Some(path)) => {
-                let content = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    /// Its deployment package. Of Rust it has the executable `bootstrap`, or the least one.
+    pub(crate) fn package(self, bootstrap: Option<&Path>) -> Outcome<Vec<u8>> {
+        let file = |name, content: &[u8], executable| package::zip(&[File { name, content, executable }]);
+        let zipped = match self {
+            App::Python => file("app.py", PYTHON.as_bytes(), false),
+            App::Node => file("index.js", NODE.as_bytes(), false),
+            App::Rust => {
+                let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+                let path = bootstrap.map_or_else(|| compiled(folder.path()), |path| Ok(path.into()))?;
+                let content = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
                 file("bootstrap", &content, true)
             }
-            (App::Rust, None) => return Ok(None),
         };
-        zipped.map(Some).map_err(|error| error.to_string())
+        zipped.map_err(|error| error.to_string())
     }
 
-    /// Program and first arguments of its bare loop, which is written to `folder`; `None` where there is none.
-    pub(super) fn bare_loop(self, folder: &Path) -> Outcome<Option<Vec<PathBuf>>> {
+    /// Program and first arguments of its bare loop, which is written to `folder`.
+    pub(super) fn bare_loop(self, folder: &Path) -> Outcome<Vec<PathBuf>> {
         let write = |name, text| write(folder, name, text);
-        Ok(Some(match self {
+        Ok(match self {
             App::Python => {
                 write("app.py", PYTHON)?;
                 // As a platform would start it: without user site, and the program's folder not on the path.
@@ -144,17 +149,16 @@ impl App {
                     folder.into(),
                 ]
             }
-            App::Rust => return Ok(None),
-        }))
+            App::Rust => vec![compiled(folder)?],
+        })
     }
 }
 
 impl App {
     /// A bare process that forks for each event, if Neap forks this app.
     pub(super) fn bare_fork(self, folder: &Path) -> Outcome<Option<Vec<PathBuf>>> {
-        let Some(mut program) = self.bare_loop(folder)?.filter(|_| matches!(self, App::Python)) else {
-            return Ok(None);
-        };
+        let App::Python = self else { return Ok(None) };
+        let mut program = self.bare_loop(folder)?;
         let path = folder.join("fork.py");
         std::fs::write(&path, PYTHON_FORK).map_err(|error| error.to_string())?;
         if let Some(script) = program.get_mut(2) {
@@ -197,6 +201,32 @@ while True:
         os._exit(0)
     os.wait()
 "#;
+
+/// Compiles the least executable into `folder`, linked statically.
+fn compiled(folder: &Path) -> Outcome<PathBuf> {
+    let path = folder.join("bootstrap");
+    let mut compiler = Command::new("rustc");
+    compiler.args([
+        "--edition=2024",
+        "-Copt-level=s",
+        "-Cpanic=abort",
+        "-Cstrip=symbols",
+        "-Ctarget-feature=+crt-static",
+    ]);
+    let mut compiler = compiler
+        .arg("-o")
+        .arg(&path)
+        .arg("-")
+        .stdin(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("rustc: {error}"))?;
+    let written = compiler.stdin.take().map(|mut source| source.write_all(BOOTSTRAP.as_bytes()));
+    let status = compiler.wait().map_err(|error| error.to_string())?;
+    match written {
+        Some(Ok(())) if status.success() => Ok(path),
+        _ => Err("the least executable cannot be compiled".to_owned()),
+    }
+}
 
 fn write(folder: &Path, name: &str, text: &str) -> Outcome<PathBuf> {
     let path = folder.join(name);

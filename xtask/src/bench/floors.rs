@@ -49,13 +49,9 @@ impl Floor {
         Floor::start(ECHO, &[], folder()?)
     }
 
-    /// `None` for apps without a bare loop.
-    pub(super) fn bare_loop(app: App) -> Outcome<Option<Floor>> {
+    pub(super) fn bare_loop(app: App) -> Outcome<Floor> {
         let folder = folder()?;
-        match app.bare_loop(folder.path())? {
-            Some(program) => Floor::start(LOOP, &program, folder).map(Some),
-            None => Ok(None),
-        }
+        Floor::start(LOOP, &app.bare_loop(folder.path())?, folder)
     }
 
     fn start(name: &str, program: &[PathBuf], folder: TempDir) -> Outcome<Floor> {
@@ -193,9 +189,9 @@ fn call(stream: &mut UnixStream, event: &[u8]) -> std::io::Result<()> {
 }
 
 /// Latencies in microseconds, sorted, of one bare loop over its socket pair: the handler alone.
-pub(super) fn loop_alone(app: App, measured: Duration) -> Outcome<Option<Vec<u32>>> {
+pub(super) fn loop_alone(app: App, measured: Duration) -> Outcome<Vec<u32>> {
     let folder = folder()?;
-    let Some(program) = app.bare_loop(folder.path())? else { return Ok(None) };
+    let program = app.bare_loop(folder.path())?;
     let work = || -> std::io::Result<Vec<u32>> {
         let (mut child, mut stream) = spawn(&program)?;
         let mut spans = Vec::new();
@@ -216,13 +212,13 @@ pub(super) fn loop_alone(app: App, measured: Duration) -> Outcome<Option<Vec<u32
         spans.sort_unstable();
         Ok(spans)
     };
-    work().map(Some).map_err(|error| format!("bare loop of {}: {error}", app.name()))
+    work().map_err(|error| format!("bare loop of {}: {error}", app.name()))
 }
 
 /// From nothing to the first answer of a bare loop: what starting the interpreter as a plain process costs.
-pub(super) fn process_start(app: App) -> Outcome<Option<Duration>> {
+pub(super) fn process_start(app: App) -> Outcome<Duration> {
     let folder = folder()?;
-    let Some(program) = app.bare_loop(folder.path())? else { return Ok(None) };
+    let program = app.bare_loop(folder.path())?;
     let work = || -> std::io::Result<Duration> {
         let began = Instant::now();
         let (mut child, mut stream) = spawn(&program)?;
@@ -232,7 +228,7 @@ pub(super) fn process_start(app: App) -> Outcome<Option<Duration>> {
         child.wait()?;
         Ok(took)
     };
-    work().map(Some).map_err(|error| format!("bare process of {}: {error}", app.name()))
+    work().map_err(|error| format!("bare process of {}: {error}", app.name()))
 }
 
 /// A bare Python process that has loaded what a zygote loads and forks for each event, without any isolation.

@@ -42,20 +42,16 @@ pub(crate) fn start(neap: &Path) -> Outcome<Node> {
     Node::start(neap, CONFIG).map_err(|error| error.to_string())
 }
 
-/// Every app that this machine and the options have, as functions of `client`'s node.
+/// The apps that the options choose.
 pub(crate) fn apps(options: &Options) -> Vec<App> {
-    let mut apps = vec![App::Python, App::Node];
-    apps.extend(options.bootstrap.is_some().then_some(App::Rust));
+    let mut apps = vec![App::Python, App::Node, App::Rust];
     apps.retain(|app| options.apps.is_empty() || options.apps.iter().any(|name| name == app.name()));
     apps
 }
 
 /// Creates a function of `app` and waits until it is active.
 pub(crate) fn create(client: &Client, app: App, name: &str, bootstrap: Option<&Path>) -> Outcome<()> {
-    match app.package(bootstrap)? {
-        Some(zip) => deploy(client, name, app.runtime(), &zip),
-        None => Ok(()),
-    }
+    deploy(client, name, app.runtime(), &app.package(bootstrap)?)
 }
 
 /// Creates a function from a runtime, a handler and a package, and waits until it is active.

@@ -64,7 +64,7 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
             name: format!("Neap, {}", app.name()),
             address: node.address,
             pid: node.pid(),
-            floor: floor.or(Some(0)),
+            floor: Some(floor),
             app: Some(app),
         });
     }
@@ -79,12 +79,12 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
     alone(options)
 }
 
-/// Starts the floor with the handler of `app`, where there is one; returns its place among the targets.
-fn add_floor(app: App, targets: &mut Vec<Target>, servers: &mut Vec<Floor>) -> Outcome<Option<usize>> {
-    let Some(server) = Floor::bare_loop(app)? else { return Ok(None) };
+/// Starts the floor with the handler of `app`; returns its place among the targets.
+fn add_floor(app: App, targets: &mut Vec<Target>, servers: &mut Vec<Floor>) -> Outcome<usize> {
+    let server = Floor::bare_loop(app)?;
     targets.push(Target::of(&server, format!("floor: hyper + bare {} loops", app.name()), Some(0)));
     servers.push(server);
-    Ok(Some(targets.len() - 1))
+    Ok(targets.len() - 1)
 }
 
 fn compare(options: &Options, client: &Client, targets: &[Target]) -> Outcome<()> {
@@ -119,7 +119,7 @@ fn compare(options: &Options, client: &Client, targets: &[Target]) -> Outcome<()
 fn alone(options: &Options) -> Outcome<()> {
     let mut table = Table::new(&["bare loop over a socket pair", "events/s", "p50 µs", "p99 µs"]);
     for app in apps(options) {
-        let Some(spans) = floors::loop_alone(app, options.measured)? else { continue };
+        let spans = floors::loop_alone(app, options.measured)?;
         let mean = spans.iter().map(|&us| f64::from(us)).sum::<f64>() / spans.len().max(1) as f64;
         let (p50, p99) = (percentile(&spans, 0.5), percentile(&spans, 0.99));
         table.row(&[&app.name(), &thousands(1e6 / mean.max(1.0)), &p50, &p99]);

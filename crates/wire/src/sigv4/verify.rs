@@ -40,23 +40,25 @@ pub(crate) fn check_scope(
         return scope("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".to_owned());
     }
     let skew_ms = i64::try_from(skew.as_millis()).unwrap_or(i64::MAX);
-    let (minutes, stamp, time_now) = (skew.as_secs() / 60, &claim.stamp, time::compact(now));
+    let (minutes, stamp, time_now) = (skew.as_secs() / 60, &claim.stamp, || time::compact(now));
     let latest = now.plus_ms(skew_ms);
     if claim.signed_at > latest {
         let latest = time::compact(latest);
         return scope(format!(
-            "Signature not yet current: {stamp} is still later than {latest} ({time_now} + {minutes} min.)"
+            "Signature not yet current: {stamp} is still later than {latest} ({} + {minutes} min.)",
+            time_now()
         ));
     }
     match claim.expires_s {
         Some(seconds) if now > claim.signed_at.plus_ms(i64::from(seconds) * 1000) => {
             let end = time::compact(claim.signed_at.plus_ms(i64::from(seconds) * 1000));
-            scope(format!("Signature expired: {end} is now earlier than {time_now}"))
+            scope(format!("Signature expired: {end} is now earlier than {}", time_now()))
         }
         None if claim.signed_at < now.plus_ms(-skew_ms) => {
             let earliest = time::compact(now.plus_ms(-skew_ms));
             scope(format!(
-                "Signature expired: {stamp} is now earlier than {earliest} ({time_now} - {minutes} min.)"
+                "Signature expired: {stamp} is now earlier than {earliest} ({} - {minutes} min.)",
+                time_now()
             ))
         }
         Some(_) | None => Ok(()),

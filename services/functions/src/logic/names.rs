@@ -306,11 +306,9 @@ pub fn permission_arn(account: AccountId, region: &Region, text: &str, qualifier
         Reference::parse(text, Form::Namespaced).unwrap_or(Reference { name: text, ..Reference::default() });
     let region = reference.region.unwrap_or(region.as_str());
     let account = reference.account.unwrap_or(account.as_str());
-    let arn = format!("arn:aws:lambda:{region}:{account}:function:{}", reference.name);
-    match qualifier.or(reference.qualifier) {
-        Some(qualifier) => format!("{arn}:{qualifier}"),
-        None => arn,
-    }
+    let (between, qualifier) =
+        qualifier.or(reference.qualifier).map_or(("", ""), |qualifier| (":", qualifier));
+    ["arn:aws:lambda:", region, ":", account, ":function:", reference.name, between, qualifier].concat()
 }
 
 /// Refuses references to other accounts and regions.

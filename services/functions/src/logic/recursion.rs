@@ -9,6 +9,7 @@
 //! detection; the form of `Lineage` as observed in trace headers.
 
 use crate::{data::QualifierConfig, model::FunctionId};
+use base::TraceHeader;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -42,7 +43,7 @@ impl QualifierConfig for RecursiveLoop {
     const KIND: &'static str = "recursion";
 }
 
-/// A function in a chain: the hash of its ARN.
+/// A function in a chain: the hash of its ARN, 8 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark(String);
 
@@ -58,14 +59,14 @@ impl Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Looped;
 
-/// The trace header for an invocation of the function with the mark `own` that came with `trace`.
-pub fn continued(trace: &str, own: &Mark, rule: RecursiveLoop) -> Result<String, Looped> {
+/// Makes the trace header that came with an invocation of the function with the mark `own` the function's.
+pub fn continued(trace: &mut TraceHeader, own: &Mark, rule: RecursiveLoop) -> Result<(), Looped> {
     let own = own.0.as_str();
     let (mut parts, mut entries) = (Vec::new(), Vec::new());
-    for part in trace.split(';').filter(|part| !part.is_empty()) {
-        match part.trim().strip_prefix(KEY) {
+    for part in trace.rest.split(';').filter(|part| !part.is_empty()) {
+        match part.strip_prefix(KEY) {
             Some(lineage) => entries.extend(lineage.split('|').filter_map(entry)),
-            None => parts.push(part.to_owned()),
+            None => parts.push(part),
         }
     }
     let before = entries.iter().find(|(_, hash)| *hash == own).map_or(0, |(count, _)| *count);
@@ -75,9 +76,12 @@ pub fn continued(trace: &str, own: &Mark, rule: RecursiveLoop) -> Result<String,
     entries.retain(|(_, hash)| *hash != own);
     entries.push((before.saturating_add(1), own));
     let newest = entries.len().saturating_sub(ENTRIES_MAX);
-    let entries: Vec<String> = entries.iter().skip(newest).map(|(n, hash)| format!("{n}:{hash}:0")).collect();
-    parts.push(format!("{KEY}{}", entries.join("|")));
-    Ok(parts.join(";"))
+    let entries = entries.iter().skip(newest);
+    let entries: Vec<String> = entries.map(|(n, hash)| [&n.to_string(), ":", hash, ":0"].concat()).collect();
+    let lineage = [KEY, &entries.join("|")].concat();
+    parts.push(&lineage);
+    trace.rest = parts.join(";");
+    Ok(())
 }
 
 /// How often the chain has come to the function with the mark `own` already.
@@ -110,27 +114,31 @@ mod tests {
     #[test]
     fn a_chain_is_stopped_when_it_has_come_back_sixteen_times() {
         let (a, b) = (mark("a"), mark("b"));
-        let mut trace =
-            "Root=1-5e1b4151-5ac6c58f3dd4d01f9a1ab2ea;Parent=53995c3f42cd8ad8;Sampled=1".to_owned();
+        let given = "Root=1-5e1b4151-5ac6c58f3dd4d01f9a1ab2ea;Parent=53995c3f42cd8ad8;Sampled=1";
+        let mut trace = TraceHeader::parse(given);
         for _ in 0..16 {
-            trace = continued(&trace, &a, RecursiveLoop::Terminate).unwrap();
-            trace = continued(&trace, &b, RecursiveLoop::Terminate).unwrap();
+            continued(&mut trace, &a, RecursiveLoop::Terminate).unwrap();
+            continued(&mut trace, &b, RecursiveLoop::Terminate).unwrap();
         }
-        assert!(trace.starts_with(
-            "Root=1-5e1b4151-5ac6c58f3dd4d01f9a1ab2ea;Parent=53995c3f42cd8ad8;Sampled=1;Lineage=16:"
-        ));
-        assert_eq!(continued(&trace, &a, RecursiveLoop::Terminate), Err(Looped));
-        assert_eq!((depth(&trace, &b), depth(&trace, &mark("c"))), (16, 0));
-        assert!(continued(&trace, &a, RecursiveLoop::Allow).unwrap().contains("17:"));
-        assert!(continued(&trace, &mark("c"), RecursiveLoop::Terminate).is_ok());
+        let told = trace.to_string();
+        assert!(told.starts_with(&format!("{given};Lineage=16:")), "{told}");
+        assert_eq!(continued(&mut trace, &a, RecursiveLoop::Terminate), Err(Looped));
+        assert_eq!(trace.to_string(), told);
+        assert_eq!((depth(&told, &b), depth(&told, &mark("c"))), (16, 0));
+        assert!(continued(&mut trace.clone(), &mark("c"), RecursiveLoop::Terminate).is_ok());
+        continued(&mut trace, &a, RecursiveLoop::Allow).unwrap();
+        assert!(trace.rest.contains("17:"), "{trace}");
     }
 
     proptest! {
         #[test]
         fn any_header_is_continued_and_stays_bounded(trace in ".{0,200}", lineage in "[0-9:|a-f=]{0,600}") {
-            let told = continued(&format!("{trace};Lineage={lineage}"), &mark("a"), RecursiveLoop::Allow).unwrap();
-            prop_assert!(told.matches('|').count() < ENTRIES_MAX + trace.len());
-            prop_assert!(continued(&told, &mark("a"), RecursiveLoop::Allow).is_ok());
+            let mut told = TraceHeader::parse(&format!("{trace};Lineage={lineage}"));
+            prop_assert!(continued(&mut told, &mark("a"), RecursiveLoop::Allow).is_ok());
+            prop_assert!(told.rest.matches('|').count() < ENTRIES_MAX + trace.len());
+            let before = depth(&told.to_string(), &mark("a"));
+            prop_assert!(continued(&mut told, &mark("a"), RecursiveLoop::Allow).is_ok());
+            prop_assert_eq!(depth(&told.to_string(), &mark("a")), before.saturating_add(1));
         }
     }
 }

@@ -20,7 +20,8 @@ use crate::{
 };
 use base::{
     Answer, ArrivingBody, Attempt, Chunk, ExecuteError, Executed, FunctionError, FunctionErrorKind,
-    Invocation, InvocationSpan, LaunchError, Micros, QueueStep, RequestId, TenantId, Version, limits,
+    Invocation, InvocationSpan, LaunchError, Micros, QueueStep, RequestId, TenantId, TraceHeader, Version,
+    limits,
 };
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
@@ -42,7 +43,7 @@ pub(crate) struct Call {
     pub(crate) body: ArrivingBody,
     pub(crate) invoked_arn: String,
     pub(crate) client_context: Option<String>,
-    pub(crate) trace: Option<String>,
+    pub(crate) trace: TraceHeader,
     pub(crate) tenant: Option<TenantId>,
     pub(crate) tail: bool,
     /// Which attempt at an event it is.
@@ -61,7 +62,7 @@ impl Call {
             body: ArrivingBody::default(),
             invoked_arn: wanted.target.arn(),
             client_context: wanted.client_context,
-            trace: Some(trace),
+            trace,
             tenant: wanted.tenant,
             tail: wanted.tail,
             attempt: None,
@@ -77,13 +78,9 @@ impl Call {
 
     /// The same as a link of the chain of invocations that it belongs to; refused and metered if that is a loop.
     pub(crate) fn chained(mut self, functions: &Functions, served: &Served) -> Result<Call, Error> {
-        let trace = self.trace.as_deref().unwrap_or_default();
-        match continued(trace, &served.mark, served.recursion) {
-            Ok(trace) => self.trace = Some(trace),
-            Err(Looped) => {
-                functions.meter_loop(served, &self.invoked_arn);
-                return Err(Error::Recursive);
-            }
+        if let Err(Looped) = continued(&mut self.trace, &served.mark, served.recursion) {
+            functions.meter_loop(served, &self.invoked_arn);
+            return Err(Error::Recursive);
         }
         Ok(self)
     }
@@ -212,13 +209,7 @@ impl Functions {
         }
         let accepted = self.now();
         let request_id = call.request_id;
-        let (trace, span) = match call.trace {
-            Some(trace) => {
-                let (trace, span) = self.accepted_in(served, trace, request_id);
-                (Some(trace), span)
-            }
-            None => (None, None),
-        };
+        let (trace, span) = self.accepted_in(served, call.trace, request_id);
         let event = Event {
             request_id: call.request_id,
             id: target.id.clone(),
@@ -226,7 +217,7 @@ impl Functions {
             invoked_arn: call.invoked_arn,
             payload: call.payload,
             client_context: call.client_context,
-            trace,
+            trace: Some(trace.to_string()),
             tenant: call.tenant,
             accepted,
             failures: 0,
@@ -252,18 +243,11 @@ pub(crate) async fn run(functions: &Functions, served: &Served, call: Call) -> R
 /// Runs a call until its answer begins; a package missing on this node is fetched once.
 pub(crate) async fn begin(functions: &Functions, served: &Served, mut call: Call) -> Result<Executed, Error> {
     let (request_id, attempt) = (call.request_id, call.attempt);
-    let (trace, span) = match call.trace.take() {
-        Some(trace) => {
-            let (trace, span) = functions.placed(served, trace, request_id, attempt);
-            (Some(trace), span)
-        }
-        None => (None, None),
-    };
+    let span = functions.placed(served, &mut call.trace, request_id, attempt);
     let told = span.map(|span| {
         let (invoked_arn, began) = (call.invoked_arn.clone(), functions.now());
         Told { span, served, invoked_arn, request_id, began }
     });
-    call.trace = trace;
     let begun = execute(functions, served, call, span).await;
     if let (Err(error), Some(told)) = (&begun, &told) {
         functions.tell_refused(told, error);
@@ -284,7 +268,7 @@ async fn execute(
         body: call.body,
         invoked_arn: call.invoked_arn,
         client_context: call.client_context,
-        trace: call.trace,
+        trace: Some(call.trace.to_string()),
         span,
         tail: call.tail,
         streamed: call.streamed,

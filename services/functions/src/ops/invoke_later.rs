@@ -7,7 +7,9 @@ use crate::{
     logic::names::{self, Asker, Form},
     model::Target,
 };
-use base::{Arn, Fault, Future, InvokeLater, NotInvoked, RequestId, ServiceCaller, ServiceError, Version};
+use base::{
+    Arn, Fault, Future, InvokeLater, NotInvoked, RequestId, ServiceCaller, ServiceError, TraceHeader, Version,
+};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -63,7 +65,7 @@ impl Functions {
             invoked_arn: target.arn(),
             body: base::ArrivingBody::default(),
             client_context: None,
-            trace: Some(trace.unwrap_or_else(|| self.fresh_trace(request_id))),
+            trace: trace.map_or_else(|| self.fresh_trace(request_id), |trace| TraceHeader::parse(&trace)),
             tenant: None,
             tail: false,
             attempt: None,

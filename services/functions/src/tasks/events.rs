@@ -16,7 +16,7 @@ use crate::{
     model::{Event, EventConfig, EventPolicy, FunctionId, Qualifier, Target},
     ops::{Call, Outcome as CallOutcome, run as run_call},
 };
-use base::{Attempt, Millis, QueueStep, RequestId, Timestamp};
+use base::{Attempt, Millis, QueueStep, RequestId, Timestamp, TraceHeader};
 use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 use store::Commit;
 use tokio::{
@@ -353,7 +353,7 @@ async fn try_once(functions: &Functions, event: &Event) -> Run {
         payload: event.payload.clone(),
         invoked_arn: event.invoked_arn.clone(),
         client_context: event.client_context.clone(),
-        trace: event.trace.clone(),
+        trace: event.trace.as_deref().map(TraceHeader::parse).unwrap_or_default(),
         tenant: event.tenant.clone(),
         body: base::ArrivingBody::default(),
         tail: false,

@@ -2,7 +2,7 @@
 
 use super::trace::brought_trace;
 use crate::{Error, asking, logic::names, model::Target};
-use base::{TenantId, limits};
+use base::{TenantId, TraceHeader, limits};
 use base64::Engine as _;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
@@ -39,7 +39,7 @@ pub(super) struct Wanted {
     pub(super) kind: Kind,
     pub(super) tail: bool,
     pub(super) client_context: Option<String>,
-    pub(super) trace: Option<String>,
+    pub(super) trace: Option<TraceHeader>,
     pub(super) tenant: Option<TenantId>,
     pub(super) payload: Bytes,
 }

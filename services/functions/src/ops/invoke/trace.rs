@@ -6,7 +6,7 @@
 use crate::{Error, Functions, cache::Served, logic::sampling::DefaultRule};
 use base::{
     Attempt, Entropy, InvocationSpan, RequestEnd, RequestId, ServiceError as _, SpanId, Timestamp,
-    TraceHeader, TracedRequest,
+    TraceHeader, TraceId, TracedRequest,
 };
 use wire::RawRequest;
 
@@ -36,50 +36,48 @@ pub(super) struct Told<'a> {
     pub(super) began: Timestamp,
 }
 
-/// The trace that a request continues: `X-Amzn-Trace-Id`, or else `traceparent` in that form.
-pub(crate) fn brought_trace(request: &RawRequest) -> Option<String> {
-    let own = request.header("x-amzn-trace-id").map(str::to_owned);
-    own.or_else(|| TraceHeader::parse_w3c(request.header("traceparent")?).map(|header| header.to_string()))
+/// The trace that a request continues: `X-Amzn-Trace-Id`, or else `traceparent`.
+pub(crate) fn brought_trace(request: &RawRequest) -> Option<TraceHeader> {
+    let own = request.header("x-amzn-trace-id").map(TraceHeader::parse);
+    own.or_else(|| TraceHeader::parse_w3c(request.header("traceparent")?))
 }
 
 impl Functions {
     /// The trace header of a call that brings none: begun now, and not decided about.
-    pub(crate) fn fresh_trace(&self, request_id: RequestId) -> String {
-        begun(request_id, self.now())
+    pub(crate) fn fresh_trace(&self, request_id: RequestId) -> TraceHeader {
+        TraceHeader { trace: begun(request_id, self.now()), ..TraceHeader::default() }
     }
 
-    /// The header for the function, and the span of the call if it is traced. Attempts at an event are asked about by the
+    /// Makes a header the function's; the span of the call if it is traced. Attempts at an event are asked about by the
     /// header that [`Functions::accepted_in`] made, where X-Ray's rule has been asked already.
     pub(super) fn placed(
         &self,
         served: &Served,
-        trace: String,
+        header: &mut TraceHeader,
         request_id: RequestId,
         attempt: Option<Attempt>,
-    ) -> (String, Option<InvocationSpan>) {
+    ) -> Option<InvocationSpan> {
         let rule = served.sampling.as_ref().filter(|_| attempt.is_none());
         let ask = Undecided { rule, share: self.settings.span_share };
-        let (mut header, span) = place(trace, request_id, self.now(), &ask, &*self.entropy);
-        if let Some(span) = &span {
-            header.parent = Some(span.run());
-            header.sampled = Some(true);
-        }
-        (header.to_string(), span.map(|span| InvocationSpan { attempt, ..span }))
+        let span = place(header, request_id, self.now(), &ask, &*self.entropy)?;
+        header.parent = Some(span.run());
+        header.sampled = Some(true);
+        Some(InvocationSpan { attempt, ..span })
     }
 
     /// The header that an event is kept with, and the span of its acceptance: attempts are below it.
     pub(super) fn accepted_in(
         &self,
         served: &Served,
-        trace: String,
+        mut header: TraceHeader,
         request_id: RequestId,
-    ) -> (String, Option<InvocationSpan>) {
+    ) -> (TraceHeader, Option<InvocationSpan>) {
         let ask = Undecided { rule: served.sampling.as_ref(), share: self.settings.span_share };
-        let (mut header, span) = place(trace, request_id, self.now(), &ask, &*self.entropy);
+        let span = place(&mut header, request_id, self.now(), &ask, &*self.entropy);
         if let Some(span) = &span {
             header.parent = Some(span.id);
         }
-        (header.to_string(), span)
+        (header, span)
     }
 
     /// Tells of an event that is on disk.
@@ -107,19 +105,15 @@ impl Functions {
     }
 }
 
-fn hex(request_id: RequestId) -> String {
-    let mut text = request_id.to_string();
-    text.retain(|character| character.is_ascii_hexdigit());
-    text
-}
-
-fn begun(request_id: RequestId, now: Timestamp) -> String {
-    format!("Root=1-{:08x}-{}", now.0 / 1_000, hex(request_id).get(..24).unwrap_or_default())
+/// A trace that begins with a request: the second, and 12 bytes of what identifies the request.
+fn begun(request_id: RequestId, now: Timestamp) -> Option<TraceId> {
+    let seconds = u128::from(u32::try_from(now.0 / 1_000).unwrap_or_default());
+    TraceId::new(seconds << 96 | u128::from_be_bytes(request_id.bytes()) >> 32)
 }
 
 /// A parent that is recorded nowhere.
 fn nobody(request_id: RequestId) -> Option<SpanId> {
-    TraceHeader::parse(&format!("Parent={}", hex(request_id).get(16..)?)).parent
+    request_id.bytes().last_chunk().copied().map(SpanId::from_random)
 }
 
 fn decide(
@@ -137,18 +131,17 @@ fn decide(
     }
 }
 
-/// A header with a trace in it and what it says now, and the span of the call if it is traced.
+/// Puts a trace into a header, if it has none, and what is decided now; the span of the call if it is traced.
 fn place(
-    trace: String,
+    header: &mut TraceHeader,
     request_id: RequestId,
     now: Timestamp,
     ask: &Undecided<'_>,
     entropy: &dyn Entropy,
-) -> (TraceHeader, Option<InvocationSpan>) {
-    let mut header = TraceHeader::parse(&trace);
+) -> Option<InvocationSpan> {
     if header.trace.is_none() {
         // Without a root a header continues nothing.
-        header.trace = TraceHeader::parse(&begun(request_id, now)).trace;
+        header.trace = begun(request_id, now);
         header.parent = None;
     }
     let random = || {
@@ -156,25 +149,24 @@ fn place(
         entropy.fill(&mut random);
         random
     };
-    let decision = decide(&header, ask, now, || u64::from_be_bytes(random()));
+    let decision = decide(header, ask, now, || u64::from_be_bytes(random()));
     let Some(root) = header.trace.filter(|_| decision != Decision::Untraced) else {
         header.sampled = Some(false);
         // SDKs look for a parent even where nothing is recorded.
         header.parent = header.parent.or_else(|| nobody(request_id));
-        return (header, None);
+        return None;
     };
     let shown = decision == Decision::Shown;
     if shown {
         header.sampled = Some(true);
     }
-    let span = InvocationSpan {
+    Some(InvocationSpan {
         trace: root,
         parent: header.parent,
         id: SpanId::from_random(random()),
         shown,
         attempt: None,
-    };
-    (header, Some(span))
+    })
 }
 
 #[cfg(test)]
@@ -194,7 +186,8 @@ mod tests {
 
     fn placed(trace: &str, rule: Option<&DefaultRule>, share: f64) -> (String, Option<InvocationSpan>) {
         let id = RequestId::from_random([0xab; 16]);
-        let (header, span) = place(trace.to_owned(), id, NOW, &Undecided { rule, share }, &Sevens);
+        let mut header = TraceHeader::parse(trace);
+        let span = place(&mut header, id, NOW, &Undecided { rule, share }, &Sevens);
         (header.to_string(), span)
     }
 
@@ -227,7 +220,8 @@ mod tests {
     #[test]
     fn a_call_without_a_trace_begins_one_that_daemons_can_read() {
         let root = format!("Root=1-69203f64-{}4b{}", "ab".repeat(6), "ab".repeat(5));
-        let fresh = begun(RequestId::from_random([0xab; 16]), NOW);
+        let trace = begun(RequestId::from_random([0xab; 16]), NOW);
+        let fresh = TraceHeader { trace, ..TraceHeader::default() }.to_string();
         assert_eq!(fresh, root);
         let (header, span) = placed(&fresh, None, 0.0);
         assert_eq!((header, span), (format!("{root};Parent={};Sampled=0", "ab".repeat(8)), None));

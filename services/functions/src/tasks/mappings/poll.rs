@@ -18,7 +18,9 @@ use crate::{
     model::Mapping,
     ops::{Call, principal, run as run_call},
 };
-use base::{Millis, Principal, QueueFacts, QueueSource, Seconds, SourceError, Timestamp, limits};
+use base::{
+    Millis, Principal, QueueFacts, QueueSource, Seconds, SourceError, Timestamp, TraceHeader, limits,
+};
 use std::sync::{Arc, atomic::Ordering};
 use store::Commit;
 use tokio::{
@@ -339,14 +341,14 @@ async fn invoke(
     let request_id = functions.fresh_id();
     let trace = batch.records.iter().filter_map(|record| record.trace.as_deref());
     // That of the message which has been around most, so that a loop is seen whatever it is batched with.
-    let trace = trace.rev().max_by_key(|trace| depth(trace, &served.mark)).map(str::to_owned);
+    let trace = trace.rev().max_by_key(|trace| depth(trace, &served.mark)).map(TraceHeader::parse);
     let call = Call {
         request_id,
         payload: event::event(&batch.records),
         invoked_arn: mapping.target.arn(),
         body: base::ArrivingBody::default(),
         client_context: None,
-        trace: Some(trace.unwrap_or_else(|| functions.fresh_trace(request_id))),
+        trace: trace.unwrap_or_else(|| functions.fresh_trace(request_id)),
         tenant: None,
         tail: false,
         attempt: None,
@@ -382,7 +384,10 @@ async fn invoke(
 fn take_looped(records: &mut Vec<Record>, served: &Served) -> u64 {
     let before = records.len();
     records.retain(|record| match &record.trace {
-        Some(trace) => !matches!(continued(trace, &served.mark, served.recursion), Err(Looped)),
+        Some(trace) => {
+            let mut trace = TraceHeader::parse(trace);
+            !matches!(continued(&mut trace, &served.mark, served.recursion), Err(Looped))
+        }
         None => true,
     });
     u64::try_from(before - records.len()).unwrap_or_default()
