@@ -1,9 +1,9 @@
 //! Stem cells: sandboxes that wait for a function, each with a booted interpreter, which is frozen, or without a program.
 //!
 //! One with an interpreter is started with the command line of its function's normal start (that depends on the memory size) and a neutral
-//! environment; it holds no secret and no user code. When it is chosen, the function's files are attached to its sandbox, it
-//! is thawed, and one frame tells it working directory and environment; from there on it is a process as any other. In one without a program, that of the function is executed. What a
-//! cell cannot become is started normally, as is whatever finds no cell: see [`crate::families::Waiting`] and
+//! environment; it holds no secret and no user code. When it is chosen it is thawed and told its environment while the function's files
+//! are attached to its sandbox; when they are, it is told where it works, and from there on it is a process as any other. In one
+//! without a program, that of the function is executed. What a cell cannot become is started normally, as is whatever finds no cell: see [`crate::families::Waiting`] and
 //! [`crate::process`].
 //!
 //! Where their runtime has a zygote, cells are forked from it, and end with it: what replaces a zygote replaces them.
@@ -534,12 +534,16 @@ impl Cells {
 
 /// Turns this cell into the process of a function.
 async fn choose(sandbox: Sandbox, mut frames: Frames, wanted: &Wanted<'_>) -> Result<Booted, String> {
-    // It comes to itself while its files are attached: it touches none before it is told.
-    let (attached, thawed) = tokio::join!(sandbox.attach(wanted.attachments), async { sandbox.thaw() });
-    attached.and(thawed).map_err(|error| error.to_string())?;
+    // It comes to itself and takes its environment while its files are attached: it touches none before it is told.
+    let told = async {
+        sandbox.thaw().map_err(|error| error.to_string())?;
+        frames.begin(wanted.env).await.map_err(|error| error.to_string())
+    };
+    let (attached, told) = tokio::join!(sandbox.attach(wanted.attachments), told);
+    attached.map_err(|error| error.to_string()).and(told)?;
     let attached = Instant::now();
     let answered = async {
-        frames.begin(wanted.folder, wanted.env).await.map_err(|error| error.to_string())?;
+        frames.attached(wanted.folder).await.map_err(|error| error.to_string())?;
         match frames.next().await {
             Signal::Said(Said::Booted) => Ok(()),
             Signal::Said(_) | Signal::Closed | Signal::Broken(_) => Err("it had ended".to_owned()),

@@ -5,8 +5,9 @@
 //! daemon → runtime
 //!   1 event        deadline: i64 (ms since 1970), request id: 36 bytes, lengths of arn: u16, trace id: u16,
 //!                  client context: u32, then arn, trace id, client context, payload (the rest)
-//!   2 begin        to one that waits: working directory, then each variable as NAME=VALUE; a zero after each of them
+//!   2 begin        to one that waits: each variable as NAME=VALUE, a zero after each of them
 //!   3 restore      to one that was initialised for SnapStart, once, before any event: no body
+//!   4 attached     after 2: the function's files are there: working directory
 //! runtime → daemon
 //!   1 booted       user code is about to be loaded
 //!   2 ready        initialised; events may come
@@ -86,19 +87,22 @@ fn encode_head(event: &Event<'_>, out: &mut Vec<u8>) {
 }
 
 /// Writes a begin frame into `out`.
-fn encode_begin(folder: &Path, env: &[(OsString, OsString)], out: &mut Vec<u8>) {
+fn encode_begin(env: &[(OsString, OsString)], out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(&[0, 0, 0, 0, 2]);
-    out.extend_from_slice(folder.as_os_str().as_bytes());
-    out.push(0);
     for (name, value) in env {
         out.extend_from_slice(name.as_bytes());
         out.push(b'=');
         out.extend_from_slice(value.as_bytes());
         out.push(0);
     }
-    let length = u32::try_from(out.len() - 4).unwrap_or(u32::MAX).to_le_bytes();
-    out.splice(..4, length);
+    set_length(out);
+}
+
+/// Completes a frame of which everything else is there.
+fn set_length(frame: &mut Vec<u8>) {
+    let length = u32::try_from(frame.len() - 4).unwrap_or(u32::MAX).to_le_bytes();
+    frame.splice(..4, length);
 }
 
 /// The daemon's end of the channel.
@@ -140,12 +144,21 @@ impl Frames {
     }
 
     /// Tells a runtime that waits what it is for. Texts contain no zero: they are those of an environment.
-    pub(crate) async fn begin(&mut self, folder: &Path, env: &[(OsString, OsString)]) -> io::Result<()> {
-        encode_begin(folder, env, &mut self.outbox);
+    /// What this touches need not be there before [`Frames::attached`].
+    pub(crate) async fn begin(&mut self, env: &[(OsString, OsString)]) -> io::Result<()> {
+        encode_begin(env, &mut self.outbox);
         self.write_all(&self.outbox).await?;
         // It holds credentials.
         self.outbox.fill(0);
         Ok(())
+    }
+
+    /// Tells it that everything is there, and where it works.
+    pub(crate) async fn attached(&mut self, folder: &Path) -> io::Result<()> {
+        let mut frame = vec![0, 0, 0, 0, 4];
+        frame.extend_from_slice(folder.as_os_str().as_bytes());
+        set_length(&mut frame);
+        self.write_all(&frame).await
     }
 
     /// Tells a runtime that it is restored.
@@ -306,9 +319,9 @@ mod tests {
     fn a_beginning_is_laid_out_as_documented() {
         let mut out = vec![7];
         let env = [("A".into(), "1=2".into()), ("B".into(), "".into())];
-        encode_begin(Path::new("/var/task"), &env, &mut out);
+        encode_begin(&env, &mut out);
         assert_eq!(&out[..5], &[(out.len() - 4) as u8, 0, 0, 0, 2]);
-        assert_eq!(&out[5..], b"/var/task\0A=1=2\0B=\0");
+        assert_eq!(&out[5..], b"A=1=2\0B=\0");
     }
 
     #[tokio::test]

@@ -27,6 +27,7 @@ const FINAL_ERROR = 10;
 const WAITING = 11;
 /** Of the daemon's frames, besides events. */
 const BEGIN = 2;
+const ATTACHED = 4;
 const EVENT_HEADER = 57;
 const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming");
 const HIGH_WATER_MARK = Symbol.for("aws.lambda.runtime.handler.streaming.highWaterMark");
@@ -244,6 +245,12 @@ function receive(length, buffer) {
   }
   heldLength = 0;
   if (data[4] === BEGIN) {
+    const end = 4 + data.readUInt32LE(0);
+    adopt(data.utf8Slice(5, end));
+    prepare();
+    return data.length === end || receive(data.length - end, data.subarray(end));
+  }
+  if (data[4] === ATTACHED) {
     become(data.utf8Slice(5, 4 + data.readUInt32LE(0)));
     return true;
   }
@@ -608,19 +615,25 @@ async function wait() {
   for (const known of [require.cache, _pathCache]) {
     for (const key of Object.keys(known)) if (key.startsWith("/var/runtime/empty")) delete known[key];
   }
-  module.children.pop();
+  module.children.length = 0;
   process.uptime = () => uptime() - waited;
   send(WAITING, "");
 }
 
-/** Goes the way of a start and its first event once, since code is compiled when it is first called. Nothing of it stays. */
+/**
+ * Goes the way of a start and its first event, since code is compiled when it is first called; and more than once, since from then on
+ * it is known what kinds of values it meets. Nothing of it stays.
+ */
 async function rehearse() {
-  adopt(["/", ...Object.entries(env).map(([name, value]) => `${name}=${value}`), ""].join("\0"));
+  const own = [...Object.entries(env).map(([name, value]) => `${name}=${value}`), ""].join("\0");
+  for (let times = 0; times < 8; times++) {
+    adopt(`_NEAP_REHEARSAL=${times}\0${own}`);
+    prepare();
+    process.removeAllListeners("uncaughtException").removeAllListeners("unhandledRejection");
+    process.chdir("/");
+  }
+  adopt(own);
   require("node:module")._initPaths();
-  readEnvironment();
-  patchConsole();
-  defineAwsLambda();
-  await loadHandler("/var/runtime", "empty.handler").catch(() => {}); // it has none
   const failing = fatal;
   channel = fs.openSync("/dev/null", "w");
   handleEvent = (event) => runBuffered(async (value) => value, event);
@@ -628,9 +641,13 @@ async function rehearse() {
   const frame = Buffer.alloc(EVENT_HEADER + payload.length);
   frame.writeUInt32LE(frame.length - 4, 0);
   frame.latin1Write(payload, EVENT_HEADER);
-  receive(frame.length, frame);
-  // The answer is told when the promise of the handler is.
-  await new Promise((done) => setImmediate(done));
+  for (let times = 0; times < 4; times++) {
+    await loadHandler("/var/runtime", "empty.handler").catch(() => {}); // it has none
+    delete require.cache["/var/runtime/empty.js"];
+    receive(frame.length, frame);
+    // The answer is told when the promise of the handler is.
+    await new Promise((done) => setImmediate(done));
+  }
   await new Promise((done) => process.nextTick(done));
   uptime();
   fs.closeSync(channel);
@@ -643,17 +660,17 @@ async function rehearse() {
   delete globalThis.awslambda;
 }
 
-/** Takes the environment and working directory of the function that this process is now for. */
-function become(text) {
-  adopt(text);
+/** The files of the function are there that this process is now for; it works in `folder`. */
+function become(folder) {
+  process.chdir(folder);
   waited = uptime();
   // Not from within the channel's callback, which would be in the stack of what the function throws.
   process.nextTick(run);
 }
 
-/** Working directory and variables: `text` has a zero after each. */
+/** Takes the environment of a function: `text` has variables, a zero after each. Touches no file. */
 function adopt(text) {
-  const [folder, ...variables] = text.split("\0");
+  const variables = text.split("\0");
   variables.pop();
   const before = [env.NODE_PATH, env.HOME];
   const unknown = new Set(Object.keys(env));
@@ -666,19 +683,22 @@ function adopt(text) {
     if (env[name] !== value) env[name] = value;
   }
   for (const name of unknown) delete env[name];
-  process.chdir(folder);
   if (env.NODE_PATH !== before[0] || env.HOME !== before[1]) require("node:module")._initPaths();
 }
 
 function main() {
   connect();
   showTrace();
-  if (env._NEAP_STEM_CELL) wait();
-  else run();
+  if (env._NEAP_STEM_CELL) {
+    wait();
+  } else {
+    prepare();
+    run();
+  }
 }
 
-// In parentheses it is compiled at once.
-const run = (async function run() {
+/** Everything that only the environment decides. */
+function prepare() {
   readEnvironment();
   patchConsole();
   defineAwsLambda();
@@ -692,6 +712,10 @@ const run = (async function run() {
     logError("Unhandled Promise Rejection", error);
     fatal(error, 128);
   });
+}
+
+// In parentheses it is compiled at once.
+const run = (async function run() {
   send(BOOTED, "");
   let handler;
   try {

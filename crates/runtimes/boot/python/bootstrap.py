@@ -320,10 +320,10 @@ _await = _await.poll
 _buffer = bytearray(64 * 1024)
 
 
-def _frame():
-    """The next frame: a buffer that it begins, and where it ends there."""
+def _frame(most=0):
+    """The next frame: a buffer that it begins, and where it ends there. `most` is 4 where another may be behind it."""
     _await()
-    got = _channel.recv_into(_buffer)
+    got = _channel.recv_into(_buffer, most)
     while got < 4:
         if not got:
             os._exit(0)
@@ -543,8 +543,8 @@ def _wait():
     for path in sys.path[:_OWN_PATHS]:
         sys.path_importer_cache.pop(path, None)
     _send(_WAITING, b"")
-    buffer, end = _frame()
-    folder, *variables = bytes(buffer[5 : end - 1]).split(b"\0")
+    buffer, end = _frame(4)
+    variables = bytes(buffer[5 : end - 1]).split(b"\0")
     zone, coerced = _environ.get("TZ"), _environ.get("LC_CTYPE")
     _environ.clear()
     if coerced is not None:
@@ -557,7 +557,9 @@ def _wait():
         from time import tzset
 
         tzset()
-    os.chdir(folder)
+    buffer, end = _frame()
+    # The function's files are there now.
+    os.chdir(bytes(buffer[5:end]))
     logging = sys.modules.get("logging")
     if logging is not None:
         logging._startTime = int(time() * 1e9) if isinstance(logging._startTime, int) else time()
