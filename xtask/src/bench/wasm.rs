@@ -34,6 +34,8 @@ const LEAN: &str = include_str!("../../../tests/wasm/lean.wat");
 const PLACE: &str = "    CORE\n";
 /// Different requests to a function.
 const REQUESTS: usize = 64;
+/// Requests of a burst.
+const BURST: usize = 100;
 /// Connections of the warm rate.
 const CONNECTIONS: usize = 16;
 /// Makes the tests' component of JavaScript.
@@ -130,6 +132,19 @@ fn measure(options: &Options, node: &Node, subjects: &[Subject]) -> Outcome<()> 
         "\nBoth servers as seen by a client with a new connection, which is there before the time begins; the bare engine inside \
          its process, without a client; alternating."
     );
+    let mut table = Table::new(&[
+        "at once on a cold function",
+        "answered",
+        "p50 ms",
+        "p99 ms",
+        "all after ms",
+        "load",
+        "ratio",
+    ]);
+    for (subject, (host, floor)) in subjects.iter().zip(&places) {
+        burst(&client, subject, host, floor, &mut table)?;
+    }
+    table.print("Bursts");
     let heads = ["by HTTP", "conn.", "ops/s", "p50 ms", "p99 ms", "errors", "load", "ratio"];
     let mut table = Table::new(&heads);
     for (subject, (host, floor)) in subjects.iter().zip(&places) {
@@ -249,6 +264,31 @@ fn cold(
         let figures = [micros(&mut spans, 0.5), micros(&mut spans, 0.99)];
         let ratio = |at: usize| format!("{:.2}", figures[at] / floors[at]);
         table.row(&[&name, &ms(figures[0]), &ms(figures[1]), &ratio(0), &ratio(1), &load]);
+    }
+    Ok(())
+}
+
+/// Requests at the same moment to a function whose configuration has just changed, and to the floor.
+fn burst(client: &Client, subject: &Subject, host: &str, floor: &Floor, table: &mut Table) -> Outcome<()> {
+    progress(&format!("burst of {}", subject.name));
+    renew(client, subject.function, 0)?;
+    let servers = [("floor: hyper + bare engine", floor.address, NO_HOST), ("Neap", client.address, host)];
+    let mut bare = None;
+    for (name, address, host) in servers {
+        let requests: Vec<Bytes> = (0..BURST).map(|number| request(host, number)).collect();
+        let burst = load::burst(address, &requests).map_err(|error| error.to_string())?;
+        let all = burst.took.as_secs_f64() * 1e6;
+        let micros = |share| ms(percentile(&burst.answered, share).as_secs_f64() * 1e6);
+        table.row(&[
+            &format!("{BURST}, {name}, {}", subject.name),
+            &burst.answered.len(),
+            &micros(0.5),
+            &micros(0.99),
+            &ms(all),
+            &format!("{:.1}", process::load_average()),
+            &bare.map_or_else(String::new, |bare: f64| format!("{:.2}", all / bare)),
+        ]);
+        bare.get_or_insert(all);
     }
     Ok(())
 }
