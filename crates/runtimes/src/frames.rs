@@ -325,6 +325,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_told_of_files_comes_right_behind_a_beginning() {
+        let (mut ours, theirs) = Frames::pair(100).unwrap();
+        ours.begin(&[("A".into(), "1".into())]).await.unwrap();
+        ours.attached(Path::new("/var/task")).await.unwrap();
+        let mut told = [0; 64];
+        let length =
+            std::io::Read::read(&mut std::os::unix::net::UnixStream::from(theirs), &mut told).unwrap();
+        assert_eq!(&told[..length], b"\x05\0\0\0\x02A=1\0\x0a\0\0\0\x04/var/task");
+    }
+
+    #[tokio::test]
     async fn a_response_that_is_too_long_is_thrown_away_however_often_the_wait_for_it_is_given_up() {
         let (mut ours, theirs) = Frames::pair(100).unwrap();
         let mut theirs = std::os::unix::net::UnixStream::from(theirs);
