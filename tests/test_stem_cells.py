@@ -301,13 +301,13 @@ def children(pid):
     return found
 
 
-def waiting_processes(node):
+def waiting_processes(node, program=b"bootstrap.cjs"):
     """Interpreters that were started without a function's environment. None of this node may have been used yet."""
     found = []
     for pid in children(node.process.pid):
         with contextlib.suppress(OSError):
             command, env = (open(f"/proc/{pid}/{name}", "rb").read() for name in ("cmdline", "environ"))
-            if b"bootstrap.cjs" in command and b"AWS_LAMBDA_FUNCTION_NAME" not in env:
+            if program in command and b"AWS_LAMBDA_FUNCTION_NAME" not in env:
                 found.append(pid)
     return found
 
@@ -321,7 +321,7 @@ def test_a_cell_holds_no_secret_and_is_shown(tmp_path):
         [pid] = waiting_processes(node)
         env = open(f"/proc/{pid}/environ").read()
         assert "SECRET" not in env and "AWS_SECRET_ACCESS_KEY" not in env and "TOKEN" not in env
-        assert os.readlink(f"/proc/{pid}/cwd") == "/"
+        assert os.readlink(f"/proc/{pid}/cwd") == "/var/task" and os.listdir(f"/proc/{pid}/cwd") == ["lib"]
         [kind] = json.loads(node.neap("ps", "--json").stdout)["stem_cells"]
         assert (kind["runtime"], kind["memory_mb"], kind["ready"]) == (RUNTIME, 128, 1) and kind["resident_bytes"] > 1 << 20
         assert RUNTIME in node.neap("ps").stderr + node.neap("ps").stdout

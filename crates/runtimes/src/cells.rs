@@ -23,7 +23,7 @@ use base::{ByteCount, MemoryMib, Millis};
 use demand::Demand;
 use sandbox::{Attachment, CpuWeight, Sandbox, Sandboxes, Spec, Template, Zygote};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     ffi::OsString,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
@@ -505,7 +505,8 @@ impl Cells {
             let (ours, theirs) =
                 Frames::pair(crate::failure::RESPONSE_MAX).map_err(|error| error.to_string())?;
             spec.waiting = false;
-            spec.argv = plan.command(memory);
+            spec.argv = plan.command(memory, &BTreeMap::new());
+            spec.cwd = sandbox::TASK.into();
             spec.env = crate::variables::neutral(&self.endpoint, &plan.variables);
             spec.cpu_weight = FILLING;
             spec.zygote.clone_from(&zygote);

@@ -15,6 +15,7 @@ use crate::{host::Prober, libraries::Library, root::Roots};
 use base::{MemoryMib, RuntimeRefused, RuntimeSupport};
 use sandbox::{Attachment, TemplateLink, TemplateSpec};
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     fs, io,
     os::unix::fs::DirBuilderExt,
@@ -92,11 +93,14 @@ pub(crate) enum Waiting {
 }
 
 impl Plan {
-    /// Program and arguments for a function of that size.
-    pub(crate) fn command(&self, memory: MemoryMib) -> Vec<OsString> {
+    /// Program and arguments for a function of that size with these variables.
+    pub(crate) fn command(&self, memory: MemoryMib, variables: &BTreeMap<String, String>) -> Vec<OsString> {
         let mut argv = self.argv.clone();
         if let Some(argument) = self.memory_argument {
             argv.insert(1, argument(memory));
+        }
+        if let Some(jvm) = &self.jvm {
+            argv.splice(1..1, jvm.arguments(memory, variables));
         }
         argv
     }
@@ -147,7 +151,8 @@ impl Files {
                 link("/lib64", "usr/lib64"),
             ],
             files: Vec::new(),
-            folders: Vec::new(),
+            // The dynamic linker looks once whether a folder exists, and what waits before it has code.
+            folders: vec!["/var/task/lib".into()],
         })
     }
 

@@ -5,9 +5,10 @@
 //! that uses what functions use. Starts go without it until it is there, and where it cannot be made.
 
 use crate::{bytecode::output_of, families::Plan};
-use base::{FunctionSpec, MemoryMib};
+use base::MemoryMib;
 use sandbox::{CpuWeight, Sandboxes, Spec, Template};
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     fs, io,
     os::unix::fs::OpenOptionsExt,
@@ -40,15 +41,19 @@ pub(crate) struct Jvm {
 }
 
 impl Jvm {
-    /// Arguments for a start of a function. What the user's own arguments decide is left to them: the machine reads those
+    /// Arguments for a function of that size. What the user's own arguments decide is left to them: the machine reads those
     /// first, so that ours would win.
-    pub(crate) fn arguments(&self, spec: &FunctionSpec) -> Vec<OsString> {
+    pub(crate) fn arguments(
+        &self,
+        memory: MemoryMib,
+        variables: &BTreeMap<String, String>,
+    ) -> Vec<OsString> {
         let users: Vec<&str> = USERS
             .iter()
-            .filter_map(|name| spec.variables.get(*name))
+            .filter_map(|name| variables.get(*name))
             .flat_map(|value| value.split_ascii_whitespace())
             .collect();
-        self.choose(spec.memory, &users, self.archive.exists())
+        self.choose(memory, &users, self.archive.exists())
     }
 
     fn choose(&self, memory: MemoryMib, users: &[&str], is_archived: bool) -> Vec<OsString> {

@@ -430,14 +430,11 @@ impl Recipe {
             .filter(|path| self.plan.managed && !path.is_empty());
         let api = (!self.plan.frames || wrapper.is_some()).then(|| api::ApiLink::new(RESPONSE_MAX));
 
-        let mut argv = self.plan.command(spec.memory);
+        let mut argv = self.plan.command(spec.memory, &spec.variables);
         if !self.plan.managed
             && let Some(program) = self.bootstrap_of_layers()
         {
             argv = vec![program];
-        }
-        if let Some(jvm) = &self.plan.jvm {
-            argv.splice(1..1, jvm.arguments(spec));
         }
         if let Some(wrapper) = wrapper {
             // Lambda's rule: the wrapper gets the runtime's own command line as its arguments.

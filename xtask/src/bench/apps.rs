@@ -1,7 +1,9 @@
 //! The functions that are measured, and the bare loops that run the same handlers without a platform.
 
 use super::Outcome;
+use sandbox::Attachment;
 use std::{
+    ffi::OsString,
     io::Write,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -82,6 +84,60 @@ const main = async () => {
 main();
 "#;
 
+/// The same in Java.
+const JAVA: &str = "package app;\n\nimport java.util.Map;\n\npublic class Hello {\n    public Map<String, String> handle(Map<String, String> \
+                    event) {\n        return Map.of(\"message\", \"hello \" + event.get(\"name\"));\n    }\n}\n";
+
+/// Both loops in Java: over the descriptor that is its first argument; the second is the folder with the handler, which it is
+/// told where it waits. It reads no more of JSON than this event has.
+const JAVA_LOOP: &str = r#"
+import java.io.*;
+import java.net.*;
+import java.util.Map;
+import jdk.internal.access.SharedSecrets;
+
+public final class Bare {
+    static DataInputStream in;
+    static OutputStream out;
+
+    static String receive() throws IOException {
+        byte[] frame = new byte[Integer.reverseBytes(in.readInt())];
+        in.readFully(frame);
+        return new String(frame, "UTF-8");
+    }
+
+    static void send(String text) throws IOException {
+        byte[] body = text.getBytes("UTF-8");
+        byte[] frame = new byte[4 + body.length];
+        for (int i = 0; i < 4; i++) frame[i] = (byte) (body.length >>> 8 * i);
+        System.arraycopy(body, 0, frame, 4, body.length);
+        out.write(frame);
+    }
+
+    public static void main(String[] arguments) throws Exception {
+        FileDescriptor descriptor = new FileDescriptor();
+        SharedSecrets.getJavaIOFileDescriptorAccess().set(descriptor, Integer.parseInt(arguments[0]));
+        in = new DataInputStream(new FileInputStream(descriptor));
+        out = new FileOutputStream(descriptor);
+        boolean waits = arguments.length == 1;
+        if (waits) send("booted");
+        URL[] folder = {new File(waits ? receive() : arguments[1]).toURI().toURL()};
+        Class<?> type = Class.forName("app.Hello", true, new URLClassLoader(folder));
+        Object handler = type.getConstructor().newInstance();
+        java.lang.reflect.Method method = type.getMethod("handle", Map.class);
+        if (waits) send("loaded");
+        try {
+            while (true) {
+                String[] parts = receive().split(""");
+                Map<?, ?> answer = (Map<?, ?>) method.invoke(handler, Map.of(parts[1], parts[3]));
+                send("{"message":"" + answer.get("message") + ""}");
+            }
+        } catch (EOFException over) {
+        }
+    }
+}
+"#;
+
 /// The same in an executable that speaks the Runtime API, and is a bare loop too.
 const BOOTSTRAP: &str = include_str!("bootstrap.rs");
 
@@ -90,14 +146,32 @@ const BOOTSTRAP: &str = include_str!("bootstrap.rs");
 pub(crate) enum App {
     Python,
     Node,
+    Java,
     Rust,
 }
 
+/// What waits to become a handler's process without a platform.
+pub(super) struct BareCell {
+    /// Program and arguments inside.
+    pub(super) argv: Vec<OsString>,
+    /// What is shown there, besides the host's libraries.
+    pub(super) binds: Vec<Attachment>,
+}
+
 impl App {
+    /// Those that this machine can measure.
+    pub(crate) fn all() -> Vec<App> {
+        let has_java = interpreter("javac", &["-version"]).is_ok();
+        let mut all = vec![App::Python, App::Node, App::Java, App::Rust];
+        all.retain(|app| *app != App::Java || has_java);
+        all
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             App::Python => "Python",
             App::Node => "Node.js",
+            App::Java => "Java",
             App::Rust => "Rust",
         }
     }
@@ -107,6 +181,7 @@ impl App {
         match self {
             App::Python => ("python3.12", "app.handler"),
             App::Node => ("nodejs20.x", "index.handler"),
+            App::Java => ("java17", "app.Hello::handle"),
             App::Rust => ("provided.al2023", "bootstrap"),
         }
     }
@@ -117,6 +192,12 @@ impl App {
         let zipped = match self {
             App::Python => file("app.py", PYTHON.as_bytes(), false),
             App::Node => file("index.js", NODE.as_bytes(), false),
+            App::Java => {
+                let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+                let class = java_classes(folder.path(), "Hello.java", JAVA)?.join("app/Hello.class");
+                let content = std::fs::read(&class).map_err(|error| format!("{}: {error}", class.display()))?;
+                file("app/Hello.class", &content, false)
+            }
             App::Rust => {
                 let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
                 let path = bootstrap.map_or_else(|| compiled(folder.path()), |path| Ok(path.into()))?;
@@ -149,6 +230,14 @@ impl App {
                     folder.into(),
                 ]
             }
+            App::Java => {
+                let loops = java_classes(&folder.join("bare"), "Bare.java", JAVA_LOOP)?;
+                java_classes(folder, "Hello.java", JAVA)?;
+                let mut program = vec![java_home()?.join("bin/java")];
+                program.extend(JAVA_FLAGS.map(PathBuf::from));
+                program.extend(["-cp".into(), loops, "Bare".into(), "0".into(), folder.into()]);
+                program
+            }
             App::Rust => vec![compiled(folder)?],
         })
     }
@@ -167,13 +256,68 @@ impl App {
         Ok(Some(program))
     }
 
-    /// Interpreter and script of its bare stem cell, which is written to `folder` with the handler; `None` where the floor is
-    /// another.
-    pub(super) fn bare_cell(self, folder: &Path) -> Outcome<Option<(PathBuf, PathBuf)>> {
-        let App::Node = self else { return Ok(None) };
+    /// Its bare stem cell, which is written to `folder` with the handler; `None` where the floor is another.
+    pub(super) fn bare_cell(self, folder: &Path) -> Outcome<Option<BareCell>> {
         let write = |name, text| write(folder, name, text);
-        write("index.js", NODE)?;
-        Ok(Some((interpreter("node", &["-p", "process.execPath"])?, write("cell.js", NODE_CELL)?)))
+        Ok(match self {
+            App::Python | App::Rust => None,
+            App::Node => {
+                write("index.js", NODE)?;
+                let (program, inside) = ("/run/interpreter", "/run/cell");
+                let binds = vec![
+                    Attachment::new(interpreter("node", &["-p", "process.execPath"])?, program),
+                    Attachment::new(write("cell.js", NODE_CELL)?, inside),
+                ];
+                Some(BareCell { argv: [program, inside].map(OsString::from).to_vec(), binds })
+            }
+            App::Java => {
+                let loops = java_classes(&folder.join("bare"), "Bare.java", JAVA_LOOP)?;
+                java_classes(folder, "Hello.java", JAVA)?;
+                let (home, inside) = (java_home()?, "/run/cell");
+                let mut binds = vec![Attachment::new(loops, inside)];
+                if !home.starts_with("/usr") {
+                    binds.push(Attachment::same(&home));
+                }
+                // Distributions keep a part of its settings there.
+                let settings = std::fs::read_dir("/etc").map_err(|error| error.to_string())?;
+                let settings = settings.filter_map(|entry| Some(entry.ok()?.path()));
+                let of_java = |path: &PathBuf| path.to_string_lossy().starts_with("/etc/java");
+                binds.extend(settings.filter(of_java).map(Attachment::same));
+                let mut argv: Vec<OsString> = vec![home.join("bin/java").into()];
+                argv.extend(JAVA_FLAGS.iter().copied().chain(["-cp", inside, "Bare", "3"]).map(OsString::from));
+                Some(BareCell { argv, binds })
+            }
+        })
+    }
+}
+
+/// As small machines are started, and what gives the loops a descriptor.
+const JAVA_FLAGS: [&str; 4] = [
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:-UsePerfData",
+    "--add-exports=java.base/jdk.internal.access=ALL-UNNAMED",
+];
+
+/// The JDK whose compiler is on the path.
+fn java_home() -> Outcome<PathBuf> {
+    let ask = ["-XshowSettings:properties", "-version"];
+    let output = Command::new("java").args(ask).output().map_err(|error| format!("java: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let home = text.lines().find_map(|line| line.trim().strip_prefix("java.home = "));
+    home.map(PathBuf::from).ok_or_else(|| "java does not tell its home".to_owned())
+}
+
+/// Compiles a class into `folder`.
+fn java_classes(folder: &Path, name: &str, source: &str) -> Outcome<PathBuf> {
+    std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+    let source = write(folder, name, source)?;
+    let mut compiler = Command::new("javac");
+    compiler.args(["-nowarn", "-proc:none", "-XDstringConcat=inline"]);
+    compiler.args(["--add-exports=java.base/jdk.internal.access=ALL-UNNAMED", "-d"]).arg(folder).arg(source);
+    match compiler.output().map_err(|error| format!("javac: {error}"))? {
+        output if output.status.success() => Ok(folder.into()),
+        output => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
 }
 

@@ -5,7 +5,7 @@ use super::{
     apps::{self, App},
     floors::Floor,
     options::Options,
-    setup::{apps, await_zygote, binary, counter, cpus, create, kernel, leave, progress, renew, start},
+    setup::{apps, await_runtime, binary, counter, cpus, create, kernel, leave, progress, renew, start},
     table::{Table, mib, ms},
 };
 use testkit::{
@@ -88,10 +88,10 @@ fn measure(
     for number in 0..functions {
         create(&client, app, &name(number), options.bootstrap.as_deref())?;
     }
-    await_zygote(node, app)?;
+    await_runtime(node, app)?;
     // What is started once for all is no part of a cold start; the function that was called is made cold again.
     super::cold::one(&client, &name(0), 0)?;
-    await_zygote(node, app)?;
+    await_runtime(node, app)?;
     renew(&client, &name(0), 0)?;
     let requests = requests(&client, size, functions)?;
     let floor = floor_ms(app, &requests)?;

@@ -5,7 +5,7 @@ use super::{
     apps::{self, App},
     cargo_output, floors,
     options::Options,
-    setup::{apps, await_zygote, binary, cpus, create, kernel, leave, metrics, progress, renew, start},
+    setup::{apps, await_runtime, binary, cpus, create, kernel, leave, metrics, progress, renew, start},
     table::{Table, ms},
 };
 use std::{
@@ -108,7 +108,7 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
             if number == 0 && (app, way) != (App::Node, Way::NoCell) {
                 // What is started once for all is no part of a cold start.
                 one(&client, "cold", number)?;
-                await_zygote(&node, app)?;
+                await_runtime(&node, app)?;
                 renew(&client, "cold", options.colds)?;
             }
             if way == Way::Cell {

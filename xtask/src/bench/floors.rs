@@ -1,7 +1,10 @@
 //! The least work: an HTTP server that only echoes, the same server in front of bare loops of a handler, and these loops
 //! alone. The servers run as processes of their own, started from this program.
 
-use super::{Outcome, apps::App};
+use super::{
+    Outcome,
+    apps::{App, BareCell},
+};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
@@ -280,7 +283,7 @@ impl CellFloor {
     /// `None` for apps whose floor is no cell.
     pub(super) fn start(app: App) -> Outcome<Option<CellFloor>> {
         let folder = folder()?;
-        let Some((interpreter, script)) = app.bare_cell(folder.path())? else { return Ok(None) };
+        let Some(BareCell { argv, binds }) = app.bare_cell(folder.path())? else { return Ok(None) };
         // Sandboxes have other users.
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))
             .map_err(|error| error.to_string())?;
@@ -288,16 +291,8 @@ impl CellFloor {
         let runtime = runtime.map_err(|error| error.to_string())?;
         let settings = sandbox::Settings::new(format!("floor{}", std::process::id()));
         let sandboxes = Sandboxes::start(settings).map_err(|error| error.to_string())?;
-        let (program, inside) = ("/run/interpreter", "/run/cell");
-        let mut root = TemplateSpec {
-            name: "floor".to_owned(),
-            binds: vec![
-                Attachment::same("/usr"),
-                Attachment::new(interpreter, program),
-                Attachment::new(script, inside),
-            ],
-            ..TemplateSpec::default()
-        };
+        let mut root = TemplateSpec { name: "floor".to_owned(), binds, ..TemplateSpec::default() };
+        root.binds.push(Attachment::same("/usr"));
         for place in ["/lib", "/lib64"] {
             match std::fs::read_link(place) {
                 Ok(target) => root.links.push(TemplateLink { inside: place.into(), target }),
@@ -307,7 +302,6 @@ impl CellFloor {
         let template = runtime
             .block_on(sandboxes.template(root))
             .map_err(|error| format!("the floor's root: {error}"))?;
-        let argv = [program, inside].map(OsString::from).to_vec();
         Ok(Some(CellFloor { runtime, sandboxes, template, argv, folder }))
     }
 

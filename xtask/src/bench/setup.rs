@@ -44,7 +44,7 @@ pub(crate) fn start(neap: &Path) -> Outcome<Node> {
 
 /// The apps that the options choose.
 pub(crate) fn apps(options: &Options) -> Vec<App> {
-    let mut apps = vec![App::Python, App::Node, App::Rust];
+    let mut apps = App::all();
     apps.retain(|app| options.apps.is_empty() || options.apps.iter().any(|name| name == app.name()));
     apps
 }
@@ -120,15 +120,25 @@ pub(crate) fn ring(client: &Client, function: &str) -> Outcome<Vec<Bytes>> {
     (0..RING).map(signed).collect::<Result<_, _>>().map_err(|error| error.to_string())
 }
 
-/// Waits until starts of the app are forked, if they ever are.
-pub(super) fn await_zygote(node: &Node, app: apps::App) -> Outcome<()> {
-    for _ in 0..if matches!(app, apps::App::Python) { 1_000 } else { 0 } {
-        if counter(node, "neap_zygotes")? > 0.0 {
+/// Waits until what the first start of a runtime makes is there, which shortens all others: a zygote, an archive of classes.
+pub(super) fn await_runtime(node: &Node, app: App) -> Outcome<()> {
+    for _ in 0..1_000 {
+        let is_there = match app {
+            App::Python => counter(node, "neap_zygotes")? > 0.0,
+            App::Java => has_archive(&node.data().join("runtimes/boot")),
+            App::Node | App::Rust => true,
+        };
+        if is_there {
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())
+}
+
+fn has_archive(boot: &Path) -> bool {
+    let Ok(programs) = std::fs::read_dir(boot) else { return false };
+    programs.filter_map(Result::ok).any(|program| program.path().join("neap-java.jsa").exists())
 }
 
 /// A metric, summed over its labels.

@@ -168,6 +168,7 @@ fn function(app: App) -> &'static str {
     match app {
         App::Python => "python",
         App::Node => "node",
+        App::Java => "java",
         App::Rust => "rust",
     }
 }

@@ -3,15 +3,17 @@
 mod build;
 mod jdk;
 
-use super::{Family, Files, Plan, newer_serves, unavailable};
+use super::{Family, Files, Plan, Waiting, newer_serves, unavailable};
 use crate::{
     jvm::{ARCHIVE, Jvm},
     libraries::Library,
+    zygotes,
 };
 use base::{RuntimeRefused, RuntimeSupport};
 use jdk::Jdk;
 use sandbox::Attachment;
 use std::{
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -108,17 +110,20 @@ impl Family for Java {
             archive: boot.join(ARCHIVE),
             trust_store: authorities.is_some().then_some(AUTHORITIES),
         };
+        let mut argv: Vec<OsString> = vec![
+            PROGRAM.into(),
+            // How the boot program gets at the channel. Classes of the function could use it as well, to no use: they
+            // may open any file or socket that it could.
+            "--add-exports=java.base/jdk.internal.access=ALL-UNNAMED".into(),
+        ];
+        if jdk.version.major >= 24 {
+            // It would warn of the library that cells load, and of those of functions, which nothing keeps them from.
+            argv.push("--enable-native-access=ALL-UNNAMED".into());
+        }
+        argv.extend(["-cp".into(), inside.into(), "neap.boot.Main".into()]);
         Ok(Plan {
             template,
-            argv: vec![
-                PROGRAM.into(),
-                // How the boot program gets at the channel. Classes of the function could use it as well, to no use: they
-                // may open any file or socket that it could.
-                "--add-exports=java.base/jdk.internal.access=ALL-UNNAMED".into(),
-                "-cp".into(),
-                inside.into(),
-                "neap.boot.Main".into(),
-            ],
+            argv,
             memory_argument: None,
             // Where the host's C library has the one locale that functions find: texts and names of files are UTF-8.
             variables: vec![("LC_ALL", "C.UTF-8".to_owned())],
@@ -126,7 +131,7 @@ impl Family for Java {
             managed: true,
             bytecode: None,
             jvm: Some(jvm),
-            waiting: None,
+            waiting: Some(Waiting::Booted { acts_at_start }),
             forking: None,
             version: format!("java:{}", jdk.version),
         })
@@ -135,6 +140,11 @@ impl Family for Java {
     fn library(&self, _runtime: &str) -> Option<Library> {
         None
     }
+}
+
+/// Variables that the launcher, the machine or the C library reads when a process starts. Source: java(1).
+fn acts_at_start(name: &str) -> bool {
+    ["JAVA_", "_JAVA_", "JDK_"].iter().any(|prefix| name.starts_with(prefix)) || zygotes::acts_at_start(name)
 }
 
 #[cfg(test)]

@@ -109,8 +109,6 @@ impl Family for Node {
             inside: "/node_modules".into(),
             target: "/var/runtime/node_modules".into(),
         });
-        // The dynamic linker looks once whether a folder exists, and a cell before it has code.
-        template.folders.push("/var/task/lib".into());
         Ok(Plan {
             template,
             argv: vec![

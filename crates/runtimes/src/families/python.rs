@@ -115,8 +115,8 @@ impl Family for Python {
         };
         let (boot, main) = self.boot(interpreter, files)?;
         template.binds.push(Attachment::new(boot, "/var/runtime"));
-        // The dynamic linker looks once whether a folder exists, and zygotes and cells before they have code.
-        template.folders.extend(["/var/task/lib", "/opt/lib"].map(PathBuf::from));
+        // As that of the package, for zygotes.
+        template.folders.push("/opt/lib".into());
         if let Some(library) = &files.library {
             template.binds.push(Attachment::new(library, "/var/runtime/site-packages"));
         }

@@ -184,7 +184,7 @@ fn once(subject: &mut Subject, neap: &Path, kit: &Kit, stage: &Stage, number: us
 fn settle(platform: &Platform) -> Outcome<()> {
     match platform.language {
         Language::JavaScript => cold::cell_ready(&platform.node),
-        Language::Python => setup::await_zygote(&platform.node, App::Python),
+        Language::Python => setup::await_runtime(&platform.node, App::Python),
         Language::WebAssembly => Ok(()),
     }
 }

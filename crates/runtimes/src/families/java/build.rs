@@ -34,6 +34,7 @@ pub const SOURCES: &[(&str, &str)] = sources! {
     "com/amazonaws/services/lambda/runtime/logging/LogLevel.java"
     "neap/boot/Answer.java"
     "neap/boot/Bean.java"
+    "neap/boot/Cell.java"
     "neap/boot/Channel.java"
     "neap/boot/Fault.java"
     "neap/boot/Handler.java"
@@ -56,6 +57,8 @@ pub const SOURCES: &[(&str, &str)] = sources! {
 
 /// The compiled boot program in its folder.
 pub(super) const JAR: &str = "neap-java.jar";
+/// The library beside it, for what Java cannot do by itself: `boot/native/java.rs`.
+const LIBRARY: (&str, &[u8]) = ("libneap.so", include_bytes!(concat!(env!("OUT_DIR"), "/libneap.so")));
 
 /// Time for the compiler: seconds on an idle machine.
 const COMPILE_MAX: Duration = Duration::from_secs(120);
@@ -73,6 +76,9 @@ pub(super) fn boot_program(jdk: &Jdk, boot: &Path) -> io::Result<PathBuf> {
     let outcome = compile(jdk, &work).and_then(|()| {
         let new = work.join(JAR);
         pack(&work.join("classes"), &new)?;
+        let (name, content) = LIBRARY;
+        fs::write(work.join(name), content)?;
+        fs::rename(work.join(name), folder.join(name))?;
         fs::rename(new, &jar)
     });
     // Nobody else writes there; what stays is of no harm.
@@ -88,6 +94,7 @@ fn digest(jdk: &Jdk) -> String {
         hasher.update(path);
         hasher.update(text);
     }
+    hasher.update(LIBRARY.1);
     hasher.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 

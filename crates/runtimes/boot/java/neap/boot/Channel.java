@@ -14,8 +14,14 @@ final class Channel {
     static final int INIT_ERROR = 3;
     static final int ERROR = 5;
     static final int FINAL_ERROR = 10;
+    static final int WAITING = 11;
     static final int RESTORED = 12;
     static final int RESTORE_ERROR = 13;
+    /** Of the daemon's frames, besides events. */
+    static final int BEGIN = 2;
+
+    static final int RESTORE = 3;
+    static final int ATTACHED = 4;
 
     private static final int RESPONSE = 4;
     private static final int DESCRIPTOR = 3;
@@ -89,11 +95,22 @@ final class Channel {
         return new Event(frame, length);
     }
 
-    /** Waits until this process is restored; false when the daemon has gone. */
-    boolean awaitRestore() throws IOException {
-        // Its whole frame has five bytes.
-        for (int got = 0, more; got < 5; got += more) {
-            more = in.read(buffer, got, 5 - got);
+    /** The body of the next frame, which is of that kind and no event, and nothing of what follows; null when the daemon has gone. */
+    byte[] frame(int kind) throws IOException {
+        byte[] head = new byte[5];
+        if (!fill(head)) {
+            return null;
+        }
+        if (head[4] != kind) {
+            throw new IOException("a frame of kind " + head[4] + " instead of " + kind);
+        }
+        byte[] body = new byte[(int) little(head, 0, 4) - 1];
+        return fill(body) ? body : null;
+    }
+
+    private boolean fill(byte[] bytes) throws IOException {
+        for (int got = 0, more; got < bytes.length; got += more) {
+            more = in.read(bytes, got, bytes.length - got);
             if (more < 0) {
                 return false;
             }

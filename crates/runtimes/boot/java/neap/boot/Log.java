@@ -22,8 +22,8 @@ public final class Log implements LambdaLogger {
     private static final int JSON_FRAME = 0xa55a0002;
     private static final int HEADER = 16;
 
-    private static final boolean JSON = "JSON".equalsIgnoreCase(System.getenv("AWS_LAMBDA_LOG_FORMAT"));
-    private static final LogLevel LEAST = least(System.getenv("AWS_LAMBDA_LOG_LEVEL"));
+    private static boolean isJson;
+    private static LogLevel least = LogLevel.UNDEFINED;
 
     private static volatile Context context;
 
@@ -31,8 +31,11 @@ public final class Log implements LambdaLogger {
 
     private Log() {}
 
-    private static LogLevel least(String name) {
-        return name == null || name.isEmpty() ? LogLevel.UNDEFINED : LogLevel.fromString(name);
+    /** Takes what the function's settings say of its log. */
+    static void configure() {
+        isJson = "JSON".equalsIgnoreCase(System.getenv("AWS_LAMBDA_LOG_FORMAT"));
+        String name = System.getenv("AWS_LAMBDA_LOG_LEVEL");
+        least = name == null || name.isEmpty() ? LogLevel.UNDEFINED : LogLevel.fromString(name);
     }
 
     /** Standard error goes where standard output goes, so that lines keep their order; both are UTF-8. */
@@ -49,7 +52,7 @@ public final class Log implements LambdaLogger {
 
     /** An error that ended an invocation or the initialisation. */
     static void error(String message) {
-        LOGGER.log(message, JSON ? LogLevel.ERROR : LogLevel.UNDEFINED);
+        LOGGER.log(message, isJson ? LogLevel.ERROR : LogLevel.UNDEFINED);
     }
 
     @Override
@@ -65,11 +68,11 @@ public final class Log implements LambdaLogger {
     @Override
     public void log(String message, LogLevel level) {
         // What has no level is never left out.
-        if (level != LogLevel.UNDEFINED && level.compareTo(LEAST) < 0) {
+        if (level != LogLevel.UNDEFINED && level.compareTo(least) < 0) {
             return;
         }
         String text = String.valueOf(message);
-        if (JSON) {
+        if (isJson) {
             write(Json.write(record(text, level)).getBytes(StandardCharsets.UTF_8), JSON_FRAME);
         } else {
             String prefix = level == LogLevel.UNDEFINED ? "" : "[" + level + "] ";

@@ -31,6 +31,11 @@ public final class Main {
         }
         Log.redirect();
         Channel channel = new Channel();
+        if (Cell.isThis() && !Cell.become(channel)) {
+            Runtime.getRuntime().halt(0);
+            return;
+        }
+        Log.configure();
         ClassLoader loader = new URLClassLoader(classPath(), Main.class.getClassLoader());
         Thread.currentThread().setContextClassLoader(loader);
         channel.send(Channel.BOOTED);
@@ -63,7 +68,7 @@ public final class Main {
         }
         System.out.flush();
         channel.send(Channel.READY);
-        if (!channel.awaitRestore()) {
+        if (channel.frame(Channel.RESTORE) == null) {
             Runtime.getRuntime().halt(0);
             return false;
         }
@@ -138,6 +143,11 @@ public final class Main {
         addLibraries(new File(root, "lib"), all);
         addLibraries(new File("/opt/java/lib"), all);
         return all.toArray(new URL[0]);
+    }
+
+    /** Where the classes of this program are. */
+    static URL[] ownPath() {
+        return new URL[] {Main.class.getProtectionDomain().getCodeSource().getLocation()};
     }
 
     private static void addLibraries(File folder, List<URL> all) throws MalformedURLException {
