@@ -12,6 +12,7 @@ from conftest import eventually, root, running
 from test_java import JAVAC, compile_to
 from test_python_cells import WEAKER
 from test_stem_cells import Side, configuration, metrics, ready, side_error, used, waiting_processes, without_own
+from test_waiting_sandboxes import kill_and_go_on
 
 RUNTIME = "java17"
 MEMORY = 256
@@ -229,6 +230,10 @@ def test_a_machine_that_waits_is_small_and_one_that_is_killed_serves_nobody(tmp_
         assert side.ask("return 2;", waits=None) == 2
         assert (metrics(node)["neap_stem_cells_lost_total"], used(node)) == (1, 0)
         assert side.ask("return 3;") == 3
+
+
+def test_kill_9_leaves_nothing_and_the_next_node_goes_on(sides, tmp_path):
+    kill_and_go_on(tmp_path / "data", RUNTIME, sides[1].plain)
 
 
 def test_they_wait_without_root_too(tmp_path):

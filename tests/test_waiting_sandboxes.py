@@ -138,7 +138,10 @@ def test_one_that_is_killed_serves_nobody():
 @root
 @pytest.mark.parametrize("runtime, files", [(RUNTIME, PLAIN), (PYTHON, PYTHON_PLAIN)], ids=["empty", "python"])
 def test_kill_9_leaves_nothing_and_the_next_node_goes_on(tmp_path, runtime, files):
-    data = tmp_path / "data"
+    kill_and_go_on(tmp_path / "data", runtime, files)
+
+
+def kill_and_go_on(data, runtime, files):
     with running(data=data, config=configuration()) as node:
         deploy(node, files, "f", runtime=runtime)({"x": 1})
         eventually(lambda: ready(node, 128, runtime) >= 1)

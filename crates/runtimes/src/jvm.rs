@@ -43,11 +43,7 @@ pub(crate) struct Jvm {
 impl Jvm {
     /// Arguments for a function of that size. What the user's own arguments decide is left to them: the machine reads those
     /// first, so that ours would win.
-    pub(crate) fn arguments(
-        &self,
-        memory: MemoryMib,
-        variables: &BTreeMap<String, String>,
-    ) -> Vec<OsString> {
+    pub(crate) fn arguments(&self, memory: MemoryMib, variables: &BTreeMap<String, String>) -> Vec<OsString> {
         let users: Vec<&str> = USERS
             .iter()
             .filter_map(|name| variables.get(*name))

@@ -90,53 +90,7 @@ const JAVA: &str = "package app;\n\nimport java.util.Map;\n\npublic class Hello 
 
 /// Both loops in Java: over the descriptor that is its first argument; the second is the folder with the handler, which it is
 /// told where it waits. It reads no more of JSON than this event has.
-const JAVA_LOOP: &str = r#"
-import java.io.*;
-import java.net.*;
-import java.util.Map;
-import jdk.internal.access.SharedSecrets;
-
-public final class Bare {
-    static DataInputStream in;
-    static OutputStream out;
-
-    static String receive() throws IOException {
-        byte[] frame = new byte[Integer.reverseBytes(in.readInt())];
-        in.readFully(frame);
-        return new String(frame, "UTF-8");
-    }
-
-    static void send(String text) throws IOException {
-        byte[] body = text.getBytes("UTF-8");
-        byte[] frame = new byte[4 + body.length];
-        for (int i = 0; i < 4; i++) frame[i] = (byte) (body.length >>> 8 * i);
-        System.arraycopy(body, 0, frame, 4, body.length);
-        out.write(frame);
-    }
-
-    public static void main(String[] arguments) throws Exception {
-        FileDescriptor descriptor = new FileDescriptor();
-        SharedSecrets.getJavaIOFileDescriptorAccess().set(descriptor, Integer.parseInt(arguments[0]));
-        in = new DataInputStream(new FileInputStream(descriptor));
-        out = new FileOutputStream(descriptor);
-        boolean waits = arguments.length == 1;
-        if (waits) send("booted");
-        URL[] folder = {new File(waits ? receive() : arguments[1]).toURI().toURL()};
-        Class<?> type = Class.forName("app.Hello", true, new URLClassLoader(folder));
-        Object handler = type.getConstructor().newInstance();
-        java.lang.reflect.Method method = type.getMethod("handle", Map.class);
-        if (waits) send("loaded");
-        try {
-            while (true) {
-                String[] parts = receive().split(""");
-                Map<?, ?> answer = (Map<?, ?>) method.invoke(handler, Map.of(parts[1], parts[3]));
-                send("{"message":"" + answer.get("message") + ""}");
-            }
-        } catch (EOFException over) {
-        }
-    }
-}
-"#;
+const JAVA_LOOP: &str = include_str!("Bare.java");
 
 /// The same in an executable that speaks the Runtime API, and is a bare loop too.
 const BOOTSTRAP: &str = include_str!("bootstrap.rs");
@@ -195,7 +149,8 @@ impl App {
             App::Java => {
                 let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
                 let class = java_classes(folder.path(), "Hello.java", JAVA)?.join("app/Hello.class");
-                let content = std::fs::read(&class).map_err(|error| format!("{}: {error}", class.display()))?;
+                let content =
+                    std::fs::read(&class).map_err(|error| format!("{}: {error}", class.display()))?;
                 file("app/Hello.class", &content, false)
             }
             App::Rust => {
@@ -284,7 +239,9 @@ impl App {
                 let of_java = |path: &PathBuf| path.to_string_lossy().starts_with("/etc/java");
                 binds.extend(settings.filter(of_java).map(Attachment::same));
                 let mut argv: Vec<OsString> = vec![home.join("bin/java").into()];
-                argv.extend(JAVA_FLAGS.iter().copied().chain(["-cp", inside, "Bare", "3"]).map(OsString::from));
+                argv.extend(
+                    JAVA_FLAGS.iter().copied().chain(["-cp", inside, "Bare", "3"]).map(OsString::from),
+                );
                 Some(BareCell { argv, binds })
             }
         })
@@ -319,6 +276,30 @@ fn java_classes(folder: &Path, name: &str, source: &str) -> Outcome<PathBuf> {
         output if output.status.success() => Ok(folder.into()),
         output => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
+}
+
+/// The handler in Python with the client of the Runtime API that Lambda's own images have, which is installed in `folder`.
+pub(super) fn stock_package(folder: &Path) -> Outcome<Vec<u8>> {
+    const WRAPPER: &str = "#!/bin/sh\nexec \"$1\" -m awslambdaric app.handler\n";
+    let mut found = Vec::new();
+    collect(folder, folder, &mut found).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut files: Vec<File<'_>> =
+        found.iter().map(|(name, content)| File { name, content, executable: false }).collect();
+    files.push(File { name: "app.py", content: PYTHON.as_bytes(), executable: false });
+    files.push(File { name: "wrapper", content: WRAPPER.as_bytes(), executable: true });
+    package::zip(&files).map_err(|error| error.to_string())
+}
+
+fn collect(root: &Path, folder: &Path, found: &mut Vec<(String, Vec<u8>)>) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(root, &path, found)?;
+        } else if let Ok(inside) = path.strip_prefix(root) {
+            found.push((inside.to_string_lossy().into_owned(), std::fs::read(&path)?));
+        }
+    }
+    Ok(())
 }
 
 /// Loads what zygotes load by default; each event is answered by a child that loads the handler.

@@ -15,6 +15,8 @@ pub(crate) struct Options {
     pub(crate) colds: usize,
     pub(crate) launches: usize,
     pub(crate) bootstrap: Option<PathBuf>,
+    /// A folder that awslambdaric is installed in, for the Python of the functions that are measured.
+    pub(crate) stock: Option<PathBuf>,
     pub(crate) neap: Option<PathBuf>,
     /// A WebAssembly component besides the lean one.
     pub(crate) component: Option<PathBuf>,
@@ -42,6 +44,7 @@ impl Options {
             colds: 60,
             launches: 7,
             bootstrap: None,
+            stock: None,
             neap: None,
             component: None,
             floor: None,
@@ -64,6 +67,7 @@ impl Options {
                 "--rounds" => options.rounds = number(value()?)?,
                 "--seconds" => options.measured = Duration::from_secs(number(value()?)? as u64),
                 "--colds" => options.colds = number(value()?)?,
+                "--stock" => options.stock = Some(value()?.into()),
                 "--bootstrap" => options.bootstrap = Some(value()?.into()),
                 "--connections" => options.connections.push(number(value()?)?),
                 "--growth" => options.growth = number(value()?)?,

@@ -2,13 +2,15 @@
 
 use super::{
     Outcome,
-    apps::App,
+    apps::{self, App},
     floors::{self, Floor},
     options::Options,
     rounds::{self, Server},
-    setup::{apps, binary, cpus, create, kernel, leave, ring, start},
+    setup::{active, apps, binary, cpus, create, deploy, kernel, leave, ring, start},
     table::{Table, mib, ms, thousands},
 };
+use http::Method;
+use serde_json::json;
 use std::net::SocketAddr;
 use testkit::{
     client::{Client, Credentials},
@@ -23,12 +25,13 @@ struct Target {
     pid: u32,
     /// The target that this one is divided by.
     floor: Option<usize>,
-    app: Option<App>,
+    /// What is called, unless it is a floor.
+    function: Option<&'static str>,
 }
 
 impl Target {
     fn of(server: &Floor, name: String, floor: Option<usize>) -> Target {
-        Target { name, address: server.address, pid: server.pid(), floor, app: None }
+        Target { name, address: server.address, pid: server.pid(), floor, function: None }
     }
 }
 
@@ -65,8 +68,18 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
             address: node.address,
             pid: node.pid(),
             floor: Some(floor),
-            app: Some(app),
+            function: Some(function(app)),
         });
+        if let (App::Python, Some(folder)) = (app, &options.stock) {
+            create_stock(&client, &apps::stock_package(folder)?)?;
+            targets.push(Target {
+                name: "Neap, Python by awslambdaric".to_owned(),
+                address: node.address,
+                pid: node.pid(),
+                floor: Some(floor),
+                function: Some(STOCK),
+            });
+        }
     }
     compare(options, &client, &targets)?;
     let memory = process::memory(node.pid());
@@ -141,7 +154,7 @@ fn measure(
         .map(|target| Server { name: &target.name, address: target.address, pid: target.pid })
         .collect();
     // Floors take any request; theirs are signed too, so that they parse the same bytes.
-    let requests = |at: usize| ring(client, targets[at].app.map_or("floor", function));
+    let requests = |at: usize| ring(client, targets[at].function.unwrap_or("floor"));
     let figures = rounds::alternate(options, connections, &servers, requests)?;
     for (target, own) in targets.iter().zip(&figures) {
         let ratio = target.floor.map_or_else(String::new, |floor| {
@@ -162,6 +175,19 @@ fn measure(
         ]);
     }
     Ok(())
+}
+
+/// Name of the function that brings the stock client of the Runtime API.
+const STOCK: &str = "stock";
+
+/// Creates it: its wrapper starts the client in place of Neap's own program.
+fn create_stock(client: &Client, package: &[u8]) -> Outcome<()> {
+    deploy(client, STOCK, App::Python.runtime(), package)?;
+    let path = format!("/2015-03-31/functions/{STOCK}/configuration");
+    let change =
+        json!({ "Environment": { "Variables": { "AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrapper" } } });
+    client.lambda(&Method::PUT, &path, &change).map_err(|error| error.to_string())?;
+    active(client, STOCK)
 }
 
 fn function(app: App) -> &'static str {
