@@ -12,6 +12,7 @@ mod arn;
 mod authorize;
 mod clock;
 mod deliver;
+mod detached;
 mod error;
 mod execute;
 mod function;
@@ -35,6 +36,7 @@ pub use authorize::{
 };
 pub use clock::{Clock, Entropy, Timer, Timestamp};
 pub use deliver::{Deliver, Delivery, NotDelivered, Sender};
+pub use detached::Detached;
 pub use error::{Fault, Retry, ServiceError};
 pub use execute::{Execute, ExecuteError, PrepareError, Pressure, Provisioned, ThrottleReason};
 pub use function::{ApplicationLogLevel, FunctionSpec, LogFormat, LogSettings, SystemLogLevel, VersionKey};

@@ -1,6 +1,6 @@
 //! Invocations that go on when nobody waits for them any more, and answers that arrive in pieces.
 
-use base::{Chunk, ChunkStream};
+use base::{Chunk, ChunkStream, Detached};
 use std::{
     pin::Pin,
     task::{Context, Poll},
@@ -8,33 +8,15 @@ use std::{
 use tokio::sync::mpsc;
 
 /// Runs on by itself when it is dropped before its end.
-pub struct Detached<T: Send + 'static>(Option<Pin<Box<dyn std::future::Future<Output = T> + Send>>>);
-
-impl<T: Send + 'static> Detached<T> {
-    /// Begins when it is first polled.
-    pub fn new(work: impl std::future::Future<Output = T> + Send + 'static) -> Detached<T> {
-        Detached(Some(Box::pin(work)))
-    }
-}
-
-impl<T: Send + 'static> std::future::Future for Detached<T> {
-    type Output = T;
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let Some(inner) = self.0.as_mut() else { return Poll::Pending };
-        let ready = inner.as_mut().poll(cx);
-        if ready.is_ready() {
-            self.0 = None;
-        }
-        ready
-    }
-}
-
-impl<T: Send + 'static> Drop for Detached<T> {
-    fn drop(&mut self) {
-        if let (Some(rest), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+pub fn detached<T: Send + 'static>(
+    work: impl std::future::Future<Output = T> + Send + 'static,
+) -> Detached<T> {
+    Detached::new(work, |rest| {
+        // Without one nothing runs any more.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(rest);
         }
-    }
+    })
 }
 
 /// What arrives as a stream.
@@ -63,7 +45,7 @@ mod tests {
         let (told, heard) = tokio::sync::oneshot::channel();
         let gate = Arc::new(Notify::new());
         let waits = gate.clone();
-        let mut future = Detached::new(async move {
+        let mut future = detached(async move {
             waits.notified().await;
             let _ = told.send(());
         });

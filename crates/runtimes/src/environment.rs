@@ -2,7 +2,7 @@
 
 use crate::{
     conclusion::{Conclusion, First, charged, credentials_end, status, trace_of},
-    detached::{Detached, pieces_of},
+    detached::{detached, pieces_of},
     extensions::{Invoked, Reason},
     failure::Failure,
     frames::Event,
@@ -186,7 +186,7 @@ pub(crate) async fn launch(recipe: Recipe, queued: Micros) -> Result<Arc<dyn Env
 impl Environment for Handle {
     fn invoke(self: Arc<Self>, call: Invocation, release: Release) -> Future<'static, Executed> {
         let room = self.0.clone();
-        Box::pin(Detached::new(async move {
+        Box::pin(detached(async move {
             let executed = room.invoke(call, release).await;
             drop(self);
             executed
@@ -212,7 +212,7 @@ impl Environment for Handle {
 
     fn stop(self: Arc<Self>) -> Future<'static, ()> {
         let room = self.0.clone();
-        Box::pin(Detached::new(async move {
+        Box::pin(detached(async move {
             room.stop().await;
             drop(self);
         }))
@@ -271,7 +271,8 @@ impl Room {
             first: None,
             told: None,
         };
-        self.journal.start(at, turn.call.request_id, turn.call.span, turn.call.tail);
+        let Invocation { request_id: id, span, tail, .. } = turn.call;
+        self.journal.add(Entry::Start { at, id, span, tail });
         let (mut process, memory) = match seat {
             Seat::Unrestored { process } => {
                 turn.first = Some(self.first_charge(None));
@@ -679,7 +680,9 @@ impl Room {
     /// The keeper's work when its timer fires; when to come again.
     fn settle(&self) -> Option<Instant> {
         self.armed.store(false, Ordering::Release);
-        self.journal.flush();
+        // Its texts are made beside the invocations, not between them.
+        let journal = self.journal.clone();
+        tokio::task::spawn_blocking(move || journal.flush());
         let mut seat = self.lock(&self.seat);
         let (process, frozen, since) = match &mut *seat {
             Seat::Idle { process, frozen, since, .. } => (process, frozen, since),

@@ -199,7 +199,7 @@ impl Hosted {
     pub fn begin(&self, call: &Invocation, first: Option<Phases>) -> Begun {
         let timeout = self.spec.timeout.millis();
         let (at, began) = (self.ports.clock.now(), Instant::now());
-        self.journal.start(at, call.request_id, call.span, call.tail);
+        self.journal.add(Entry::Start { at, id: call.request_id, span: call.span, tail: call.tail });
         Begun {
             at,
             began,

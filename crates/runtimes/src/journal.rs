@@ -20,6 +20,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Entries that wait at most; then they leave at once.
 const WAITING_MAX: usize = 512;
+/// Entries that there is room for all the time.
+const ROOM_KEPT: usize = 64;
 
 /// One entry, in order.
 #[derive(Debug)]
@@ -75,6 +77,8 @@ pub(crate) enum Entry {
         id: RequestId,
         /// How it is recorded.
         span: Option<InvocationSpan>,
+        /// Whether its caller wants its log: [`Journal::take_tail`] is called at its end.
+        tail: bool,
     },
     /// A line of the platform's within an invocation.
     Note {
@@ -141,14 +145,19 @@ pub(crate) struct Journal {
     stream: String,
     runtime_version: String,
     sink: Arc<dyn LogSink>,
-    waiting: Mutex<Waiting>,
+    /// In order.
+    waiting: Mutex<Vec<Entry>>,
+    sending: Mutex<Sending>,
     /// Who else hears of it, while a process runs.
     hub: Mutex<Option<Arc<Hub>>>,
 }
 
+/// What is known of the entries that have left. Who has it locked sends off what waits: so no two swap their order, and nobody
+/// who adds an entry waits for their texts.
 #[derive(Default)]
-struct Waiting {
-    entries: Vec<Entry>,
+struct Sending {
+    /// Empty, with the room of those that left before.
+    room: Vec<Entry>,
     /// Collects while an invocation runs whose caller wants it.
     tail: Option<Tail>,
     /// The invocation that runs, if it is recorded as a span.
@@ -162,7 +171,15 @@ impl Journal {
         runtime_version: String,
         sink: Arc<dyn LogSink>,
     ) -> Journal {
-        Journal { spec, stream, runtime_version, sink, waiting: Mutex::default(), hub: Mutex::default() }
+        Journal {
+            spec,
+            stream,
+            runtime_version,
+            sink,
+            waiting: Mutex::default(),
+            sending: Mutex::default(),
+            hub: Mutex::default(),
+        }
     }
 
     /// Name of the stream.
@@ -170,22 +187,14 @@ impl Journal {
         &self.stream
     }
 
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn waiting(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Appends an entry.
     pub(crate) fn add(&self, entry: Entry) {
         self.tell(&entry);
-        self.lock().entries.push(entry);
-    }
-
-    /// Appends the start of an invocation; `tail`: [`Journal::take_tail`] will be called at its end.
-    pub(crate) fn start(&self, at: Timestamp, id: RequestId, span: Option<InvocationSpan>, tail: bool) {
-        self.tell(&Entry::Start { at, id, span });
-        let mut waiting = self.lock();
-        waiting.entries.push(Entry::Start { at, id, span });
-        waiting.tail = tail.then(Tail::default);
+        self.waiting().push(entry);
     }
 
     /// Appends the function's lines; when many wait, they leave.
@@ -205,9 +214,9 @@ impl Journal {
 
     fn put_lines(&self, lines: &mut Vec<LogEvent>) {
         let many = {
-            let mut waiting = self.lock();
-            waiting.entries.extend(lines.drain(..).map(Entry::Line));
-            waiting.entries.len() >= WAITING_MAX
+            let mut waiting = self.waiting();
+            waiting.extend(lines.drain(..).map(Entry::Line));
+            waiting.len() >= WAITING_MAX
         };
         if many {
             self.flush();
@@ -216,31 +225,25 @@ impl Journal {
 
     /// Sends what waits to the sink.
     pub(crate) fn flush(&self) {
-        // Held while appending, so that two flushes cannot swap their order.
-        let mut waiting = self.lock();
-        self.send_off(&mut waiting);
+        drop(self.send_off());
     }
 
-    /// The same, and the end of what was written since the last [`Journal::start`] that wanted it.
+    /// The same, and the end of what was written since the last [`Entry::Start`] that wanted it.
     pub(crate) fn take_tail(&self) -> Bytes {
-        let mut waiting = self.lock();
-        self.send_off(&mut waiting);
-        waiting.tail.take().unwrap_or_default().into_bytes()
+        self.send_off().tail.take().unwrap_or_default().into_bytes()
     }
 
-    fn send_off(&self, waiting: &mut Waiting) {
-        let Waiting { entries, tail, within } = waiting;
-        let mut events = Vec::with_capacity(entries.len() + 2);
+    fn send_off(&self) -> MutexGuard<'_, Sending> {
+        let mut sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        let Sending { room, tail, within } = &mut *sending;
+        std::mem::swap(room, &mut *self.waiting());
+        let mut events = Vec::with_capacity(room.len() + 2);
         // Empty as long as nothing is recorded as a span.
         let mut origins: Vec<Option<Within>> = Vec::new();
-        for entry in entries.drain(..) {
-            if matches!(entry, Entry::Start { .. })
-                && let Some(tail) = tail
-            {
-                tail.clear();
-            }
+        for entry in room.drain(..) {
             let from = events.len();
-            if let Entry::Start { id, span, .. } = &entry {
+            if let Entry::Start { id, span, tail: wanted, .. } = &entry {
+                *tail = wanted.then(Tail::default);
                 *within = span.map(|span| Within { request_id: *id, span });
             }
             let over = matches!(entry, Entry::End(_));
@@ -256,7 +259,9 @@ impl Journal {
                 events[from..].iter().for_each(|event| tail.push(&event.message));
             }
         }
+        room.shrink_to(ROOM_KEPT);
         self.append(events, &origins);
+        sending
     }
 
     fn append(&self, events: Vec<LogEvent>, origins: &[Option<Within>]) {
@@ -594,10 +599,6 @@ struct Tail {
 impl Tail {
     const MAX: usize = base::limits::LOG_TAIL_MAX.0 as usize;
 
-    fn clear(&mut self) {
-        self.text.clear();
-    }
-
     fn push(&mut self, message: &str) {
         self.text.extend_from_slice(message.as_bytes());
         self.text.push(b'\n');
@@ -686,10 +687,7 @@ mod tests {
         let sink = Arc::new(Memory::default());
         let journal = Journal::new(spec(format), "s".into(), "python:3.12".into(), sink.clone());
         for entry in entries {
-            match entry {
-                Entry::Start { at, id, .. } => journal.start(at, id, None, true),
-                other => journal.add(other),
-            }
+            journal.add(entry);
             // When entries leave does not matter.
             journal.flush();
         }
@@ -702,7 +700,7 @@ mod tests {
         let at = Timestamp(1_000);
         vec![
             Entry::InitStart { at, how: Initialization::OnDemand },
-            Entry::Start { at, id: RequestId::from_random([0; 16]), span: None },
+            Entry::Start { at, id: RequestId::from_random([0; 16]), span: None, tail: true },
             Entry::Line(LogEvent { at, message: "hello".into() }),
             ended(Status::Success, true),
         ]

@@ -33,7 +33,7 @@ mod variables;
 mod zygotes;
 
 pub use cells::{KindSnapshot, Settings as CellSettings, Snapshot as CellSnapshot};
-pub use detached::{Detached, pieces_of};
+pub use detached::{detached, pieces_of};
 pub use families::{JAVA_SOURCES, java_versions};
 pub use hosted::{Begun, Ended, Hosted, HostedError, Printer};
 pub use journal::rfc3339;

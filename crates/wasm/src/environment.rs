@@ -16,7 +16,7 @@ use base::{
 };
 use bytes::{Bytes, BytesMut};
 use http::response::Parts;
-use runtimes::{Begun, Detached, Ended, Hosted, HostedError, pieces_of};
+use runtimes::{Begun, Ended, Hosted, HostedError, detached, pieces_of};
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
@@ -87,7 +87,7 @@ struct Turn {
 
 impl base::Environment for Environment {
     fn invoke(self: Arc<Self>, call: Invocation, release: Release) -> Future<'static, Executed> {
-        Box::pin(Detached::new(self.run(call, release)))
+        Box::pin(detached(self.run(call, release)))
     }
 
     fn phases(&self) -> Phases {
@@ -109,7 +109,7 @@ impl base::Environment for Environment {
     }
 
     fn stop(self: Arc<Self>) -> Future<'static, ()> {
-        Box::pin(Detached::new(async move {
+        Box::pin(detached(async move {
             self.state.stop.send_replace(true);
             let busy = self.state.busy.lock().await;
             self.state.kept.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -12,7 +12,7 @@ use crate::{
     protocol::Protocol,
     route::{self, Recognised, Router},
 };
-use base::{Authorize, Clock, Credentials, Entropy, Region, RequestId, Timestamp};
+use base::{Authorize, Clock, Credentials, Detached, Entropy, Region, RequestId, Timestamp};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, request::Parts};
@@ -377,15 +377,8 @@ impl Gateway {
         if entry.abandon {
             return called.await;
         }
-        // In a task of its own: what the client began is finished when the client leaves.
-        match tokio::spawn(called).await {
-            Ok(answer) => answer,
-            // Rendered as the request's failure, as any other panic.
-            Err(ended) => match ended.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(cancelled) => Err(Error::Internal(cancelled.into())),
-            },
-        }
+        // What the client began is finished when the client leaves.
+        Detached::new(called, finish).await
     }
 
     /// A handler for the path or the host name, and its bound on bodies.
@@ -497,6 +490,13 @@ impl Seen {
                 }
             }
         }
+    }
+}
+
+/// Goes on with a call whose client has left; at the end of the node nothing does.
+fn finish(rest: base::Future<'static, Result<RawResponse, Error>>) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(rest);
     }
 }
 

@@ -28,7 +28,7 @@
 //!
 //! # Where to look
 //! `api` lists the operations, `logs.rs` does them, `search.rs` reads events page by page, `logic.rs` and `chunk.rs` have the rules
-//! and the stored form, `buffer.rs` and `meter.rs` what waits in memory, `tasks.rs` flushes and clears, `data.rs` has all SQL. `cloudwatch`
+//! and the stored form, `inbox.rs`, `buffer.rs` and `meter.rs` what waits in memory, `tasks.rs` flushes and clears, `data.rs` has all SQL. `cloudwatch`
 //! are metrics, `alarms` alarms on them, `insights` queries over logs; each has a `data.rs` of its own where it has tables.
 //! `prices.rs` has the price books, `estimate.rs` what is computed from them, `budgets` amounts that are told of and kept to.
 
@@ -41,6 +41,7 @@ mod cloudwatch;
 mod data;
 mod error;
 pub mod estimate;
+mod inbox;
 pub mod insights;
 mod logic;
 mod logs;
@@ -121,6 +122,7 @@ pub(crate) struct Inner {
     entropy: Arc<dyn Entropy>,
     settings: Settings,
     buffer: buffer::Buffer,
+    inbox: inbox::Inbox,
     counting: meter::Counting,
     gathering: cloudwatch::gathering::Gathering,
     metrics: metrics::Metrics,
@@ -157,6 +159,7 @@ impl Telemetry {
         let instance = RequestId::new(&*entropy);
         let inner = Inner {
             buffer: buffer::Buffer::new(&settings, tag[0]),
+            inbox: inbox::Inbox::default(),
             counting: meter::Counting::new(instance, settings.records),
             gathering: cloudwatch::gathering::Gathering::new(instance),
             metrics: metrics::Metrics::new(),
@@ -245,6 +248,7 @@ impl Telemetry {
         tokio::select! {
             () = self.inner.run(stop) => {}
             () = self.watch_budgets() => {}
+            () = self.inner.count_when_woken() => {}
         }
     }
 
@@ -285,6 +289,7 @@ impl Telemetry {
     /// All metrics and `others` in the OpenMetrics text format, content type
     /// `application/openmetrics-text; version=1.0.0; charset=utf-8`.
     pub fn prometheus(&self, others: &[Metric]) -> String {
+        self.inner.count();
         self.inner.metrics.text(others).unwrap_or_default()
     }
 }
@@ -354,13 +359,7 @@ impl LogSink for Telemetry {
 
 impl Meter for Telemetry {
     fn record(&self, record: InvocationRecord) {
-        self.inner.metrics.record(&record);
-        self.inner.gathering.record(&record);
-        self.inner.show_invocation(&record);
-        self.inner.metrics_wait.notify_one();
-        if self.inner.counting.record(record) {
-            self.inner.usage_wait.notify_one();
-        }
+        self.inner.invoked(record);
     }
 
     fn reserved(&self, all: Vec<Reserved>) -> base::Future<'static, ()> {
@@ -387,12 +386,13 @@ impl Meter for Telemetry {
     }
 
     fn began(&self, key: &VersionKey, reserved: bool) {
-        self.inner.gathering.began(key, reserved, self.inner.clock.now());
+        let at = self.inner.clock.now();
+        self.inner.stepped(inbox::Step { key: key.clone(), reserved, at, begins: true });
     }
 
     fn ended(&self, key: &VersionKey, reserved: bool) {
-        self.inner.gathering.ended(key, reserved, self.inner.clock.now());
-        self.inner.metrics_wait.notify_one();
+        let at = self.inner.clock.now();
+        self.inner.stepped(inbox::Step { key: key.clone(), reserved, at, begins: false });
     }
 
     fn queued(&self, event: QueuedEvent<'_>, step: QueueStep) {
@@ -401,6 +401,7 @@ impl Meter for Telemetry {
     }
 
     fn deleted(&self, account: AccountId, region: &Region, name: &FunctionName) {
+        self.inner.count();
         self.inner.metrics.forget(account, region, name);
     }
 

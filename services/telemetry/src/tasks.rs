@@ -158,6 +158,7 @@ impl Inner {
     /// Cancel-safe, as [`Inner::flush_logs`].
     pub(crate) async fn flush_usage(&self) -> Result<(), Error> {
         let mut kept = self.usage_kept.lock().await;
+        self.count();
         // A batch left over from a failed attempt first, then what has come since; but not what comes meanwhile.
         for left_over in [true, false] {
             let batch = if left_over { kept.clone() } else { self.counting.take() };

@@ -155,6 +155,7 @@ impl Inner {
     /// Stores now what waits. What could not be stored waits on; what was may be stored again, with the same outcome.
     pub(crate) async fn flush_segments(&self) -> Result<(), store::Error> {
         let _flushing = self.arrivals.flushing.lock().await;
+        self.count();
         loop {
             let batch: Vec<Kept> = {
                 let waiting = self.arrivals.waiting.lock().unwrap_or_else(PoisonError::into_inner);

@@ -310,6 +310,7 @@ impl Usage {
             record.key.account == context.account
                 && input.function.as_deref().is_none_or(|name| name == record.key.name.as_str())
         };
+        self.0.count();
         let invocations = self.0.counting.records(limit, wanted).into_iter().map(Invocation::from).collect();
         Ok(ListInvocationsResponse { invocations })
     }

@@ -27,6 +27,7 @@ impl Inner {
     /// Cancel-safe: a batch whose outcome is unknown is kept and stored again, and its number tells whether it has been.
     pub(crate) async fn flush_metrics(&self) -> Result<(), Error> {
         let mut kept = self.metrics_kept.lock().await;
+        self.count();
         // A batch left over from a failed attempt first, then what has come since; but not what comes meanwhile.
         for left_over in [true, false] {
             let batch = if left_over { kept.clone() } else { self.gathering.take() };
@@ -54,6 +55,7 @@ impl Inner {
 
     /// Notes how many invocations run, once a minute.
     pub(crate) fn observe_concurrency(&self) {
+        self.count();
         if self.gathering.observe(self.clock.now()) {
             self.metrics_wait.notify_one();
         }
