@@ -52,7 +52,7 @@ options of warm, cold, burst, idle, floors, noisy, queue, stream, wasm and compa
   --histogram          percentiles of each phase of cold starts
   --size N             requests at once of a burst, default 1, 100 and 1000; may be repeated
   --app NAME           Python, Node.js or Rust, default all; may be repeated
-  --stock FOLDER       with awslambdaric installed in it: measures the Runtime API by Lambda's own client too (warm)
+  --stock FOLDER       with awslambdaric installed in it, for Python 3.11: measures the Runtime API by that client too (warm)
   --bootstrap FILE     a built `bootstrap` executable to measure as Rust's instead of the least one
   --connections N      of warm measurements, and clients of queues, default 1, 16 and 64; may be repeated
   --growth N           of queue: messages, queues and groups at most, default 100000; from 1000

@@ -118,6 +118,34 @@ async fn the_last_invocations_are_shown_newest_first() {
 }
 
 #[tokio::test]
+async fn whoever_brings_and_whoever_reads_at_once_every_invocation_is_counted_once() {
+    const THREADS: u64 = 8;
+    const EACH: u64 = 1_500;
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::open(folder.path());
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for number in 0..EACH {
+                    node.telemetry.began(&key("f"), false);
+                    node.telemetry.record(record("f", START, 1, 128, Outcome::Success));
+                    node.telemetry.ended(&key("f"), false);
+                    if number % 100 == 0 {
+                        node.telemetry.prometheus(&[]);
+                    }
+                }
+            });
+        }
+    });
+    let text = node.telemetry.prometheus(&[]);
+    let counted = text.lines().find_map(|line| {
+        let (name, value) = line.rsplit_once(' ')?;
+        name.starts_with("neap_invocations_total").then(|| value.to_owned())
+    });
+    assert_eq!(counted, Some((THREADS * EACH).to_string()), "{text}");
+}
+
+#[tokio::test]
 async fn metrics_are_openmetrics_text() {
     let folder = tempfile::tempdir().unwrap();
     let node = Node::open(folder.path());
