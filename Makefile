@@ -21,6 +21,7 @@ test: tools venv check unit black-box
 # Static rules.
 check:
 	cargo fmt --all --check
+	rustfmt --edition 2024 --check crates/runtimes/boot/native/*.rs xtask/src/bench/bootstrap.rs  # of no crate
 	cargo clippy --locked --workspace --all-targets -- --deny warnings
 	cargo xtask check
 

@@ -44,7 +44,11 @@ pub unsafe extern "system" fn Java_neap_boot_Cell_replaceEnvironment(
 /// # Safety
 /// `folder` is the address of such memory.
 #[unsafe(no_mangle)]
-pub unsafe extern "system" fn Java_neap_boot_Cell_enter(_machine: *mut c_void, _class: *mut c_void, folder: i64) -> c_int {
+pub unsafe extern "system" fn Java_neap_boot_Cell_enter(
+    _machine: *mut c_void,
+    _class: *mut c_void,
+    folder: i64,
+) -> c_int {
     // SAFETY: the caller's promise.
     unsafe { chdir(folder as *const c_char) }
 }
