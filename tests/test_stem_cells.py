@@ -321,7 +321,7 @@ def test_a_cell_holds_no_secret_and_is_shown(tmp_path):
         [pid] = waiting_processes(node)
         env = open(f"/proc/{pid}/environ").read()
         assert "SECRET" not in env and "AWS_SECRET_ACCESS_KEY" not in env and "TOKEN" not in env
-        assert os.readlink(f"/proc/{pid}/cwd") == "/var/task" and os.listdir(f"/proc/{pid}/cwd") == ["lib"]
+        assert os.readlink(f"/proc/{pid}/cwd") == "/"
         [kind] = json.loads(node.neap("ps", "--json").stdout)["stem_cells"]
         assert (kind["runtime"], kind["memory_mb"], kind["ready"]) == (RUNTIME, 128, 1) and kind["resident_bytes"] > 1 << 20
         assert RUNTIME in node.neap("ps").stderr + node.neap("ps").stdout
