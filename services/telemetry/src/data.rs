@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 use store::{Error, Migration, Row, Tx, params};
 
 /// The schema.
-pub(crate) const MIGRATIONS: &[Migration] = &[LOGS_AND_USAGE, METRICS, ALARMS, COSTS, TRACES, PROVISIONED];
+pub(crate) const MIGRATIONS: &[Migration] =
+    &[LOGS_AND_USAGE, METRICS, ALARMS, COSTS, TRACES, PROVISIONED, SMALL_CHUNKS];
 
 /// What budgets need, and the measured side of memory advice. Statements about budgets are in [`crate::budgets::data`].
 const COSTS: Migration = Migration::portable(4, "costs", crate::budgets::data::SCHEMA);
@@ -31,6 +32,18 @@ const TRACES: Migration = Migration::portable(5, "traces", traces::SCHEMA);
 
 /// Its statements are in [`reserved`].
 const PROVISIONED: Migration = Migration::portable(6, "provisioned concurrency", reserved::SCHEMA);
+
+/// Those of fewer than [`SMALL_BYTES`], so that nobody walks all chunks for them.
+const SMALL_CHUNKS: Migration = Migration::portable(
+    7,
+    "small chunks",
+    "CREATE INDEX log_chunks_small ON log_chunks (stream_id, first_ms, id, bytes) WHERE bytes < 65536;",
+);
+
+/// A chunk with fewer bytes of messages is worth merging with its neighbours: a quarter of a full one. Statements have it as
+/// text, without which no back end knows that the index does for them.
+pub(crate) const SMALL_BYTES: i64 = 65_536;
+const _: () = assert!(SMALL_BYTES as usize == crate::chunk::CHUNK_BYTES / 4);
 
 const LOGS_AND_USAGE: Migration = Migration::portable(
     1,
@@ -462,17 +475,12 @@ pub(crate) struct SmallChunk {
     pub(crate) body: Vec<u8>,
 }
 
-/// Chunks of a stream with fewer than `bytes` bytes of messages, in order.
-pub(crate) fn chunks_small(
-    tx: &mut Tx<'_>,
-    stream: i64,
-    bytes: i64,
-    limit: i64,
-) -> Result<Vec<SmallChunk>, Error> {
+/// Small chunks of a stream, in order.
+pub(crate) fn chunks_small(tx: &mut Tx<'_>, stream: i64, limit: i64) -> Result<Vec<SmallChunk>, Error> {
     tx.query(
-        "SELECT id, group_id, body FROM log_chunks WHERE stream_id = ?1 AND bytes < ?2
-         ORDER BY first_ms, id LIMIT ?3",
-        params![stream, bytes, limit],
+        "SELECT id, group_id, body FROM log_chunks WHERE stream_id = ?1 AND bytes < 65536
+         ORDER BY first_ms, id LIMIT ?2",
+        params![stream, limit],
         |row| Ok(SmallChunk { id: row.get(0)?, group: row.get(1)?, body: row.get(2)? }),
     )
 }
@@ -494,16 +502,11 @@ pub(crate) fn chunks_replace(
     Ok(())
 }
 
-/// Streams with at least `count` small chunks; walks all chunks.
-pub(crate) fn streams_fragmented(
-    tx: &mut Tx<'_>,
-    bytes: i64,
-    count: i64,
-    limit: i64,
-) -> Result<Vec<i64>, Error> {
+/// Streams with at least `count` small chunks.
+pub(crate) fn streams_fragmented(tx: &mut Tx<'_>, count: i64, limit: i64) -> Result<Vec<i64>, Error> {
     tx.query(
-        "SELECT stream_id FROM log_chunks WHERE bytes < ?1 GROUP BY stream_id HAVING COUNT(*) >= ?2 LIMIT ?3",
-        params![bytes, count, limit],
+        "SELECT stream_id FROM log_chunks WHERE bytes < 65536 GROUP BY stream_id HAVING COUNT(*) >= ?1 LIMIT ?2",
+        params![count, limit],
         |row| row.get(0),
     )
 }

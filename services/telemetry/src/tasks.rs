@@ -22,8 +22,6 @@ const RETRY_LAST: Duration = Duration::from_secs(10);
 const CLEAR_ROWS: i64 = 200;
 /// Expired events are searched this often; they are hidden at once.
 const CLEAR_EVERY: Duration = Duration::from_secs(60);
-/// A chunk with fewer bytes of messages is worth merging with its neighbours.
-const SMALL_BYTES: i64 = (chunk::CHUNK_BYTES / 4) as i64;
 /// Small chunks of one stream that are merged at least, and at most in one transaction.
 const SMALL_MIN: usize = 32;
 const SMALL_MAX: i64 = 256;
@@ -200,8 +198,7 @@ impl Inner {
     /// Merges small chunks, which flushing every 200 ms leaves behind, into larger ones: fewer rows, better compression, faster
     /// searches. What clients see, tokens and event ids included, stays the same. Idempotent.
     pub(crate) async fn merge(&self) -> Result<(), Error> {
-        let streams =
-            |tx: &mut Tx<'_>| data::streams_fragmented(tx, SMALL_BYTES, SMALL_MIN as i64, FRAGMENTED_MAX);
+        let streams = |tx: &mut Tx<'_>| data::streams_fragmented(tx, SMALL_MIN as i64, FRAGMENTED_MAX);
         for stream in self.db.read(streams).await? {
             // A batch whose outcome is unknown is recognised by its chunks: they must not be merged before it is settled.
             let kept = self.logs_kept.lock().await;
@@ -299,7 +296,7 @@ fn vanished() -> Error {
 
 /// Whether there may be more to merge.
 fn merge_stream(tx: &mut Tx<'_>, stream: i64) -> Result<bool, Error> {
-    let small = data::chunks_small(tx, stream, SMALL_BYTES, SMALL_MAX)?;
+    let small = data::chunks_small(tx, stream, SMALL_MAX)?;
     if small.len() < SMALL_MIN {
         return Ok(false);
     }
