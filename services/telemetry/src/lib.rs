@@ -10,7 +10,7 @@
 //! |---|---|---|
 //! | log events of functions | all but the last [`Settings::log_flush`] (200 ms) | the last seconds may be lost |
 //! | `PutLogEvents`, groups, streams, tags, retention | everything answered | everything answered |
-//! | usage (what is charged) | all but the last [`Settings::usage_flush`] (500 ms) and a commit | the same |
+//! | usage (what is charged) | all but the last [`Settings::usage_flush`] (500 ms), 5 ms before it (`inbox.rs`) and a commit | the same |
 //! | reserved time of provisioned concurrency | nothing: what is reserved is stored before the change is answered | the same |
 //! | budgets, and what was told of them | everything answered | everything answered |
 //! | `PutMetricData`, `PutTraceSegments` | everything answered | everything answered |

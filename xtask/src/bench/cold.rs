@@ -169,7 +169,7 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
         "\nOf the client's whole request; phases p50 / p99 in ms. Floor: for Python the bare sandbox and the bare fork of a"
     );
     println!(
-        "process with the same modules, which loads the handler and answers one event; for Node.js a plain process that"
+        "process with the same modules, which loads the handler and answers one event; for Node.js and Java a plain process that"
     );
     println!("starts the interpreter and does so; for executables the bare sandbox.");
     println!("With a cell ready: an interpreter that waits in a bare sandbox, and then does the rest.");
