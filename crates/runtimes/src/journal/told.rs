@@ -1,8 +1,10 @@
 //! The same entries as events of the Telemetry API and the Logs API.
 
 use super::{
-    Ended, Entry, InitFailed, Journal, Status, extension_record, init_report_record, initialization_name,
-    phase_done_record, restore_report_record, rounded, with_status,
+    Ended, Entry, InitFailed, Journal, Status, initialization_name,
+    records::{
+        extension_record, init_report_record, phase_done_record, restore_report_record, rounded, with_status,
+    },
 };
 use crate::telemetry::{Audience, Event, Hub};
 use base::{Initialization, LogEvent, LogFormat, Micros, RequestId, Timestamp};
