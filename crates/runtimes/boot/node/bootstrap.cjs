@@ -28,6 +28,8 @@ const WAITING = 11;
 /** Of the daemon's frames, besides events. */
 const BEGIN = 2;
 const ATTACHED = 4;
+/** Where the identifier of an event begins, and what comes after the lengths behind it. */
+const EVENT_ID = 13;
 const EVENT_HEADER = 57;
 const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming");
 const HIGH_WATER_MARK = Symbol.for("aws.lambda.runtime.handler.streaming.highWaterMark");
@@ -164,27 +166,40 @@ function logError(title, error) {
 let socket;
 /** Where frames are written: elsewhere only in a rehearsal. */
 let channel = CHANNEL;
+/** Where frames of short texts are made, so that none needs memory of its own. */
+const outbox = Buffer.allocUnsafeSlow(16 * 1024);
 
 /** Sends one frame; returns false when the socket's buffer is full, then `drained` is called later. */
 function send(kind, body, drained) {
-  const length = typeof body === "string" ? Buffer.byteLength(body) : body.length;
-  const frame = Buffer.allocUnsafe(5 + length);
+  const isText = typeof body === "string";
+  // A character takes at most three bytes.
+  const isShort = isText && body.length <= (outbox.length - 5) / 3;
+  let frame = outbox;
+  let length;
+  if (isShort) {
+    length = outbox.utf8Write(body, 5);
+  } else {
+    length = isText ? Buffer.byteLength(body) : body.length;
+    frame = Buffer.allocUnsafe(5 + length);
+    if (isText) frame.utf8Write(body, 5, length);
+    else frame.set(body, 5);
+  }
   frame.writeUInt32LE(length + 1, 0);
   frame[4] = kind;
-  if (typeof body === "string") frame.utf8Write(body, 5, length);
-  else frame.set(body, 5);
+  length += 5;
   let done = 0;
   if (socket.writableLength === 0) {
     // The common case: one system call, no queue.
     try {
-      done = fs.writeSync(channel, frame);
+      done = fs.writeSync(channel, frame, 0, length);
     } catch (error) {
       if (error.code !== "EAGAIN") throw error;
     }
   }
-  if (done < frame.length) {
+  if (done < length) {
+    const rest = frame.subarray(done, length);
     socket.ref(); // the rest must leave even if the function waits for nothing else
-    socket.write(done ? frame.subarray(done) : frame, drained);
+    socket.write(isShort ? Buffer.from(rest) : rest, drained);
     return false;
   }
   drained?.();
@@ -229,45 +244,53 @@ let handleEvent = null;
 
 /** Takes bytes as they arrive; the buffer is written again when it returns. */
 function receive(length, buffer) {
-  let data = buffer.subarray(0, length);
-  heldLength += length;
-  // The first four bytes tell the length: they must be in one piece.
-  if (held.length && held[0].length < 4) data = Buffer.concat([held.pop(), data]);
-  const first = held.length ? held[0] : data;
-  if (first.length < 4 || heldLength < 4 + first.readUInt32LE(0)) {
-    held.push(Buffer.from(data));
-    return true;
+  let data = buffer;
+  if (held.length || length < 4 || length < 4 + buffer.readUInt32LE(0)) {
+    data = gather(buffer.subarray(0, length));
+    if (!data) return true;
+    length = data.length;
   }
-  if (held.length) {
-    held.push(data);
-    data = Buffer.concat(held);
-    held = [];
-  }
-  heldLength = 0;
+  const end = 4 + data.readUInt32LE(0);
   if (data[4] === BEGIN) {
-    const end = 4 + data.readUInt32LE(0);
     adopt(data.utf8Slice(5, end));
     prepare();
-    return data.length === end || receive(data.length - end, data.subarray(end));
+    return length === end || receive(length - end, data.subarray(end, length));
   }
-  if (data[4] === ATTACHED) {
-    become(data.utf8Slice(5, 4 + data.readUInt32LE(0)));
-    return true;
-  }
-  // Milliseconds since 1970, without a BigInt on the way.
-  const deadline = data.readUInt32LE(5) + data.readInt32LE(9) * 0x1_0000_0000;
+  if (data[4] === ATTACHED) become(data.utf8Slice(5, end));
+  else handleEvent(readEvent(data, end));
+  return true;
+}
+
+/** Keeps a piece of a frame; returns the frame once it is whole. */
+function gather(piece) {
+  const copy = Buffer.from(piece);
+  // The first four bytes tell the length: they must be in one piece.
+  if (held.length && held[0].length < 4) held[0] = Buffer.concat([held[0], copy]);
+  else held.push(copy);
+  heldLength += copy.length;
+  if (held[0].length < 4 || heldLength < 4 + held[0].readUInt32LE(0)) return null;
+  const whole = Buffer.concat(held);
+  held = [];
+  heldLength = 0;
+  return whole;
+}
+
+/** The event in the first `end` bytes of `data`, made of few calls: each costs as much as all that is read. */
+function readEvent(data, end) {
   const arn = EVENT_HEADER + data.readUInt16LE(49);
   const trace = arn + data.readUInt16LE(51);
   const client = trace + data.readUInt32LE(53);
-  handleEvent({
-    id: data.latin1Slice(13, 49),
-    deadline,
-    arn: data.utf8Slice(EVENT_HEADER, arn),
-    trace: data.latin1Slice(arn, trace),
+  // Of these a byte is a character.
+  const head = data.latin1Slice(EVENT_ID, trace);
+  return {
+    id: head.substring(0, 36),
+    // Milliseconds since 1970, without a BigInt on the way.
+    deadline: data.readUInt32LE(5) + data.readInt32LE(9) * 0x1_0000_0000,
+    arn: head.substring(44, arn - EVENT_ID),
+    trace: head.substring(arn - EVENT_ID),
     client: client === trace ? "" : data.utf8Slice(trace, client),
-    payload: data.utf8Slice(client, 4 + data.readUInt32LE(0)),
-  });
-  return true;
+    payload: data.utf8Slice(client, end),
+  };
 }
 
 function connect() {
@@ -344,33 +367,44 @@ function showTrace() {
   });
 }
 
-function describe(context, event) {
-  context.functionVersion = functionVersion;
-  context.functionName = functionName;
-  context.memoryLimitInMB = memoryLimitInMB;
-  context.logGroupName = logGroupName;
-  context.logStreamName = logStreamName;
-  context.clientContext = parseClientContext(event.client);
-  context.identity = undefined;
-  context.invokedFunctionArn = event.arn;
-  context.awsRequestId = event.id;
-  context.tenantId = tenantId;
-  context.getRemainingTimeInMillis = () => event.deadline - Date.now();
-  return context;
+/** What a function is told of its invocation. Plain data, no accessors: objects with these are slow to make. */
+function describe(event, done) {
+  const { deadline } = event;
+  return {
+    callbackWaitsForEmptyEventLoop: true,
+    done,
+    succeed: (result) => done(null, result),
+    fail: (error) => done(given(error) ? error : "handled"),
+    functionVersion,
+    functionName,
+    memoryLimitInMB,
+    logGroupName,
+    logStreamName,
+    clientContext: parseClientContext(event.client),
+    identity: undefined,
+    invokedFunctionArn: event.arn,
+    awsRequestId: event.id,
+    tenantId,
+    getRemainingTimeInMillis: () => deadline - Date.now(),
+  };
 }
 
 // ------------------------------------------------------------------------------------------------------------ invoking
 
-/** Called when nothing is left to wait for; what that means depends on how far the invocation is. */
-let whenIdle = null;
-/** Reports what nobody caught: first for the initialisation, then for each invocation. */
-let fatal = (error, code) => sendError(INIT_ERROR, error, () => process.exit(code));
+/**
+ * What is going on: first the initialisation, then each invocation. `idle` is called when nothing is left to wait for, `fatal`
+ * with what nobody caught.
+ */
+let current = {
+  idle() {},
+  fatal: (error, code) => sendError(INIT_ERROR, error, () => process.exit(code)),
+};
 
-process.on("beforeExit", () => {
-  const idle = whenIdle;
-  whenIdle = null;
-  idle?.();
-});
+process.on("beforeExit", () => current.idle());
+
+function given(error) {
+  return error !== undefined && error !== null;
+}
 
 function isPromise(value) {
   return typeof value?.then === "function";
@@ -384,66 +418,95 @@ function serialize(value) {
   }
 }
 
-function runBuffered(handler, event) {
-  let told = false;
-  let finished = false;
-  // While the function runs the channel does not keep the process alive, so that `beforeExit` tells when it is idle.
-  socket.unref();
-  begin(event);
-  const answer = (kind, body) => {
-    if (told) return;
-    told = true;
-    whenIdle = null;
-    socket.ref();
+/** An invocation whose answer is sent as a whole. */
+class Buffered {
+  constructor() {
+    this.told = false;
+    /** Whether the function has said that it is done, by the callback or its context. */
+    this.finished = false;
+    /** Whether the channel does not keep the process alive, so that `beforeExit` tells when the function is idle. */
+    this.apart = false;
+    /** What is answered when it is. */
+    this.result = null;
+  }
+
+  answer(kind, body) {
+    if (this.told) return;
+    this.told = true;
+    if (this.apart) socket.ref();
     send(kind, body);
-  };
-  const fail = (error) => {
-    if (told) return;
+  }
+
+  fail(error) {
+    if (this.told) return;
     logError("Invoke Error", error);
-    answer(ERROR, errorBody(error));
-  };
-  const complete = (result) => {
+    this.answer(ERROR, errorBody(error));
+  }
+
+  complete(result) {
     let body;
     try {
       body = serialize(result);
     } catch (error) {
-      fail(error);
+      this.fail(error);
       return;
     }
-    answer(RESPONSE, body);
-  };
-  const once = (act) => (...values) => {
-    if (finished) return;
-    finished = true;
-    act(...values);
-  };
-  const given = (error) => error !== undefined && error !== null;
-  const done = once((error, result) => (given(error) ? fail(error) : complete(result)));
-  const callback = once((error, result) => {
-    if (given(error)) fail(error);
-    else if (!context.callbackWaitsForEmptyEventLoop) complete(result);
-    else whenIdle = () => complete(result);
-  });
-  // Plain data, no accessors: objects with these are slow to make.
-  const context = {
-    callbackWaitsForEmptyEventLoop: true,
-    done,
-    succeed: (result) => done(null, result),
-    fail: (error) => done(given(error) ? error : "handled"),
-  };
-  fatal = (error, code) => {
-    if (told) process.exit(code);
-    told = true;
+    this.answer(RESPONSE, body);
+  }
+
+  idle() {
+    if (!this.told) this.complete(this.result);
+  }
+
+  fatal(error, code) {
+    if (this.told) process.exit(code);
+    this.told = true;
     socket.ref();
     sendError(FINAL_ERROR, error, () => process.exit(code));
+  }
+
+  /** Called once the function has returned and what it had ready has been answered. */
+  wait() {
+    if (this.told) return;
+    this.apart = true;
+    socket.unref();
+  }
+}
+
+const SETTLED = Promise.resolve();
+
+function runBuffered(handler, event) {
+  begin(event);
+  const invocation = new Buffered();
+  current = invocation;
+  const done = (error, result) => {
+    if (invocation.finished) return;
+    invocation.finished = true;
+    if (given(error)) invocation.fail(error);
+    else invocation.complete(result);
   };
-  whenIdle = () => complete(null);
+  const callback = (error, result) => {
+    if (invocation.finished) return;
+    invocation.finished = true;
+    if (given(error)) invocation.fail(error);
+    else if (!context.callbackWaitsForEmptyEventLoop) invocation.complete(result);
+    else invocation.result = result;
+  };
+  let context;
   try {
-    const result = handler(JSON.parse(event.payload), describe(context, event), callback);
-    if (isPromise(result)) result.then(context.succeed, context.fail);
+    const input = JSON.parse(event.payload);
+    context = describe(event, done);
+    const result = handler(input, context, callback);
+    if (isPromise(result)) {
+      result.then(context.succeed, context.fail);
+      // Behind the promises that are settled already, so that an answer without waiting costs nothing more.
+      SETTLED.then(() => invocation.wait());
+      return;
+    }
   } catch (error) {
     callback(error === undefined || error === null ? new Error(String(error)) : error);
   }
+  invocation.wait();
 }
 
 // ----------------------------------------------------------------------------------------------------------- streaming
@@ -492,7 +555,6 @@ async function runStreaming(handler, event) {
   const end = (kind, body, after) => {
     if (over) return;
     over = true;
-    whenIdle = null;
     socket.ref();
     send(kind, body, after);
   };
@@ -501,15 +563,18 @@ async function runStreaming(handler, event) {
     logError("Invoke Error", error);
     end(hasStarted() ? STREAM_ERROR : ERROR, errorBody(error));
   };
-  fatal = (error, code) => {
-    if (over) process.exit(code);
-    end(hasStarted() ? STREAM_ERROR : FINAL_ERROR, errorBody(error), () => process.exit(code));
+  current = {
+    idle: () => fail("Response stream is not finished."),
+    fatal(error, code) {
+      if (over) process.exit(code);
+      end(hasStarted() ? STREAM_ERROR : FINAL_ERROR, errorBody(error), () => process.exit(code));
+    },
   };
-  whenIdle = () => fail("Response stream is not finished.");
-  const context = { callbackWaitsForEmptyEventLoop: true };
   stream.on("error", fail);
   try {
-    const result = handler(JSON.parse(event.payload), stream, describe(context, event));
+    const input = JSON.parse(event.payload);
+    const { done, succeed, fail: _, ...context } = describe(event);
+    const result = handler(input, stream, context);
     if (!isPromise(result)) return fail("Streaming does not support non-async handlers.");
     if ((await result) !== undefined) console.warn("Streaming handlers ignore return values.");
     if (stream.writableEnded && !stream.writableFinished) {
@@ -634,7 +699,7 @@ async function rehearse() {
   }
   adopt(own);
   require("node:module")._initPaths();
-  const failing = fatal;
+  const initialisation = current;
   channel = fs.openSync("/dev/null", "w");
   handleEvent = (event) => runBuffered(async (value) => value, event);
   const payload = '{"":""}';
@@ -653,7 +718,7 @@ async function rehearse() {
   fs.closeSync(channel);
   channel = CHANNEL;
   handleEvent = null;
-  fatal = failing;
+  current = initialisation;
   trace = undefined;
   util.format("%s", "");
   delete globalThis[REQUEST_ID];
@@ -704,13 +769,13 @@ function prepare() {
   defineAwsLambda();
   process.on("uncaughtException", (error) => {
     logError("Uncaught Exception", error);
-    fatal(error, 129);
+    current.fatal(error, 129);
   });
   process.on("unhandledRejection", (reason, promise) => {
     const error = new errors.UnhandledPromiseRejection(reason);
     Object.assign(error, { reason, promise });
     logError("Unhandled Promise Rejection", error);
-    fatal(error, 128);
+    current.fatal(error, 128);
   });
 }
 
@@ -722,7 +787,7 @@ const run = (async function run() {
     handler = await loadHandler(env.LAMBDA_TASK_ROOT ?? "/var/task", env._HANDLER ?? "");
   } catch (error) {
     logError("Uncaught Exception", error);
-    fatal(error, 129);
+    current.fatal(error, 129);
     return;
   }
   const run = handler[STREAMING] ? runStreaming : runBuffered;
