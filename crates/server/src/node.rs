@@ -119,12 +119,15 @@ impl Prepared {
         // Each waits for the disk, so they wait together.
         let (identity, telemetry_data, functions_data, queues_data, scaling_data) =
             std::thread::scope(|scope| {
-                let telemetry =
-                    scope.spawn(|| open_database("telemetry", data, &config, telemetry::MIGRATIONS));
-                let functions =
-                    scope.spawn(|| open_database("functions", data, &config, functions::MIGRATIONS));
-                let queues = scope.spawn(|| open_database("queues", data, &config, queues::MIGRATIONS));
-                let scaling = scope.spawn(|| open_database("scaling", data, &config, scaling::MIGRATIONS));
+                let open = |name, migrations, limits| {
+                    let config = &config;
+                    scope.spawn(move || open_database(name, data, config, migrations, limits))
+                };
+                let plain = store::Limits::default();
+                let telemetry = open("telemetry", telemetry::MIGRATIONS, telemetry::limits());
+                let functions = open("functions", functions::MIGRATIONS, plain);
+                let queues = open("queues", queues::MIGRATIONS, plain);
+                let scaling = open("scaling", scaling::MIGRATIONS, plain);
                 let identity = Identity::open(data, trust(options.mode), clock.clone(), entropy.clone());
                 (identity, joined(telemetry), joined(functions), joined(queues), joined(scaling))
             });
@@ -387,6 +390,7 @@ fn open_database(
     data: &Path,
     config: &Config,
     migrations: &'static [store::Migration],
+    limits: store::Limits,
 ) -> Result<store::Database, Error> {
     let location = match &config.store.postgres_url {
         Some(url) => store::Location::Postgres { url: url.clone(), schema: format!("neap_{name}") },
@@ -398,7 +402,7 @@ fn open_database(
             },
         },
     };
-    store::Database::open(location, migrations).map_err(|source| Error::Store { name, source })
+    store::Database::open_with(location, migrations, limits).map_err(|source| Error::Store { name, source })
 }
 
 fn open_blobs(data: &Path, config: &Config) -> Result<store::Blobs, Error> {

@@ -36,6 +36,8 @@ pub struct Limits {
     pub statement_timeout: Duration,
     /// Time to wait for another process that holds the SQLite file's write lock. Default 5 s.
     pub busy_timeout: Duration,
+    /// Page cache of each connection to an SQLite file, KiB. Default 8,000.
+    pub cache_kib: u32,
     /// Pages in SQLite's write-ahead log before they are moved to the database file. Default 4,000 (16 MB).
     pub checkpoint_pages: u32,
 }
@@ -58,6 +60,7 @@ impl Default for Limits {
             connect_timeout: Duration::from_secs(5),
             statement_timeout: Duration::from_secs(30),
             busy_timeout: Duration::from_secs(5),
+            cache_kib: 8000,
             checkpoint_pages: 4000,
         }
     }

@@ -190,7 +190,8 @@ fn connect(path: &Path, limits: &Limits) -> Result<Connection, rusqlite::Error> 
     connection.pragma_update(None, "case_sensitive_like", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.pragma_update(None, "cache_size", -8000)?;
+    // Pages where positive.
+    connection.pragma_update(None, "cache_size", -i64::from(limits.cache_kib))?;
     connection.pragma_update(None, "wal_autocheckpoint", limits.checkpoint_pages)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     Ok(connection)

@@ -76,6 +76,13 @@ use tokio::sync::{Mutex, Notify};
 /// The schema of telemetry's database: for [`store::Database::open`].
 pub const MIGRATIONS: &[Migration] = data::MIGRATIONS;
 
+/// Bounds of the database that it works on. What is written is hardly read again before it is old, and merging small chunks of
+/// logs goes through all pages that they have: a page cache of the default size would only hold memory, 2 MB do the same.
+#[must_use]
+pub fn limits() -> store::Limits {
+    store::Limits { cache_kib: 2000, ..store::Limits::default() }
+}
+
 /// Bounds and intervals.
 #[derive(Clone, Debug)]
 pub struct Settings {
