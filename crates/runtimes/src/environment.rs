@@ -251,11 +251,12 @@ impl Room {
         self.recipe.ports.clock.now()
     }
 
+    /// What is rare is boxed: the future of a warm call is made and moved with each of them.
     async fn invoke(self: Arc<Self>, call: Invocation, release: Release) -> Executed {
         let seat = std::mem::replace(&mut *self.lock(&self.seat), Seat::Busy);
         // Before the invocation's own time begins.
         let (seat, restored) = match seat {
-            Seat::Unrestored { process } => self.restore(process).await,
+            Seat::Unrestored { process } => Box::pin(self.restore(process)).await,
             Seat::Unready | Seat::Idle { .. } | Seat::Busy | Seat::Gone => (seat, None),
         };
         let timeout = self.recipe.spec.timeout.millis();
@@ -292,14 +293,16 @@ impl Room {
                 (process, memory)
             }
             // Busy: the caller broke its promise; Gone: it died while idle. Both are served by a new process.
-            Seat::Unready | Seat::Gone | Seat::Busy => match self.start_again(turn.deadline).await {
-                Ok(process) => (process, UNKNOWN),
-                Err(NotReady::Failed(failure)) => return self.fail_without_process(turn, failure),
-                Err(NotReady::Launch(error)) => {
-                    let reason = format!("the environment could not be started: {error}");
-                    return self.fail_without_process(turn, Failure::NoEntrypoint(reason));
+            Seat::Unready | Seat::Gone | Seat::Busy => {
+                match Box::pin(self.start_again(turn.deadline)).await {
+                    Ok(process) => (process, UNKNOWN),
+                    Err(NotReady::Failed(failure)) => return self.fail_without_process(turn, failure),
+                    Err(NotReady::Launch(error)) => {
+                        let reason = format!("the environment could not be started: {error}");
+                        return self.fail_without_process(turn, Failure::NoEntrypoint(reason));
+                    }
                 }
-            },
+            }
         };
         process.begin_invocation(began);
         let reply = self.converse(&mut process, &turn.call, turn.deadline, turn.deadline_at).await;
@@ -310,7 +313,7 @@ impl Room {
                 Executed { answer: Answer::Buffered(body), tail }
             }
             Reply::Failed(failure) if failure.ends().is_none() => {
-                if process.gives_up().await {
+                if Box::pin(process.gives_up()).await {
                     return self.finish_failed(turn, process, memory, failure, true);
                 }
                 let error = failure.error(turn.call.request_id, self.recipe.spec.timeout);
@@ -386,7 +389,7 @@ impl Room {
             room.finish(turn, process, memory, outcome, false)
         };
         if wanted {
-            return rest.await;
+            return Box::pin(rest).await;
         }
         tokio::spawn(rest);
         None

@@ -12,12 +12,15 @@ use crate::{data::QualifierConfig, model::FunctionId};
 use base::TraceHeader;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
 
 /// Invocations of one function in one chain; the next is refused. Source: Lambda developer guide.
 const CHAIN_MAX: u32 = 16;
 /// Functions that a header tells of; the oldest are forgotten beyond.
 const ENTRIES_MAX: usize = 16;
 const KEY: &str = "Lineage=";
+/// Bytes of an entry: its count, the hash, the rest.
+const ENTRY_MAX: usize = 10 + 9 + 2;
 
 /// `RecursiveLoop` of a function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,11 +65,15 @@ pub struct Looped;
 /// Makes the trace header that came with an invocation of the function with the mark `own` the function's.
 pub fn continued(trace: &mut TraceHeader, own: &Mark, rule: RecursiveLoop) -> Result<(), Looped> {
     let own = own.0.as_str();
-    let (mut parts, mut entries) = (Vec::new(), Vec::new());
+    let mut entries = Vec::new();
+    let mut rest = String::with_capacity(trace.rest.len() + KEY.len() + ENTRY_MAX);
     for part in trace.rest.split(';').filter(|part| !part.is_empty()) {
         match part.strip_prefix(KEY) {
             Some(lineage) => entries.extend(lineage.split('|').filter_map(entry)),
-            None => parts.push(part),
+            None => {
+                rest.push_str(part);
+                rest.push(';');
+            }
         }
     }
     let before = entries.iter().find(|(_, hash)| *hash == own).map_or(0, |(count, _)| *count);
@@ -76,11 +83,13 @@ pub fn continued(trace: &mut TraceHeader, own: &Mark, rule: RecursiveLoop) -> Re
     entries.retain(|(_, hash)| *hash != own);
     entries.push((before.saturating_add(1), own));
     let newest = entries.len().saturating_sub(ENTRIES_MAX);
-    let entries = entries.iter().skip(newest);
-    let entries: Vec<String> = entries.map(|(n, hash)| [&n.to_string(), ":", hash, ":0"].concat()).collect();
-    let lineage = [KEY, &entries.join("|")].concat();
-    parts.push(&lineage);
-    trace.rest = parts.join(";");
+    rest.push_str(KEY);
+    for (index, (count, hash)) in entries[newest..].iter().enumerate() {
+        let between = if index == 0 { "" } else { "|" };
+        // Texts take everything.
+        let _ = write!(rest, "{between}{count}:{hash}:0");
+    }
+    trace.rest = rest;
     Ok(())
 }
 

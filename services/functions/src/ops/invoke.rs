@@ -106,7 +106,7 @@ impl Functions {
                 let target = wanted.target.clone();
                 let call = Call::of(self, context, wanted).chained(self, &served)?;
                 self.affordable(&served.spec.key, &call.invoked_arn)?;
-                self.accept(target, version, &served, call).await?;
+                Box::pin(self.accept(target, version, &served, call)).await?;
                 Ok(RawResponse::new(StatusCode::ACCEPTED, Bytes::new()))
             }
             Kind::RequestResponse => {
@@ -127,7 +127,7 @@ impl Functions {
     /// The version for one invocation by a caller who may invoke the target.
     async fn admitted(&self, context: &Context, target: &Target) -> Result<Version, Error> {
         if target.id.account != context.account {
-            self.allowed_from_outside(context, target).await?;
+            Box::pin(self.allowed_from_outside(context, target)).await?;
         }
         self.chosen(target).await
     }
@@ -144,7 +144,7 @@ impl Functions {
             None => {
                 let epoch = self.specs.epoch();
                 let (id, name) = (target.id.clone(), alias.clone());
-                let found = self.db.read(move |tx| data::alias(tx, &id, &name)).await?;
+                let found = Box::pin(self.db.read(move |tx| data::alias(tx, &id, &name))).await?;
                 let route = Route::of(&found.ok_or_else(|| Error::NotFound(target.arn()))?);
                 self.specs.keep_route(target.id.clone(), alias.clone(), route, epoch);
                 route
@@ -160,8 +160,12 @@ impl Functions {
         if let Some(served) = self.specs.get(&target.id, version) {
             return Ok(served);
         }
-        self.reservations_known().await?;
-        self.load(target, version).await
+        // Boxed, as all that is rare: the future of a warm call is made and moved with each of them.
+        Box::pin(async {
+            self.reservations_known().await?;
+            self.load(target, version).await
+        })
+        .await
     }
 
     /// The same, from the store.
@@ -280,7 +284,7 @@ async fn execute(
     let first = functions.execute.execute(Arc::clone(&spec), invocation.clone()).await;
     match first {
         Err(ExecuteError::Launch(cause)) if matches!(*cause, LaunchError::CodeMissing(_)) => {
-            if let Err(error) = functions.code.ensure_all(&served.spec).await {
+            if let Err(error) = Box::pin(functions.code.ensure_all(&served.spec)).await {
                 tracing::error!(code = %served.spec.code, %error, "a package is missing on this node");
                 return Err(Error::Launch(cause));
             }
