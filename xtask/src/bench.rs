@@ -52,6 +52,7 @@ options of warm, cold, burst, idle, floors, noisy, queue, stream, wasm and compa
   --histogram          percentiles of each phase of cold starts
   --size N             requests at once of a burst, default 1, 100 and 1000; may be repeated
   --app NAME           Python, Node.js, Java or Rust, default all; may be repeated
+  --beside FILE        another build, measured in the same rounds (warm)
   --stock FOLDER       with awslambdaric installed in it, for Python 3.11: measures the Runtime API by that client too (warm)
   --bootstrap FILE     a built `bootstrap` executable to measure as Rust's instead of the least one
   --connections N      of warm measurements, and clients of queues, default 1, 16 and 64; may be repeated

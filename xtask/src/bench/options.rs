@@ -18,6 +18,8 @@ pub(crate) struct Options {
     /// A folder that awslambdaric is installed in, for the Python of the functions that are measured.
     pub(crate) stock: Option<PathBuf>,
     pub(crate) neap: Option<PathBuf>,
+    /// Another build of the same, measured in the same rounds.
+    pub(crate) beside: Option<PathBuf>,
     /// A WebAssembly component besides the lean one.
     pub(crate) component: Option<PathBuf>,
     /// A built floor of WebAssembly.
@@ -46,6 +48,7 @@ impl Options {
             bootstrap: None,
             stock: None,
             neap: None,
+            beside: None,
             component: None,
             floor: None,
             connections: Vec::new(),
@@ -78,6 +81,7 @@ impl Options {
                 "--component" => options.component = Some(value()?.into()),
                 "--floor" => options.floor = Some(value()?.into()),
                 "--neap" => options.neap = Some(value()?.into()),
+                "--beside" => options.beside = Some(value()?.into()),
                 other => return Err(format!("unknown option {other}\n\n{}", super::USAGE)),
             }
         }

@@ -14,23 +14,24 @@ use serde_json::json;
 use std::net::SocketAddr;
 use testkit::{
     client::{Client, Credentials},
+    node::Node,
     process,
     stats::percentile,
 };
 
 /// What is put under load.
-struct Target {
+struct Target<'n> {
     name: String,
     address: SocketAddr,
     pid: u32,
     /// The target that this one is divided by.
     floor: Option<usize>,
-    /// What is called, unless it is a floor.
-    function: Option<&'static str>,
+    /// What is called and where, unless it is a floor.
+    function: Option<(&'n Node, &'static str)>,
 }
 
-impl Target {
-    fn of(server: &Floor, name: String, floor: Option<usize>) -> Target {
+impl Target<'_> {
+    fn of(server: &Floor, name: String, floor: Option<usize>) -> Self {
         Target { name, address: server.address, pid: server.pid(), floor, function: None }
     }
 }
@@ -56,6 +57,7 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
     println!("`cargo xtask bench warm`, {} processors, {}.", cpus(), kernel());
     println!("Latencies as seen by the client. Load generator, floors and Neap share the machine.");
     let node = start(&binary(options)?)?;
+    let beside = options.beside.as_deref().map(start).transpose()?;
     let client = node.client();
     let echo = Floor::echo()?;
     let mut targets = vec![Target::of(&echo, "floor: hyper echo".to_owned(), None)];
@@ -68,8 +70,18 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
             address: node.address,
             pid: node.pid(),
             floor: Some(floor),
-            function: Some(function(app)),
+            function: Some((&node, function(app))),
         });
+        if let Some(beside) = &beside {
+            create(&beside.client(), app, function(app), options.bootstrap.as_deref())?;
+            targets.push(Target {
+                name: format!("Neap beside it, {}", app.name()),
+                address: beside.address,
+                pid: beside.pid(),
+                floor: Some(floor),
+                function: Some((beside, function(app))),
+            });
+        }
         if let (App::Python, Some(folder)) = (app, &options.stock) {
             create_stock(&client, &apps::stock_package(folder)?)?;
             targets.push(Target {
@@ -77,7 +89,7 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
                 address: node.address,
                 pid: node.pid(),
                 floor: Some(floor),
-                function: Some(STOCK),
+                function: Some((&node, STOCK)),
             });
         }
     }
@@ -88,19 +100,21 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
         mib(memory.resident),
         mib(memory.peak)
     );
+    drop(targets);
     leave(node)?;
+    beside.map_or(Ok(()), leave)?;
     alone(options)
 }
 
 /// Starts the floor with the handler of `app`; returns its place among the targets.
-fn add_floor(app: App, targets: &mut Vec<Target>, servers: &mut Vec<Floor>) -> Outcome<usize> {
+fn add_floor(app: App, targets: &mut Vec<Target<'_>>, servers: &mut Vec<Floor>) -> Outcome<usize> {
     let server = Floor::bare_loop(app)?;
     targets.push(Target::of(&server, format!("floor: hyper + bare {} loops", app.name()), Some(0)));
     servers.push(server);
     Ok(targets.len() - 1)
 }
 
-fn compare(options: &Options, client: &Client, targets: &[Target]) -> Outcome<()> {
+fn compare(options: &Options, client: &Client, targets: &[Target<'_>]) -> Outcome<()> {
     let heads = [
         "what",
         "conn.",
@@ -145,7 +159,7 @@ fn alone(options: &Options) -> Outcome<()> {
 fn measure(
     options: &Options,
     client: &Client,
-    targets: &[Target],
+    targets: &[Target<'_>],
     connections: usize,
     table: &mut Table,
 ) -> Outcome<()> {
@@ -154,7 +168,10 @@ fn measure(
         .map(|target| Server { name: &target.name, address: target.address, pid: target.pid })
         .collect();
     // Floors take any request; theirs are signed too, so that they parse the same bytes.
-    let requests = |at: usize| ring(client, targets[at].function.unwrap_or("floor"));
+    let requests = |at: usize| match targets[at].function {
+        Some((node, function)) => ring(&node.client(), function),
+        None => ring(client, "floor"),
+    };
     let figures = rounds::alternate(options, connections, &servers, requests)?;
     for (target, own) in targets.iter().zip(&figures) {
         let ratio = target.floor.map_or_else(String::new, |floor| {
