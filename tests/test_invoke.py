@@ -118,6 +118,39 @@ def test_node_callbacks_wait_for_the_event_loop_unless_told_not_to(deploy):
         assert 0 < told["left"] <= 9_000
 
 
+def test_node_tells_answers_of_every_length_whole(deploy):
+    source = "exports.handler = async ({ unit, count }) => unit.repeat(count);\n"
+    function = deploy({"index.js": source}, runtime="nodejs20.x", handler="index.handler")
+    # Short texts are put into one buffer, of 16 KiB; a character takes up to three bytes, a pair of surrogates four.
+    for unit in ["a", "é", "€", "😀"]:
+        for count in [0, 1, 5_455, 5_458, 5_461, 16_380, 70_000]:
+            assert function({"unit": unit, "count": count}) == unit * count
+    # What is no text becomes what JSON.stringify makes of it.
+    assert function({"unit": "\ud800", "count": 2}) == "\ud800" * 2
+
+
+def test_node_answers_when_nothing_is_left_to_wait_for(deploy):
+    source = """
+        const ways = {
+          now: async () => "now",
+          hops: async () => { for (let i = 0; i < 50; i++) await null; return "hops"; },
+          later: () => new Promise((done) => setTimeout(done, 20, "later")),
+          never: () => new Promise(() => {}),
+          nothing: () => undefined,
+          callback: (_, callback) => { setTimeout(() => {}, 20); callback(null, "callback"); },
+          late: (_, callback) => { setTimeout(callback, 20, null, "late"); },
+          thenable: () => ({ then: (done) => setTimeout(done, 20, "thenable") }),
+        };
+        exports.handler = (event, context, callback) => ways[event](context, callback);
+    """
+    function = deploy({"index.js": source}, runtime="nodejs20.x", handler="index.handler", Timeout=9)
+    ways = ["now", "hops", "later", "never", "nothing", "callback", "late", "thenable"]
+    # Each before and after each: what one leaves behind must not change the next.
+    for way in ways + [way for pair in zip(ways, reversed(ways)) for way in pair]:
+        expected = None if way in ("never", "nothing") else way
+        assert function(way) == expected, way
+
+
 def test_node_errors_have_lambdas_shape(deploy):
     source = "exports.handler = async () => { throw new TypeError('no way'); };"
     reply = deploy({"index.js": source}, runtime="nodejs20.x", handler="index.handler").invoke()
