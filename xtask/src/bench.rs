@@ -100,7 +100,7 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Outcome<()> {
         }
         "sandbox" => cargo(&["run", "--release", "--package", "neap-sandbox", "--example", "bench_spawn"]),
         // How this program starts its own floors.
-        floors::ECHO | floors::LOOP => floors::serve(name, rest),
+        floors::ECHO | floors::LOOP | floors::STOCK => floors::serve(name, rest),
         _ => Err(USAGE.to_owned()),
     }
 }

@@ -105,7 +105,7 @@ pub struct Invocation {
     /// The event, JSON for all managed runtimes.
     pub payload: Bytes,
     /// The ARN as the caller named it (with its qualifier).
-    pub invoked_arn: String,
+    pub invoked_arn: Arc<str>,
     /// The body of the request that the event describes, where it comes while the function runs; then the event has none.
     pub body: ArrivingBody,
     /// `ClientContext`, decoded from base64.

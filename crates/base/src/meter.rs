@@ -4,6 +4,7 @@ use crate::{
     AccountId, FunctionName, Future, InvocationSpan, MemoryMib, Micros, Millis, Phases, Region, RequestId,
     Timestamp, VersionKey,
 };
+use std::sync::Arc;
 
 /// Counts invocations. Never blocks the caller.
 pub trait Meter: Send + Sync {
@@ -202,7 +203,7 @@ pub struct InvocationRecord {
     /// Which version ran.
     pub key: VersionKey,
     /// The function as the caller named it, with its qualifier.
-    pub invoked_arn: String,
+    pub invoked_arn: Arc<str>,
     /// Which call.
     pub request_id: RequestId,
     /// `x86_64` or `arm64`: priced apart.

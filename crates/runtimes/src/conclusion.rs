@@ -6,8 +6,8 @@ use crate::{
     journal::{self, Ended, Entry, Journal, Status},
 };
 use base::{
-    FunctionSpec, Initialization, Invocation, InvocationRecord, InvocationTimes, Micros, Millis, Outcome,
-    Phases, Timestamp,
+    Clock, FunctionSpec, Initialization, Invocation, InvocationRecord, InvocationTimes, Micros, Millis,
+    Outcome, Phases, Timestamp,
 };
 use bytes::Bytes;
 use std::time::Duration;
@@ -16,14 +16,30 @@ use tokio::time::Instant;
 /// Credentials must be valid at least this much longer than an invocation takes.
 const CREDENTIALS_MARGIN: Duration = Duration::from_secs(300);
 
+/// A moment by the wall clock, for logs, and by the one that never goes back, for durations.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) at: Timestamp,
+    pub(crate) instant: Instant,
+}
+
+impl Moment {
+    pub(crate) fn now(clock: &dyn Clock) -> Moment {
+        Moment { at: clock.now(), instant: Instant::now() }
+    }
+
+    pub(crate) fn since(self, earlier: Moment) -> Duration {
+        self.instant.duration_since(earlier.instant)
+    }
+}
+
 /// An invocation that is over.
 pub(crate) struct Conclusion<'a> {
     pub(crate) call: &'a Invocation,
     /// Why its environment was started.
     pub(crate) how: Initialization,
-    /// When it began.
-    pub(crate) at: Timestamp,
-    pub(crate) began: Instant,
+    pub(crate) began: Moment,
+    pub(crate) ended: Moment,
     /// When its environment began to start.
     pub(crate) started_at: Timestamp,
     /// On the environment's first invocation: how the start went, and what of it is charged.
@@ -54,11 +70,11 @@ impl Conclusion<'_> {
     pub(crate) fn write(self, spec: &FunctionSpec, journal: &Journal, ports: &Ports) -> Option<Bytes> {
         let Conclusion { call, outcome, first, .. } = self;
         let id = call.request_id;
-        let at = ports.clock.now();
+        let at = self.ended.at;
         // A timeout is reported as what was agreed, not as what the timer made of it.
         let run = match outcome {
             Err(Failure::TimedOut) => Micros(spec.timeout.millis().0 * 1000),
-            Ok(_) | Err(_) => Micros::of(self.began.elapsed()),
+            Ok(_) | Err(_) => Micros::of(self.ended.since(self.began)),
         };
         if let Err(failure) = outcome
             && let Some(text) = failure.log_line(id, spec.timeout)
@@ -97,7 +113,7 @@ impl Conclusion<'_> {
             waited: call.waited,
             traced: call.span.map(|span| InvocationTimes {
                 span,
-                began: self.at,
+                began: self.began.at,
                 started: self.started_at,
                 answered: self.answered.min(run),
             }),

@@ -1,7 +1,7 @@
 //! One execution environment: a process, its log stream, and the invocations that it serves one after the other.
 
 use crate::{
-    conclusion::{Conclusion, First, charged, credentials_end, status, trace_of},
+    conclusion::{Conclusion, First, Moment, charged, credentials_end, status, trace_of},
     detached::{detached, pieces_of},
     extensions::{Invoked, Reason},
     failure::Failure,
@@ -223,8 +223,7 @@ impl Environment for Handle {
 struct Turn {
     call: Invocation,
     release: Release,
-    at: Timestamp,
-    began: Instant,
+    began: Moment,
     deadline: Instant,
     deadline_at: Timestamp,
     /// On the first invocation: how the start went, and what of it is charged.
@@ -251,6 +250,10 @@ impl Room {
         self.recipe.ports.clock.now()
     }
 
+    fn moment(&self) -> Moment {
+        Moment::now(&*self.recipe.ports.clock)
+    }
+
     /// What is rare is boxed: the future of a warm call is made and moved with each of them.
     async fn invoke(self: Arc<Self>, call: Invocation, release: Release) -> Executed {
         let seat = std::mem::replace(&mut *self.lock(&self.seat), Seat::Busy);
@@ -260,14 +263,13 @@ impl Room {
             Seat::Unready | Seat::Idle { .. } | Seat::Busy | Seat::Gone => (seat, None),
         };
         let timeout = self.recipe.spec.timeout.millis();
-        let at = self.now();
-        let began = Instant::now();
+        let began = self.moment();
+        let Moment { at, instant } = began;
         let mut turn = Turn {
             call,
             release,
-            at,
             began,
-            deadline: began + timeout.duration(),
+            deadline: instant + timeout.duration(),
             deadline_at: at.plus_ms(timeout.0 as i64),
             first: None,
             told: None,
@@ -304,7 +306,7 @@ impl Room {
                 }
             }
         };
-        process.begin_invocation(began);
+        process.begin_invocation(instant);
         let reply = self.converse(&mut process, &turn.call, turn.deadline, turn.deadline_at).await;
         match reply {
             Reply::Stream(content_type) => self.stream(turn, process, memory, content_type),
@@ -378,9 +380,10 @@ impl Room {
             return self.finish(turn, process, memory, outcome, false);
         }
         let mut lines = Vec::new();
-        process.output.drain(self.now(), &mut lines);
+        let now = self.moment();
+        process.output.drain(now.at, &mut lines);
         self.journal.add_lines(&mut lines);
-        let told = Some(self.runtime_done(&turn, outcome.as_ref().map(|produced| *produced)));
+        let told = Some(self.runtime_done(&turn, outcome.as_ref().map(|produced| *produced), now));
         let (room, wanted) = (self.clone(), turn.call.tail);
         let rest = async move {
             let idle = process.until_idle(turn.deadline).await;
@@ -545,7 +548,7 @@ impl Room {
             Failure::TimedOut => Exit::TimedOut,
             _ => Exit::InitFailed,
         };
-        let tail = self.conclude(&turn, 0, Err(&failure));
+        let tail = self.conclude(&turn, 0, Err(&failure), self.moment());
         turn.release.tell(After::Gone(exit));
         self.ended.send_replace(Some(exit));
         Executed { answer: Answer::Failed(error), tail }
@@ -565,20 +568,21 @@ impl Room {
         if last && ends.is_none() {
             ends = Some(Exit::Crashed);
         }
-        if ends.is_none() && credentials_end(&self.recipe.settings, spec, self.started, turn.began) {
+        if ends.is_none() && credentials_end(&self.recipe.settings, spec, self.started, turn.began.instant) {
             ends = Some(Exit::Stopped);
         }
+        let now = self.moment();
         let mut lines: Vec<LogEvent> = Vec::new();
         match ends {
-            None => process.output.drain(self.now(), &mut lines),
-            Some(_) => process.output.finish(self.now(), &mut lines),
+            None => process.output.drain(now.at, &mut lines),
+            Some(_) => process.output.finish(now.at, &mut lines),
         }
         self.journal.add_lines(&mut lines);
-        let memory = sample(&process, memory, turn.began.elapsed());
-        let tail = self.conclude(&turn, memory.bytes, outcome.as_ref().map(|produced| *produced));
+        let memory = sample(&process, memory, &turn, now);
+        let tail = self.conclude(&turn, memory.bytes, outcome.as_ref().map(|produced| *produced), now);
         match ends {
             None => {
-                let since = Instant::now();
+                let since = now.instant;
                 *self.lock(&self.seat) = Seat::Idle { process, frozen: false, since, memory };
                 self.arm();
                 turn.release.tell(After::Reusable);
@@ -606,28 +610,34 @@ impl Room {
     }
 
     /// Tells extensions that the runtime is done; after how long.
-    fn runtime_done(&self, turn: &Turn, outcome: Result<usize, &Failure>) -> Micros {
-        let run = Micros::of(turn.began.elapsed());
+    fn runtime_done(&self, turn: &Turn, outcome: Result<usize, &Failure>, now: Moment) -> Micros {
+        let run = Micros::of(now.since(turn.began));
         let produced = outcome.unwrap_or(0);
-        self.journal.runtime_done(self.now(), turn.call.request_id, run, produced, &status(outcome));
+        self.journal.runtime_done(now.at, turn.call.request_id, run, produced, &status(outcome));
         run
     }
 
     /// Writes the end of an invocation and its record; the tail if it is wanted.
-    fn conclude(&self, turn: &Turn, memory_bytes: u64, outcome: Result<usize, &Failure>) -> Option<Bytes> {
-        let answered = turn.told.unwrap_or_else(|| self.runtime_done(turn, outcome));
+    fn conclude(
+        &self,
+        turn: &Turn,
+        memory_bytes: u64,
+        outcome: Result<usize, &Failure>,
+        now: Moment,
+    ) -> Option<Bytes> {
+        let answered = turn.told.unwrap_or_else(|| self.runtime_done(turn, outcome, now));
         // What was done ahead is no part of what the caller waited for.
         let started_at = match turn.first {
             Some(First { ahead: true, restored, .. }) => {
-                turn.at.plus_ms(-(restored.unwrap_or(Micros(0)).ceil_ms().0 as i64))
+                turn.began.at.plus_ms(-(restored.unwrap_or(Micros(0)).ceil_ms().0 as i64))
             }
             Some(First { ahead: false, .. }) | None => self.started_at,
         };
         let conclusion = Conclusion {
             call: &turn.call,
             how: self.recipe.how,
-            at: turn.at,
             began: turn.began,
+            ended: now,
             started_at,
             first: turn.first,
             answered,
@@ -811,11 +821,11 @@ async fn keep(room: Weak<Room>, sandbox: Arc<sandbox::Sandbox>, output: Arc<crat
     }
 }
 
-fn sample(process: &Process, known: Memory, run: Duration) -> Memory {
-    let fresh = known.taken.is_some_and(|taken| taken.elapsed() < MEMORY_AGE);
-    if fresh && run < MEMORY_RUN {
+fn sample(process: &Process, known: Memory, turn: &Turn, now: Moment) -> Memory {
+    let fresh = known.taken.is_some_and(|taken| now.instant.duration_since(taken) < MEMORY_AGE);
+    if fresh && now.since(turn.began) < MEMORY_RUN {
         return known;
     }
     let bytes = process.sandbox.memory_peak().map_or(known.bytes, |bytes| bytes.0);
-    Memory { bytes, taken: Some(Instant::now()) }
+    Memory { bytes, taken: Some(now.instant) }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     Ports, Settings,
-    conclusion::{Conclusion, First, charged, credentials_end, trace_of},
+    conclusion::{Conclusion, First, Moment, charged, credentials_end, trace_of},
     failure::{Failure, RESPONSE_MAX},
     journal::{self, Entry, InitFailed, Journal},
     link::Report,
@@ -55,8 +55,7 @@ pub struct Hosted {
 /// An invocation under way.
 #[derive(Clone, Debug)]
 pub struct Begun {
-    at: Timestamp,
-    began: Instant,
+    began: Moment,
     /// When it must be over.
     pub deadline: Instant,
     /// The same for the function.
@@ -198,12 +197,12 @@ impl Hosted {
     /// An invocation begins; `first`: how the environment started, if it is its first.
     pub fn begin(&self, call: &Invocation, first: Option<Phases>) -> Begun {
         let timeout = self.spec.timeout.millis();
-        let (at, began) = (self.ports.clock.now(), Instant::now());
+        let began = Moment::now(&*self.ports.clock);
+        let Moment { at, instant } = began;
         self.journal.add(Entry::Start { at, id: call.request_id, span: call.span, tail: call.tail });
         Begun {
-            at,
             began,
-            deadline: began + timeout.duration(),
+            deadline: instant + timeout.duration(),
             deadline_at: at.plus_ms(timeout.0 as i64),
             trace: call.trace.clone().unwrap_or_else(|| trace_of(&call.request_id.to_string(), at)),
             first: first.map(|phases| {
@@ -227,14 +226,15 @@ impl Hosted {
         outcome: Result<usize, HostedError>,
     ) -> Ended {
         let outcome = outcome.map_err(HostedError::failure);
+        let ended = Moment::now(&*self.ports.clock);
         let conclusion = Conclusion {
             call,
             how: self.how,
-            at: begun.at,
             began: begun.began,
+            ended,
             started_at: self.started_at,
             first: begun.first,
-            answered: Micros::of(begun.began.elapsed()),
+            answered: Micros::of(ended.since(begun.began)),
             memory_bytes,
             outcome: outcome.as_ref().map(|produced| *produced),
         };
@@ -242,7 +242,7 @@ impl Hosted {
         self.flush_soon();
         let failure = outcome.err();
         let mut exit = failure.as_ref().and_then(Failure::ends);
-        if exit.is_none() && credentials_end(&self.settings, &self.spec, self.started, begun.began) {
+        if exit.is_none() && credentials_end(&self.settings, &self.spec, self.started, begun.began.instant) {
             exit = Some(Exit::Stopped);
         }
         let error = failure.map(|failure| failure.error(call.request_id, self.spec.timeout));

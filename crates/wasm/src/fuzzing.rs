@@ -17,7 +17,7 @@ pub fn request(event: &[u8], handler: &str) -> bool {
     let call = Invocation {
         request_id: RequestId::from_random([0; 16]),
         payload: Bytes::copy_from_slice(event),
-        invoked_arn: String::new(),
+        invoked_arn: "".into(),
         body: base::ArrivingBody::default(),
         client_context: None,
         trace: None,

@@ -48,8 +48,6 @@ pub(crate) enum Pending {
 /// A caller that is known.
 pub(crate) struct Proof {
     pub(crate) principal: Principal,
-    /// Of the credential scope.
-    pub(crate) region: Option<Region>,
     pub(crate) access_key: Option<Box<str>>,
 }
 
@@ -71,8 +69,8 @@ impl Authenticator {
         }
     }
 
-    /// Everything that can be said before the body is read: nobody unknown makes us read one. `service` is `None`
-    /// where the request is for none of ours.
+    /// Everything that can be said before the body is read, and the region of the credential scope: nobody unknown makes us
+    /// read one. `service` is `None` where the request is for none of ours.
     pub(crate) fn begin(
         &self,
         claimed: &Claimed<'_>,
@@ -80,9 +78,11 @@ impl Authenticator {
         parts: &Parts,
         authority: &str,
         now: Timestamp,
-    ) -> Result<Pending, Error> {
+    ) -> Result<(Pending, Option<Region>), Error> {
         if !self.verify {
-            return Ok(Pending::Proved(self.believe(claimed, now)));
+            let claim = claimed.0.as_ref().ok().and_then(Option::as_ref);
+            let region = claim.and_then(|claim| claim.region.parse().ok());
+            return Ok((Pending::Proved(self.believe(claimed, now)), region));
         }
         let claim = match &claimed.0 {
             Ok(Some(claim)) => claim,
@@ -93,22 +93,23 @@ impl Authenticator {
             .credentials
             .lookup(&claim.access_key, claim.token.as_deref(), now)
             .map_err(Error::Credential)?;
-        verify::check_scope(claim, service.unwrap_or(&claim.service), now, self.skew_max)?;
+        let region = verify::check_scope(claim, service.unwrap_or(&claim.service), now, self.skew_max)?;
         if parts.headers.contains_key(&names::X_AMZ_TARGET) && !claim.signs("x-amz-target") {
             let text = "'X-Amz-Target' must be a 'SignedHeader' in the AWS Authorization.";
             return Err(Error::SignatureScope(text.to_owned()));
         }
-        match Payload::of(claim)? {
-            Payload::Computed => Ok(Pending::NeedsBody(credential)),
+        let pending = match Payload::of(claim)? {
+            Payload::Computed => Pending::NeedsBody(credential),
             Payload::Unsigned => {
                 self.prove(claim, &credential, parts, authority, crate::sigv4::UNSIGNED_PAYLOAD)?;
-                Ok(Pending::Proved(credential.principal))
+                Pending::Proved(credential.principal)
             }
             Payload::Declared(hash) => {
                 self.prove(claim, &credential, parts, authority, hash)?;
-                Ok(Pending::Proved(credential.principal))
+                Pending::Proved(credential.principal)
             }
-        }
+        };
+        Ok((pending, Some(region)))
     }
 
     /// The rest, with the body.
@@ -137,11 +138,7 @@ impl Authenticator {
                 credential.principal
             }
         };
-        Ok(Proof {
-            principal,
-            region: claim.and_then(|claim| claim.region.parse().ok()),
-            access_key: claim.map(|claim| claim.access_key.as_ref().into()),
-        })
+        Ok(Proof { principal, access_key: claim.map(|claim| claim.access_key.as_ref().into()) })
     }
 
     fn prove(

@@ -3,6 +3,7 @@
 use crate::{BoxError, Error, RawResponse, coding::Coding, error::render_own, protocol};
 use base::RequestId;
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http::{HeaderMap, header, request::Parts};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Body as _;
@@ -111,17 +112,23 @@ impl Reader {
             Coding::Identity => self.reserve(sent).await?,
             Coding::Gzip => self.reserve(sent.saturating_add(max)).await?,
         };
-        let end = Instant::now() + TOTAL_MAX;
+        let mut end = None;
         let mut body = pin!(body);
         let mut first = Bytes::new();
         let mut rest = BytesMut::new();
         loop {
-            let late = end.min(Instant::now() + self.idle);
-            let frame = match tokio::time::timeout_at(late, body.frame()).await {
-                Ok(None) => break,
-                Ok(Some(frame)) => frame.map_err(|error| Error::Body(error.into()))?,
-                Err(late) => return Err(Error::Body(late.into())),
+            // Most bodies came with their heads: no timer for these.
+            let frame = match body.frame().now_or_never() {
+                Some(frame) => frame,
+                None => {
+                    let now = Instant::now();
+                    let late = *end.get_or_insert(now + TOTAL_MAX);
+                    let frame = tokio::time::timeout_at(late.min(now + self.idle), body.frame()).await;
+                    frame.map_err(|late| Error::Body(late.into()))?
+                }
             };
+            let Some(frame) = frame else { break };
+            let frame = frame.map_err(|error| Error::Body(error.into()))?;
             // Trailers say nothing to any operation.
             let Ok(piece) = frame.into_data() else { continue };
             if first.len() + rest.len() + piece.len() > max {

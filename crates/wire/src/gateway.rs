@@ -253,7 +253,7 @@ impl Gateway {
             }
             error::render_own(seen.protocol, &refusal, seen.request_id)
         });
-        if let Ok(id) = HeaderValue::from_str(&seen.request_id.to_string()) {
+        if let Ok(id) = HeaderValue::try_from(seen.request_id.to_string()) {
             response.0.headers_mut().insert(names::X_AMZN_REQUESTID.clone(), id);
         }
         if let Some(observer) = &self.observer {
@@ -309,7 +309,7 @@ impl Gateway {
             Recognised::NoService { .. } | Recognised::Form { service: None } => None,
             _ => Some(seen.service),
         };
-        let proof = self.authenticator.begin(&claim, service_name, &parts, &authority, seen.now)?;
+        let (proof, region) = self.authenticator.begin(&claim, service_name, &parts, &authority, seen.now)?;
 
         let coding = Coding::of(&parts.headers)?;
         let bound = Bound { coding, ..self.bound(&recognised, seen.operation) };
@@ -324,7 +324,7 @@ impl Gateway {
             }
             recognised => (recognised, None),
         };
-        let Proof { principal, region, access_key } = aside(held.bytes.len(), || {
+        let Proof { principal, access_key } = aside(held.bytes.len(), || {
             self.authenticator.finish(proof, &claim, &parts, &authority, &held.bytes)
         })?;
 
@@ -517,7 +517,9 @@ const TRACE_MAX: usize = 2_048;
 
 /// `X-Amzn-Trace-Id`, or else `traceparent` in that form.
 fn trace(headers: &http::HeaderMap) -> Option<Box<str>> {
-    let header = |name| headers.get(name)?.to_str().ok().filter(|text: &&str| text.len() <= TRACE_MAX);
-    let own = header("x-amzn-trace-id").map(Box::from);
-    own.or_else(|| Some(base::TraceHeader::parse_w3c(header("traceparent")?)?.to_string().into()))
+    let header = |name: &http::HeaderName| {
+        headers.get(name)?.to_str().ok().filter(|text: &&str| text.len() <= TRACE_MAX)
+    };
+    let own = header(&names::X_AMZN_TRACE_ID).map(Box::from);
+    own.or_else(|| Some(base::TraceHeader::parse_w3c(header(&names::TRACEPARENT)?)?.to_string().into()))
 }

@@ -3,7 +3,7 @@
 use crate::{Connection, Context, Error, HostRoute, auth, protocol};
 use base::RequestId;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method, Uri, header::AsHeaderName};
 use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 
@@ -46,7 +46,7 @@ impl RawRequest {
     }
 
     /// A header, if present and visible ASCII.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: impl AsHeaderName) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 }

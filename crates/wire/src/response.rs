@@ -114,6 +114,12 @@ impl RawResponse {
         RawResponse::new(status, text.into()).header("content-type", "text/plain; charset=utf-8")
     }
 
+    /// Adds a header.
+    pub fn with(mut self, name: HeaderName, value: HeaderValue) -> RawResponse {
+        self.0.headers_mut().insert(name, value);
+        self
+    }
+
     /// Adds a header; one whose name or value HTTP cannot carry is left out.
     pub fn header(mut self, name: &str, value: impl AsRef<str>) -> RawResponse {
         insert(self.0.headers_mut(), name, value.as_ref());

@@ -43,8 +43,9 @@ impl Verifier {
         let (parts, ()) = head.into_parts();
         let claim = auth::claim(&parts);
         let authority = request.authority();
-        let pending = self.authenticator.begin(&claim, Some(service), &parts, authority, self.clock.now())?;
-        let Proof { principal, access_key, .. } =
+        let (pending, _) =
+            self.authenticator.begin(&claim, Some(service), &parts, authority, self.clock.now())?;
+        let Proof { principal, access_key } =
             self.authenticator.finish(pending, &claim, &parts, authority, &request.body)?;
         Ok(Caller { principal, access_key })
     }

@@ -60,7 +60,7 @@ impl Served {
 /// What is known of a function.
 #[derive(Debug, Default)]
 struct Known {
-    versions: HashMap<Version, Arc<Served>>,
+    versions: BTreeMap<Version, Arc<Served>>,
     aliases: HashMap<String, Route>,
 }
 

@@ -286,7 +286,7 @@ impl ServedUrl {
         Call {
             request_id: request.request_id,
             payload,
-            invoked_arn: self.target.arn(),
+            invoked_arn: self.target.arn().into(),
             body: ArrivingBody::default(),
             client_context: None,
             trace,

@@ -278,6 +278,21 @@ fn java_classes(folder: &Path, name: &str, source: &str) -> Outcome<PathBuf> {
     }
 }
 
+/// The same in `folder`, and how a floor starts it: the interpreter that the runtime has, and the folder.
+pub(super) fn stock_folder(package: &Path, folder: &Path) -> Outcome<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    collect(package, package, &mut found).map_err(|error| format!("{}: {error}", package.display()))?;
+    found.push(("app.py".to_owned(), PYTHON.into()));
+    for (name, content) in found {
+        let path = folder.join(name);
+        let parent = path.parent().unwrap_or(folder);
+        std::fs::create_dir_all(parent).map_err(|error| error.to_string())?;
+        std::fs::write(&path, content).map_err(|error| error.to_string())?;
+    }
+    let python = interpreter("python3.11", &["-c", "import sys; print(sys.executable)"])?;
+    Ok(vec![python, folder.into()])
+}
+
 /// The handler in Python with the client of the Runtime API that Lambda's own images have, which is installed in `folder`.
 pub(super) fn stock_package(folder: &Path) -> Outcome<Vec<u8>> {
     const WRAPPER: &str = "#!/bin/sh\nexec \"$1\" -m awslambdaric app.handler\n";

@@ -1,6 +1,8 @@
 //! The least work: an HTTP server that only echoes, the same server in front of bare loops of a handler, and these loops
 //! alone. The servers run as processes of their own, started from this program.
 
+mod stock;
+
 use super::{
     Outcome,
     apps::{App, BareCell},
@@ -36,6 +38,8 @@ use tokio::{
 pub(super) const ECHO: &str = "floor-echo";
 /// Hidden name of the server in front of bare loops; the rest of the command line is the loop's.
 pub(super) const LOOP: &str = "floor-loop";
+/// Hidden name of the server in front of stock clients of the Runtime API: the interpreter and the client's folder follow.
+pub(super) const STOCK: &str = "floor-stock";
 /// Processes of one floor: as many as functions in the largest burst, and more than connections in warm measurements.
 const LOOPS_MAX: usize = 100;
 
@@ -55,6 +59,13 @@ impl Floor {
     pub(super) fn bare_loop(app: App) -> Outcome<Floor> {
         let folder = folder()?;
         Floor::start(LOOP, &app.bare_loop(folder.path())?, folder)
+    }
+
+    /// The handler in Python behind the stock client of the Runtime API, which is installed in `package`.
+    pub(super) fn stock(package: &std::path::Path) -> Outcome<Floor> {
+        let folder = folder()?;
+        let program = super::apps::stock_folder(package, folder.path())?;
+        Floor::start(STOCK, &program, folder)
     }
 
     fn start(name: &str, program: &[PathBuf], folder: TempDir) -> Outcome<Floor> {
@@ -87,9 +98,10 @@ impl Drop for Floor {
 
 /// Serves a floor on a free port, printed as the only line, until standard input closes.
 pub(super) fn serve(name: &str, program: &[String]) -> Outcome<()> {
-    let loops = (name == LOOP).then(|| {
+    let loops = (name != ECHO).then(|| {
         Arc::new(Loops {
             program: program.to_vec(),
+            is_stock: name == STOCK,
             idle: Mutex::default(),
             bound: Semaphore::new(LOOPS_MAX),
         })
@@ -127,7 +139,7 @@ async fn respond(
         request.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let answered = match loops {
         None => Ok(body),
-        Some(loops) => loops.call(&body).await,
+        Some(loops) => loops.call(body).await,
     };
     let mut response =
         Response::new(Full::new(answered.as_ref().map_or_else(|_| Bytes::new(), Bytes::clone)));
@@ -140,31 +152,48 @@ async fn respond(
 /// Instances of a bare loop, as many as there were calls at once, up to [`LOOPS_MAX`].
 struct Loops {
     program: Vec<String>,
+    is_stock: bool,
     idle: Mutex<Vec<Instance>>,
     bound: Semaphore,
 }
 
-struct Instance {
-    stream: tokio::net::UnixStream,
-    _child: Child,
+enum Instance {
+    Loop { stream: tokio::net::UnixStream, _child: Child },
+    Stock(stock::Stock),
+}
+
+impl Instance {
+    async fn call(&mut self, event: Bytes) -> std::io::Result<Bytes> {
+        match self {
+            Instance::Loop { stream, .. } => {
+                stream.write_all(&framed(&event)).await?;
+                answer(stream).await.map(Bytes::from)
+            }
+            Instance::Stock(stock) => stock.call(event).await,
+        }
+    }
 }
 
 impl Loops {
-    async fn call(&self, event: &[u8]) -> std::io::Result<Bytes> {
+    async fn call(&self, event: Bytes) -> std::io::Result<Bytes> {
         let _one_of_them = self.bound.acquire().await.map_err(std::io::Error::other)?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut instance = match idle {
             Some(instance) => instance,
-            None => {
-                let (child, ours) = spawn(&self.program)?;
-                ours.set_nonblocking(true)?;
-                Instance { stream: tokio::net::UnixStream::from_std(ours)?, _child: child }
-            }
+            None => self.start().await?,
         };
-        instance.stream.write_all(&framed(event)).await?;
-        let answer = answer(&mut instance.stream).await?;
+        let answer = instance.call(event).await?;
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(instance);
-        Ok(answer.into())
+        Ok(answer)
+    }
+
+    async fn start(&self) -> std::io::Result<Instance> {
+        if let (true, [python, folder]) = (self.is_stock, self.program.as_slice()) {
+            return stock::Stock::start(python, folder).await.map(Instance::Stock);
+        }
+        let (child, ours) = spawn(&self.program)?;
+        ours.set_nonblocking(true)?;
+        Ok(Instance::Loop { stream: tokio::net::UnixStream::from_std(ours)?, _child: child })
     }
 }
 

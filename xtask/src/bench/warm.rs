@@ -84,6 +84,10 @@ pub(super) fn run(options: &Options) -> Outcome<()> {
         }
         if let (App::Python, Some(folder)) = (app, &options.stock) {
             create_stock(&client, &apps::stock_package(folder)?)?;
+            let server = Floor::stock(folder)?;
+            targets.push(Target::of(&server, "floor: hyper + awslambdaric".to_owned(), Some(0)));
+            servers.push(server);
+            let floor = targets.len() - 1;
             targets.push(Target {
                 name: "Neap, Python by awslambdaric".to_owned(),
                 address: node.address,

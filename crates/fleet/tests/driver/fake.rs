@@ -103,7 +103,7 @@ pub(crate) fn call(payload: &'static [u8]) -> Invocation {
     Invocation {
         request_id: RequestId::from_random([2; 16]),
         payload: payload.into(),
-        invoked_arn: "arn:aws:lambda:us-east-1:000000000000:function:f".to_owned(),
+        invoked_arn: "arn:aws:lambda:us-east-1:000000000000:function:f".into(),
         body: base::ArrivingBody::default(),
         client_context: None,
         trace: None,

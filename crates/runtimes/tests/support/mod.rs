@@ -267,7 +267,7 @@ impl Running {
         let call = Invocation {
             request_id,
             payload: Bytes::copy_from_slice(payload.as_bytes()),
-            invoked_arn: self.arn.clone(),
+            invoked_arn: self.arn.as_str().into(),
             body: base::ArrivingBody::default(),
             client_context: Some(r#"{"custom":{"k":"v"}}"#.into()),
             trace: None,

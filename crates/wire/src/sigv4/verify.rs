@@ -21,7 +21,7 @@ pub(crate) fn check_scope(
     service: &str,
     now: Timestamp,
     skew: Duration,
-) -> Result<(), Error> {
+) -> Result<base::Region, Error> {
     let scope = |text: String| Err(Error::SignatureScope(text));
     if !claim.stamp.starts_with(claim.date.as_ref()) || claim.date.len() != 8 {
         let day = claim.stamp.get(..8).unwrap_or_default();
@@ -33,9 +33,9 @@ pub(crate) fn check_scope(
     if claim.service != service {
         return scope(format!("Credential should be scoped to correct service: '{service}'."));
     }
-    if claim.region.parse::<base::Region>().is_err() {
+    let Ok(region) = claim.region.parse() else {
         return scope(format!("Credential should be scoped to a valid region, not '{}'.", claim.region));
-    }
+    };
     if !claim.signs("host") && !claim.signs(":authority") {
         return scope("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".to_owned());
     }
@@ -61,7 +61,7 @@ pub(crate) fn check_scope(
                 time_now()
             ))
         }
-        Some(_) | None => Ok(()),
+        Some(_) | None => Ok(region),
     }
 }
 

@@ -117,20 +117,22 @@ pub(super) fn is_partition(text: &str) -> bool {
 }
 
 pub(super) fn is_region(text: &str) -> bool {
-    let mut words = text.split('-').collect::<Vec<_>>();
-    let Some(number) = words.pop() else { return false };
+    let Some((words, number)) = text.rsplit_once('-') else { return false };
     let lower = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
     let iso = |word: &str| {
         word.strip_prefix("iso").is_some_and(|rest| rest.is_empty() || (rest.len() == 1 && lower(rest)))
     };
-    let middle = match words.as_slice() {
-        [continent, place] => continent.len() == 2 && lower(continent) && lower(place),
-        [continent, kind, place] => {
-            continent.len() == 2 && lower(continent) && (*kind == "gov" || iso(kind)) && lower(place)
-        }
-        _ => false,
+    let Some((continent, place)) = words.split_once('-') else { return false };
+    let place = match place.split_once('-') {
+        Some((kind, place)) if kind == "gov" || iso(kind) => place,
+        Some(_) => return false,
+        None => place,
     };
-    middle && number.len() == 1 && number.bytes().all(|b| b.is_ascii_digit())
+    continent.len() == 2
+        && lower(continent)
+        && lower(place)
+        && number.len() == 1
+        && number.bytes().all(|b| b.is_ascii_digit())
 }
 
 pub(super) fn is_account(text: &str) -> bool {

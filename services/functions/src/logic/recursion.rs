@@ -65,39 +65,37 @@ pub struct Looped;
 /// Makes the trace header that came with an invocation of the function with the mark `own` the function's.
 pub fn continued(trace: &mut TraceHeader, own: &Mark, rule: RecursiveLoop) -> Result<(), Looped> {
     let own = own.0.as_str();
-    let mut entries = Vec::new();
-    let mut rest = String::with_capacity(trace.rest.len() + KEY.len() + ENTRY_MAX);
-    for part in trace.rest.split(';').filter(|part| !part.is_empty()) {
-        match part.strip_prefix(KEY) {
-            Some(lineage) => entries.extend(lineage.split('|').filter_map(entry)),
-            None => {
-                rest.push_str(part);
-                rest.push(';');
-            }
-        }
-    }
-    let before = entries.iter().find(|(_, hash)| *hash == own).map_or(0, |(count, _)| *count);
+    let parts = || trace.rest.split(';').filter(|part| !part.is_empty());
+    let before = entries(parts()).find(|(_, hash)| *hash == own).map_or(0, |(count, _)| count);
     if before >= CHAIN_MAX && rule == RecursiveLoop::Terminate {
         return Err(Looped);
     }
-    entries.retain(|(_, hash)| *hash != own);
-    entries.push((before.saturating_add(1), own));
-    let newest = entries.len().saturating_sub(ENTRIES_MAX);
-    rest.push_str(KEY);
-    for (index, (count, hash)) in entries[newest..].iter().enumerate() {
-        let between = if index == 0 { "" } else { "|" };
-        // Texts take everything.
-        let _ = write!(rest, "{between}{count}:{hash}:0");
+    let others = || entries(parts()).filter(|(_, hash)| *hash != own);
+    let oldest = (others().count() + 1).saturating_sub(ENTRIES_MAX);
+    let mut rest = String::with_capacity(trace.rest.len() + KEY.len() + ENTRY_MAX);
+    for part in parts().filter(|part| !part.starts_with(KEY)) {
+        rest.push_str(part);
+        rest.push(';');
     }
+    rest.push_str(KEY);
+    for (count, hash) in others().skip(oldest) {
+        // Texts take everything.
+        let _ = write!(rest, "{count}:{hash}:0|");
+    }
+    let _ = write!(rest, "{}:{own}:0", before.saturating_add(1));
     trace.rest = rest;
     Ok(())
 }
 
 /// How often the chain has come to the function with the mark `own` already.
 pub fn depth(trace: &str, own: &Mark) -> u32 {
-    let lineage = trace.split(';').filter_map(|part| part.trim().strip_prefix(KEY));
-    let entries = lineage.flat_map(|lineage| lineage.split('|').filter_map(entry));
-    entries.filter(|(_, hash)| *hash == own.0).map(|(count, _)| count).next().unwrap_or_default()
+    let mut entries = entries(trace.split(';').map(str::trim));
+    entries.find(|(_, hash)| *hash == own.0).map(|(count, _)| count).unwrap_or_default()
+}
+
+/// Those of all lineages among the parts of a header.
+fn entries<'a>(parts: impl Iterator<Item = &'a str>) -> impl Iterator<Item = (u32, &'a str)> {
+    parts.filter_map(|part| part.strip_prefix(KEY)).flat_map(|lineage| lineage.split('|').filter_map(entry))
 }
 
 fn entry(text: &str) -> Option<(u32, &str)> {

@@ -26,13 +26,15 @@ use base::{
 use base64::Engine as _;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use request::{Kind, Wanted, read};
 use std::sync::Arc;
 use trace::Told;
 use wire::{Context, RawRequest, RawResponse};
 
 pub(crate) use trace::brought_trace;
+
+static EXECUTED_VERSION: HeaderName = HeaderName::from_static("x-amz-executed-version");
 
 /// One call of a version, synchronous or not.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ pub(crate) struct Call {
     pub(crate) payload: Bytes,
     /// Of the request that the event describes, where it is to come while the function runs.
     pub(crate) body: ArrivingBody,
-    pub(crate) invoked_arn: String,
+    pub(crate) invoked_arn: Arc<str>,
     pub(crate) client_context: Option<String>,
     pub(crate) trace: TraceHeader,
     pub(crate) tenant: Option<TenantId>,
@@ -60,7 +62,7 @@ impl Call {
             request_id: context.request_id,
             payload: wanted.payload,
             body: ArrivingBody::default(),
-            invoked_arn: wanted.target.arn(),
+            invoked_arn: wanted.target.arn().into(),
             client_context: wanted.client_context,
             trace,
             tenant: wanted.tenant,
@@ -218,7 +220,7 @@ impl Functions {
             request_id: call.request_id,
             id: target.id.clone(),
             version,
-            invoked_arn: call.invoked_arn,
+            invoked_arn: call.invoked_arn.to_string(),
             payload: call.payload,
             client_context: call.client_context,
             trace: Some(trace.to_string()),
@@ -232,6 +234,7 @@ impl Functions {
         self.db.write(move |tx| data::insert_event(tx, &event)).await?;
         self.meter(&target.id, &invoked_arn, QueueStep::Received);
         if let Some(span) = span {
+            let invoked_arn = invoked_arn.into();
             self.tell_accepted(&Told { span, served, invoked_arn, request_id, began: accepted });
         }
         self.events.accepted(target.id, accepted);
@@ -249,7 +252,7 @@ pub(crate) async fn begin(functions: &Functions, served: &Served, mut call: Call
     let (request_id, attempt) = (call.request_id, call.attempt);
     let span = functions.placed(served, &mut call.trace, request_id, attempt);
     let told = span.map(|span| {
-        let (invoked_arn, began) = (call.invoked_arn.clone(), functions.now());
+        let (invoked_arn, began) = (Arc::clone(&call.invoked_arn), functions.now());
         Told { span, served, invoked_arn, request_id, began }
     });
     let begun = execute(functions, served, call, span).await;
@@ -266,12 +269,12 @@ async fn execute(
     span: Option<InvocationSpan>,
 ) -> Result<Executed, Error> {
     functions.affordable(&served.spec.key, &call.invoked_arn)?;
-    let invocation = Invocation {
+    let invocation = || Invocation {
         request_id: call.request_id,
-        payload: call.payload,
-        body: call.body,
-        invoked_arn: call.invoked_arn,
-        client_context: call.client_context,
+        payload: call.payload.clone(),
+        body: call.body.clone(),
+        invoked_arn: Arc::clone(&call.invoked_arn),
+        client_context: call.client_context.clone(),
         trace: Some(call.trace.to_string()),
         span,
         tail: call.tail,
@@ -281,14 +284,14 @@ async fn execute(
         provisioned: false,
     };
     let spec = served.spec_for(call.tenant.as_ref())?;
-    let first = functions.execute.execute(Arc::clone(&spec), invocation.clone()).await;
+    let first = functions.execute.execute(Arc::clone(&spec), invocation()).await;
     match first {
         Err(ExecuteError::Launch(cause)) if matches!(*cause, LaunchError::CodeMissing(_)) => {
             if let Err(error) = Box::pin(functions.code.ensure_all(&served.spec)).await {
                 tracing::error!(code = %served.spec.code, %error, "a package is missing on this node");
                 return Err(Error::Launch(cause));
             }
-            Ok(functions.execute.execute(spec, invocation).await?)
+            Ok(functions.execute.execute(spec, invocation()).await?)
         }
         other => Ok(other?),
     }
@@ -329,11 +332,13 @@ fn render(version: Version, outcome: Outcome) -> RawResponse {
         Ok(body) => (body, None),
         Err(error) => (error.payload, Some(error.kind)),
     };
-    let mut response = RawResponse::new(StatusCode::OK, body).header("content-type", "application/json");
-    response = match version {
-        Version::Latest => response.header("x-amz-executed-version", "$LATEST"),
-        Version::Published(number) => response.header("x-amz-executed-version", number.to_string()),
+    let executed = match version {
+        Version::Latest => HeaderValue::from_static("$LATEST"),
+        Version::Published(number) => HeaderValue::from(number),
     };
+    let mut response = RawResponse::new(StatusCode::OK, body)
+        .with(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .with(EXECUTED_VERSION.clone(), executed);
     if let Some(kind) = error {
         response = response.header("x-amz-function-error", kind.as_str());
     }

@@ -62,7 +62,7 @@ impl Functions {
         let call = Call {
             request_id,
             payload,
-            invoked_arn: target.arn(),
+            invoked_arn: target.arn().into(),
             body: base::ArrivingBody::default(),
             client_context: None,
             trace: trace.map_or_else(|| self.fresh_trace(request_id), |trace| TraceHeader::parse(&trace)),

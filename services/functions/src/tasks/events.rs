@@ -351,7 +351,7 @@ async fn try_once(functions: &Functions, event: &Event) -> Run {
     let call = Call {
         request_id: event.request_id,
         payload: event.payload.clone(),
-        invoked_arn: event.invoked_arn.clone(),
+        invoked_arn: event.invoked_arn.as_str().into(),
         client_context: event.client_context.clone(),
         trace: event.trace.as_deref().map(TraceHeader::parse).unwrap_or_default(),
         tenant: event.tenant.clone(),

@@ -18,7 +18,7 @@ async fn accepted_events_run_once_and_are_gone() {
     assert_eq!(calls.len(), 1);
     let call = &calls[0].1;
     assert_eq!((call.request_id.to_string(), call.payload.as_ref()), (id, br#"{"n":1}"#.as_ref()));
-    assert_eq!(call.invoked_arn, "arn:aws:lambda:us-east-1:000000000000:function:hello:1");
+    assert_eq!(&*call.invoked_arn, "arn:aws:lambda:us-east-1:000000000000:function:hello:1");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ async fn payloads_go_in_and_out_untouched() {
     assert_eq!(reply.header("x-amz-log-result"), None);
     let calls = world.execute.calls.lock().unwrap();
     assert_eq!(calls[0].1.request_id.to_string(), reply.header("x-amzn-requestid").unwrap());
-    assert_eq!(calls[0].1.invoked_arn, "arn:aws:lambda:us-east-1:000000000000:function:hello");
+    assert_eq!(&*calls[0].1.invoked_arn, "arn:aws:lambda:us-east-1:000000000000:function:hello");
     assert!(calls[0].1.trace.as_ref().unwrap().starts_with("Root=1-"));
 }
 
@@ -38,7 +38,7 @@ async fn tails_contexts_and_traces_are_passed() {
     let chain = calls[0].1.trace.as_deref().unwrap();
     let expected = format!("{root};Parent={};Sampled=1;Lineage=1:", span.run());
     assert!(span.shown && span.parent.is_none() && chain.starts_with(&expected), "{chain}");
-    assert_eq!(calls[0].1.invoked_arn, "arn:aws:lambda:us-east-1:000000000000:function:hello:1");
+    assert_eq!(&*calls[0].1.invoked_arn, "arn:aws:lambda:us-east-1:000000000000:function:hello:1");
 }
 
 #[tokio::test]

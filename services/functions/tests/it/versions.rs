@@ -140,7 +140,10 @@ async fn a_version_whose_code_fails_meanwhile_is_failed_and_nothing_is_kept_of_i
         world.run_upkeep();
         assert_eq!(settled(&world, name).await, ("Failed".to_owned(), json!(code)));
         let key = world.execute.prepared.lock().unwrap().last().unwrap().clone();
-        assert!(world.execute.retired.lock().unwrap().contains(&key));
+        // The state is on disk first.
+        while !world.execute.retired.lock().unwrap().contains(&key) {
+            tokio::task::yield_now().await;
+        }
     }
     // What is the node's fault leaves it pending.
     *world.execute.unprepared.lock().unwrap() = Some(base::PrepareError::Node("full".to_owned()));

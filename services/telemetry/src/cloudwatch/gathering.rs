@@ -561,7 +561,7 @@ mod tests {
     fn record(name: &str, qualifier: &str, at: i64, ms: u64, outcome: Outcome) -> InvocationRecord {
         InvocationRecord {
             key: key(name),
-            invoked_arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{name}{qualifier}"),
+            invoked_arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{name}{qualifier}").into(),
             request_id: RequestId::from_random([2; 16]),
             architecture: "x86_64".into(),
             at: Timestamp(at),

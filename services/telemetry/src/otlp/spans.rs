@@ -145,7 +145,7 @@ fn waited(span: &InvocationSpan) -> Option<(SpanId, i64)> {
 fn request(one: &Request, version: &str) -> ResourceSpans {
     let attributes = Attributes::default()
         .text("faas.invocation_id", one.request_id.to_string())
-        .text("aws.lambda.invoked_arn", &one.invoked_arn);
+        .text("aws.lambda.invoked_arn", &*one.invoked_arn);
     let (name, kind, attributes, status) = match one.how {
         RequestEnd::Accepted => ("accept", PRODUCER, attributes, Status::default()),
         RequestEnd::Refused(status) => {
@@ -166,7 +166,7 @@ fn whole(record: &InvocationRecord, times: &InvocationTimes, cold: bool, from: i
     let mut attributes = Attributes::default()
         .text("faas.invocation_id", record.request_id.to_string())
         .truth("faas.coldstart", cold)
-        .text("aws.lambda.invoked_arn", &record.invoked_arn)
+        .text("aws.lambda.invoked_arn", &*record.invoked_arn)
         .number("neap.billed_ms", record.billed.0)
         .number("neap.memory_used", record.memory_used_bytes);
     if let Some(attempt) = times.span.attempt {

@@ -25,7 +25,7 @@ fn key(name: &str) -> VersionKey {
 fn record(name: &str, at: i64, ms: u64, memory: u32, outcome: Outcome) -> InvocationRecord {
     InvocationRecord {
         key: key(name),
-        invoked_arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{name}"),
+        invoked_arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{name}").into(),
         request_id: RequestId::from_random([2; 16]),
         architecture: "x86_64".into(),
         at: Timestamp(at),

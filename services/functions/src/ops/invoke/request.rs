@@ -5,9 +5,20 @@ use crate::{Error, asking, logic::names, model::Target};
 use base::{TenantId, TraceHeader, limits};
 use base64::Engine as _;
 use bytes::Bytes;
+use http::HeaderName;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
 use wire::{Context, RawRequest, Violations};
+
+/// Payloads up to this many bytes are copied, so that the buffer that the request came in serves the next one.
+const COPIED_MAX: usize = 4 * 1024;
+
+// Parsed once: each warm invocation asks for all of them.
+static INVOCATION_TYPE: HeaderName = HeaderName::from_static("x-amz-invocation-type");
+static LOG_TYPE: HeaderName = HeaderName::from_static("x-amz-log-type");
+static TENANT_ID: HeaderName = HeaderName::from_static("x-amz-tenant-id");
+static DURABLE_EXECUTION_NAME: HeaderName = HeaderName::from_static("x-amz-durable-execution-name");
+static CLIENT_CONTEXT: HeaderName = HeaderName::from_static("x-amz-client-context");
 
 /// `InvocationType`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,14 +58,14 @@ pub(super) struct Wanted {
 /// Reads a request for an invocation of one of `kinds`.
 pub(super) fn read(context: &Context, mut request: RawRequest, kinds: &[Kind]) -> Result<Wanted, Error> {
     let mut violations = Violations::default();
-    let word = request.header("x-amz-invocation-type").unwrap_or(Kind::RequestResponse.as_str());
+    let word = request.header(&INVOCATION_TYPE).unwrap_or(Kind::RequestResponse.as_str());
     let kind = kinds.iter().copied().find(|kind| kind.as_str() == word);
     if kind.is_none() {
         let words: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
         violations.one_of("invocationType", word, &words);
     }
     let kind = kind.unwrap_or(Kind::DryRun);
-    let tail = match request.header("x-amz-log-type") {
+    let tail = match request.header(&LOG_TYPE) {
         None | Some("None") => false,
         Some("Tail") => true,
         Some(other) => {
@@ -62,7 +73,7 @@ pub(super) fn read(context: &Context, mut request: RawRequest, kinds: &[Kind]) -
             false
         }
     };
-    let tenant = request.header("x-amz-tenant-id").and_then(|word| {
+    let tenant = request.header(&TENANT_ID).and_then(|word| {
         violations.length("tenantId", word, 1..=256);
         let tenant = word.parse().ok();
         violations.pattern(
@@ -76,14 +87,14 @@ pub(super) fn read(context: &Context, mut request: RawRequest, kinds: &[Kind]) -
     if !violations.is_empty() {
         return Err(Error::Constraints(violations.to_string()));
     }
-    if request.headers.contains_key("x-amz-durable-execution-name") {
+    if request.headers.contains_key(&DURABLE_EXECUTION_NAME) {
         return Err(Error::Unsupported { member: "DurableExecutionName", reason: "leave it out" });
     }
     let text = request.label("FunctionName").unwrap_or_default();
     let qualifier = request.query("Qualifier");
     let target =
         asking(context, "lambda:InvokeFunction", |asker| names::invoked(asker, text, qualifier.as_deref()))?;
-    let client_context = request.header("x-amz-client-context").map(client_context).transpose()?;
+    let client_context = request.header(&CLIENT_CONTEXT).map(client_context).transpose()?;
     let trace = brought_trace(&request);
     let payload = payload(std::mem::take(&mut request.body), kind)?;
     Ok(Wanted {
@@ -111,7 +122,7 @@ fn payload(body: Bytes, kind: Kind) -> Result<Bytes, Error> {
     }
     let text = std::str::from_utf8(&body).map_err(|error| Error::PayloadNotJson(error.to_string()))?;
     serde_json::from_str::<IgnoredAny>(text).map_err(|error| Error::PayloadNotJson(error.to_string()))?;
-    Ok(body)
+    Ok(if body.len() <= COPIED_MAX { Bytes::copy_from_slice(&body) } else { body })
 }
 
 /// Base64 of a JSON object.

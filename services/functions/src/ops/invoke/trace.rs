@@ -8,7 +8,12 @@ use base::{
     Attempt, Entropy, InvocationSpan, RequestEnd, RequestId, ServiceError as _, SpanId, Timestamp,
     TraceHeader, TraceId, TracedRequest,
 };
+use http::HeaderName;
+use std::sync::Arc;
 use wire::RawRequest;
+
+static TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What is decided about a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,15 +36,15 @@ struct Undecided<'a> {
 pub(super) struct Told<'a> {
     pub(super) span: InvocationSpan,
     pub(super) served: &'a Served,
-    pub(super) invoked_arn: String,
+    pub(super) invoked_arn: Arc<str>,
     pub(super) request_id: RequestId,
     pub(super) began: Timestamp,
 }
 
 /// The trace that a request continues: `X-Amzn-Trace-Id`, or else `traceparent`.
 pub(crate) fn brought_trace(request: &RawRequest) -> Option<TraceHeader> {
-    let own = request.header("x-amzn-trace-id").map(TraceHeader::parse);
-    own.or_else(|| TraceHeader::parse_w3c(request.header("traceparent")?))
+    let own = request.header(&TRACE_ID).map(TraceHeader::parse);
+    own.or_else(|| TraceHeader::parse_w3c(request.header(&TRACEPARENT)?))
 }
 
 impl Functions {

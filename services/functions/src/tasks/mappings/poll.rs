@@ -345,7 +345,7 @@ async fn invoke(
     let call = Call {
         request_id,
         payload: event::event(&batch.records),
-        invoked_arn: mapping.target.arn(),
+        invoked_arn: mapping.target.arn().into(),
         body: base::ArrivingBody::default(),
         client_context: None,
         trace: trace.unwrap_or_else(|| functions.fresh_trace(request_id)),
