@@ -410,9 +410,11 @@ def test_a_loop_through_a_queue_is_stopped(dev, deploy, sqs):
     make_mapping(function.client, function.name, arn)
     sqs.send_message(QueueUrl=url, MessageBody="1")
     eventually(lambda: re.search(r"^neap_event_source_looped_total{} [1-9]", get(dev, "/_neap/metrics").text, re.M), timeout=90)
-    lines = messages(dev.client("logs"), f"/aws/lambda/{function.name}")
-    rounds = [line for line in lines if line.startswith("ROUND ")]
-    assert len(rounds) == 16, rounds
+    logged = lambda: messages(dev.client("logs"), f"/aws/lambda/{function.name}")
+    rounds = lambda: [line for line in logged() if line.startswith("ROUND ")]
+    # Lines come to the log a moment after the refusal is counted.
+    eventually(lambda: len(rounds()) >= 16)
+    assert len(rounds()) == 16, rounds()
     assert hidden(sqs, url) == 1
 
 
