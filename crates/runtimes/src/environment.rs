@@ -1,5 +1,7 @@
 //! One execution environment: a process, its log stream, and the invocations that it serves one after the other.
 
+mod keeper;
+
 use crate::{
     conclusion::{Conclusion, First, Moment, charged, credentials_end, status, trace_of},
     detached::{detached, pieces_of},
@@ -17,10 +19,7 @@ use base::{
 };
 use bytes::Bytes;
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 use tokio::{
@@ -28,10 +27,6 @@ use tokio::{
     time::Instant,
 };
 
-/// How long what an invocation wrote may wait for company on its way to the log.
-const FLUSH_AFTER: Duration = Duration::from_millis(30);
-/// The same for lines of an invocation that is still running.
-const FLUSH_LINES_AFTER: Duration = Duration::from_millis(200);
 /// A figure of memory use this old is taken again; a younger one only after an invocation that ran long enough to matter.
 const MEMORY_AGE: Duration = Duration::from_millis(250);
 const MEMORY_RUN: Duration = Duration::from_millis(5);
@@ -678,146 +673,9 @@ impl Room {
     /// Notes a new process and starts its keeper.
     fn move_in(self: &Arc<Self>, mut process: Process) -> Process {
         *self.lock(&self.sandbox) = Some(process.sandbox.clone());
-        let keeper = keep(Arc::downgrade(self), process.sandbox.clone(), process.output.clone());
+        let keeper = keeper::keep(Arc::downgrade(self), process.sandbox.clone(), process.output.clone());
         process.attach(tokio::spawn(keeper).abort_handle());
         process
-    }
-
-    /// Sees to it that the keeper flushes and freezes soon.
-    fn arm(&self) {
-        if !self.armed.swap(true, Ordering::AcqRel) {
-            self.wake.notify_one();
-        }
-    }
-
-    /// The keeper's work when its timer fires; when to come again.
-    fn settle(&self) -> Option<Instant> {
-        self.armed.store(false, Ordering::Release);
-        // Its texts are made beside the invocations, not between them.
-        let journal = self.journal.clone();
-        tokio::task::spawn_blocking(move || journal.flush());
-        let mut seat = self.lock(&self.seat);
-        let (process, frozen, since) = match &mut *seat {
-            Seat::Idle { process, frozen, since, .. } => (process, frozen, since),
-            Seat::Unrestored { process } => {
-                // Who waited for it may have left.
-                if let Err(error) = process.sandbox.freeze() {
-                    tracing::debug!(%error, "an environment that waits runs on");
-                }
-                return None;
-            }
-            Seat::Unready | Seat::Busy | Seat::Gone => return None,
-        };
-        if *frozen {
-            return None;
-        }
-        let due = *since + self.recipe.settings.freeze_after.duration();
-        if due > Instant::now() {
-            self.armed.store(true, Ordering::Release);
-            return Some(due);
-        }
-        match process.sandbox.freeze() {
-            Ok(()) => *frozen = true,
-            Err(error) => tracing::debug!(%error, "idle environment runs on"),
-        }
-        None
-    }
-
-    /// Takes lines that an invocation has just written; those of an idle environment wait for its next invocation.
-    fn collect(&self, output: &crate::output::Output) -> bool {
-        if !matches!(*self.lock(&self.seat), Seat::Busy) {
-            return false;
-        }
-        let mut lines = Vec::new();
-        output.take(&mut lines);
-        self.journal.add_lines(&mut lines);
-        true
-    }
-
-    /// A program of an extension ended by itself. While an invocation runs, that one handles it.
-    fn companion_left(self: &Arc<Self>, index: usize, exit: sandbox::Exit) {
-        let Some(process) = self.take_idle() else { return };
-        let at = self.now();
-        let name = self.recipe.extensions.get(index).map_or("", String::as_str);
-        let how = crate::failure::extension_ended(exit);
-        let text = format!("Extension {name} ended: {how}\nExtension.Crash");
-        self.journal.add(Entry::Note { at, text, stamped: false });
-        self.close(process, Exit::Crashed);
-    }
-
-    /// Ends a process that nothing runs in.
-    fn close(self: &Arc<Self>, process: Box<Process>, exit: Exit) {
-        let room = self.clone();
-        tokio::spawn(async move {
-            process.shut_down(Reason::Failure, room.now()).await;
-            room.lock(&room.sandbox).take();
-            room.journal.flush();
-            room.ended.send_replace(Some(exit));
-        });
-    }
-
-    /// The process, if it is idle; the seat is empty then.
-    fn take_idle(&self) -> Option<Box<Process>> {
-        let mut seat = self.lock(&self.seat);
-        match std::mem::replace(&mut *seat, Seat::Gone) {
-            Seat::Idle { process, .. } | Seat::Unrestored { process } => Some(process),
-            other @ (Seat::Unready | Seat::Busy | Seat::Gone) => {
-                *seat = other;
-                None
-            }
-        }
-    }
-
-    /// The process ended by itself. While an invocation runs, that one handles it.
-    fn left(self: &Arc<Self>, exited: sandbox::Exited) {
-        let Some(process) = self.take_idle() else { return };
-        let mut lines = Vec::new();
-        process.output.finish(self.now(), &mut lines);
-        self.journal.add_lines(&mut lines);
-        self.close(process, if exited.oom { Exit::OutOfMemory } else { Exit::Crashed });
-    }
-}
-
-/// Watches one process: passes its output on, sends the journal off, freezes it when idle, notices its end. It does not keep
-/// the room: when the fleet lets go of an environment, that ends its process, and the process's end ends this.
-async fn keep(room: Weak<Room>, sandbox: Arc<sandbox::Sandbox>, output: Arc<crate::output::Output>) {
-    let Some(known) = room.upgrade() else { return };
-    let (clock, wake) = (known.recipe.ports.clock.clone(), known.wake.clone());
-    let mut accompanied = !known.recipe.extensions.is_empty();
-    drop(known);
-    let mut next: Option<Instant> = None;
-    loop {
-        let timer = async {
-            match next {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            exited = sandbox.exited() => {
-                if let Some(room) = room.upgrade() {
-                    room.left(exited);
-                }
-                return;
-            }
-            (index, exit) = sandbox.companion_exited(), if accompanied => {
-                accompanied = false;
-                if let Some(room) = room.upgrade() {
-                    room.companion_left(index, exit);
-                }
-            }
-            () = output.readable(|| clock.now()) => {
-                let Some(room) = room.upgrade() else { return };
-                if room.collect(&output) && next.is_none() {
-                    next = Some(Instant::now() + FLUSH_LINES_AFTER);
-                }
-            }
-            () = wake.notified() => next = Some(Instant::now() + FLUSH_AFTER),
-            () = timer => {
-                let Some(room) = room.upgrade() else { return };
-                next = room.settle();
-            }
-        }
     }
 }
 
