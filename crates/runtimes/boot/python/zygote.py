@@ -1,7 +1,7 @@
 """A Python interpreter with the common modules loaded, which forks into sandboxes instead of being started in each.
 
 Runs outside of every sandbox, as root, and therefore handles nothing of a function: a request is descriptors only. What is to be
-started is read by the child, which ends as soon as it has forked the program. Requests, orders and the order of steps are
+started is read by the child, which becomes it. Requests, orders and the order of steps are
 described in `crates/sandbox/src/spawner/zygote.rs`; the steps themselves come with each order. Works from Python 3.8 on.
 """
 
@@ -25,14 +25,14 @@ import signal  # noqa: E402
 
 _REQUESTS = 3
 _DESCRIPTORS_MAX = 16
-_CLONE_NEWPID, _CLONE_INTO_CGROUP = 0x20000000, 0x200000000
+_CLONE_VM, _CLONE_VFORK, _CLONE_NEWPID, _CLONE_INTO_CGROUP = 0x100, 0x4000, 0x20000000, 0x200000000
 # The same on every processor.
-_CLONE3, _PIDFD_OPEN, _CLOSE_RANGE = 435, 434, 436
-_PR_SET_DUMPABLE, _PR_SET_NAME, _PR_SET_MM = 4, 15, 35
+_PIDFD_OPEN, _CLOSE_RANGE = 434, 436
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NAME, _PR_SET_MM = 1, 4, 15, 35
 _PR_SET_MM_MAP, _NO_DESCRIPTOR = 14, 0xFFFFFFFF
-# Of the helper in its pid namespace: high, so that the program's number is the next after the init's. No lower bound that
+# Of a child's mother in its pid namespace: high, so that the child's number is the next after the init's. No lower bound that
 # the kernel sets for process ids is below.
-_HELPER = 300
+_MOTHER = 300
 # As the daemon counts steps: the first is nobody's.
 _NO_STEP, _CLONE, _EXEC = 0, 1, 17
 _CLONE_ARGS = Struct("<11Q")
@@ -102,7 +102,7 @@ def _program(folder):
             return path, compile(file.read(), path, "exec")
 
 
-# -------------------------------------------------------------------------------------------------------------- helper
+# ------------------------------------------------------------------------------------------------------------- sandbox
 
 
 def _look(arguments, environment):
@@ -175,11 +175,14 @@ class _Order:
                 raise _Failed(step)
 
 
-def _help(talk_descriptor, program):
-    """Goes into the sandbox, forks the program, tells the init, ends."""
+def _enter(talk_descriptor):
+    """Goes into the sandbox and tells the init so; returns the order, and what must be kept."""
     talk = socket(AF_UNIX, SOCK_STREAM, 0, talk_descriptor)
     try:
         order = _Order(talk)
+        # Until the mother is gone, the init is not the parent, with which the child is to end.
+        while os.getppid() != 1:
+            os.sched_yield()
         order.carry_out()
         kept = _look(order.arguments, order.environment)
         for source, target in zip(order.descriptors, (1, 2)):
@@ -188,10 +191,7 @@ def _help(talk_descriptor, program):
             os.dup2(order.descriptors[order.channel], 3)
         os.dup2(talk_descriptor, 4)
         _syscall(_CLOSE_RANGE, 5, 0xFFFFFFFF, 0, 0, 0)
-        pid = os.fork()
-        if pid:
-            os.write(4, _ANSWER.pack(pid, 0, 0))
-            os._exit(0)
+        os.write(4, _ANSWER.pack(os.getpid(), 0, 0))
     except _Failed as failed:
         talk.sendall(_ANSWER.pack(0, failed.step, failed.errno))
         os._exit(1)
@@ -243,10 +243,8 @@ def _become(order, path, code):
     main.__file__ = path
     main.__builtins__ = __builtins__
     sys.modules["__main__"] = main
-    # Until the helper is gone, the init is not the parent.
-    while os.getppid() != 1:
-        os.sched_yield()
-    # A change of user made it undumpable, which an executed program is not.
+    # What the init keeps to is not the program's: to end with its parent, and, since it changed its user, to be undumpable.
+    _prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0)
     _prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
     exec(code, main.__dict__)
 
@@ -254,16 +252,38 @@ def _become(order, path, code):
 # -------------------------------------------------------------------------------------------------------------- zygote
 
 
-def _clone(birthplace):
-    """A copy of this process as the helper, in the pid namespace last entered. Not by fork: that cannot choose the number nor
-    the cgroup. The helper does nothing for which the C library would have to know of it, but fork."""
-    number = (ctypes.c_int * 1)(_HELPER)
-    into = (_CLONE_INTO_CGROUP, birthplace) if birthplace is not None else (0, 0)
-    arguments = _CLONE_ARGS.pack(
-        into[0], 0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(number), 1, into[1]
-    )
-    memory = ctypes.create_string_buffer(arguments, len(arguments))
-    return _syscall(_CLONE3, ctypes.addressof(memory), len(arguments), 0, 0, 0)
+class _Births:
+    """Children of this process in the pid namespace last entered, whose parent is the first process there: they are born by a
+    mother that ends at once and copies no memory. Not by fork alone, which cannot choose her number nor the cgroup."""
+
+    def __init__(self, folder):
+        self._bear = ctypes.PyDLL(folder + "/libneap.so", use_errno=True).bear
+        self._bear.argtypes = [ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
+        self._bear.restype = ctypes.c_long
+        # What the interpreter does around each fork.
+        self._before = ctypes.pythonapi.PyOS_BeforeFork
+        self._after = ctypes.pythonapi.PyOS_AfterFork_Parent
+        self._after_in_child = ctypes.pythonapi.PyOS_AfterFork_Child
+        self._before.restype = self._after.restype = self._after_in_child.restype = None
+
+    def bear(self, birthplace):
+        """Returns 0 in the child, here an error number or nothing."""
+        number = ctypes.c_int(_MOTHER)
+        into = (_CLONE_INTO_CGROUP, birthplace) if birthplace is not None else (0, 0)
+        arguments = _CLONE_ARGS.pack(
+            _CLONE_VM | _CLONE_VFORK | into[0],
+            *(0, 0, 0, signal.SIGCHLD, 0, 0, 0, ctypes.addressof(number), 1, into[1])
+        )
+        memory = ctypes.create_string_buffer(arguments, len(arguments))
+        forked = ctypes.c_int(0)
+        self._before()
+        mother = self._bear(ctypes.addressof(memory), len(arguments), ctypes.addressof(forked))
+        if mother == 0:
+            self._after_in_child()
+            return 0
+        failed = -mother if mother < 0 else ctypes.get_errno() if forked.value < 0 else None
+        self._after()
+        return failed
 
 
 def main():
@@ -275,6 +295,7 @@ def main():
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     requests = socket(AF_UNIX, SOCK_SEQPACKET, 0, _REQUESTS)
     own = _syscall(_PIDFD_OPEN, os.getpid(), 0, 0, 0, 0)
+    births = _Births(folder)
     for complaint in missing:
         os.write(2, ("preload: %s\n" % complaint).encode())
     loaded = sorted({name.partition(".")[0] for name in set(sys.modules) - _usual})
@@ -286,13 +307,12 @@ def main():
         if not data:
             os._exit(0)
         process, talk, *birthplace = descriptors
-        pid = -1
-        if _setns(process, _CLONE_NEWPID) == 0:
-            pid = _clone(birthplace[0] if birthplace else None)
-        if pid == 0:
+        entered = _setns(process, _CLONE_NEWPID) == 0
+        failed = births.bear(birthplace[0] if birthplace else None) if entered else ctypes.get_errno()
+        if failed == 0:
             break
-        if pid < 0:
-            answer = _ANSWER.pack(0, _CLONE, ctypes.get_errno())
+        if failed:
+            answer = _ANSWER.pack(0, _CLONE, failed)
             try:
                 os.write(talk, answer)
             except OSError:
@@ -303,7 +323,7 @@ def main():
         _setns(own, _CLONE_NEWPID)
     requests.detach()
     os.close(process)
-    order, main.kept = _help(talk, code)
+    order, main.kept = _enter(talk)
     _become(order, path, code)
 
 

@@ -18,6 +18,8 @@ use std::{
 const BOOT: &str = include_str!("../../boot/python/bootstrap.py");
 const HOOKS: &str = include_str!("../../boot/python/snapshot_restore_py.py");
 const ZYGOTE: &str = include_str!("../../boot/python/zygote.py");
+/// What it cannot do by itself: `boot/native/python.rs`.
+const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/python.so"));
 /// Where [`ZYGOTE`] is inside.
 const ZYGOTE_INSIDE: &str = "/var/runtime/zygote.py";
 /// Prints version, installation prefix, standard library, folder of compiled modules.
@@ -189,11 +191,12 @@ impl Family for Python {
 impl Python {
     /// The boot program's folder, and its path inside. It is compiled ahead: it would cost milliseconds at every start.
     fn boot(&self, interpreter: &Interpreter, files: &Files) -> io::Result<(PathBuf, String)> {
-        let name =
-            format!("python-{}-{}", interpreter.version, digest([BOOT, ZYGOTE, HOOKS].concat().as_bytes()));
+        let parts = [BOOT.as_bytes(), ZYGOTE.as_bytes(), HOOKS.as_bytes(), LIBRARY];
+        let name = format!("python-{}-{}", interpreter.version, digest(&parts.concat()));
         let folder = files.write_boot(&name, "bootstrap.py", BOOT.as_bytes(), "site-packages")?;
         files.write_boot(&name, "snapshot_restore_py.py", HOOKS.as_bytes(), "site-packages")?;
         files.write_boot(&name, "zygote.py", ZYGOTE.as_bytes(), "site-packages")?;
+        files.write_boot(&name, "libneap.so", LIBRARY, "site-packages")?;
         // For what waits to load.
         files.write_boot(&name, "empty.py", b"", "site-packages")?;
         let compiled = folder.join("bootstrap.pyc");

@@ -3,8 +3,9 @@
 //!
 //! A zygote has an own copy of nothing that is a function's: it gets descriptors only, of which the second leads its child to the
 //! init. From there the *child* reads who it is to be: calls (see [`super::calls`]), arguments, environment, streams. The child
-//! carries the calls out, forks the program, tells the init its process id and ends. The program's parent is the init then, as
-//! that of an executed one, so that everything after the start is the same for both.
+//! carries the calls out, tells the init its process id and becomes the program. Its mother, which the zygote clones in the
+//! init's pid namespace without a copy of memory, forks it and ends before that: so the program's parent is the init, as
+//! that of an executed one, and everything after the start is the same for both.
 
 use super::{
     Common, Failed,

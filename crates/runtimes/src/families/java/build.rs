@@ -58,7 +58,7 @@ pub const SOURCES: &[(&str, &str)] = sources! {
 /// The compiled boot program in its folder.
 pub(super) const JAR: &str = "neap-java.jar";
 /// The library beside it, for what Java cannot do by itself: `boot/native/java.rs`.
-const LIBRARY: (&str, &[u8]) = ("libneap.so", include_bytes!(concat!(env!("OUT_DIR"), "/libneap.so")));
+const LIBRARY: (&str, &[u8]) = ("libneap.so", include_bytes!(concat!(env!("OUT_DIR"), "/java.so")));
 
 /// Time for the compiler: seconds on an idle machine.
 const COMPILE_MAX: Duration = Duration::from_secs(120);
