@@ -7,7 +7,7 @@ VENV := $(CACHE)/venv-$(shell cat tests/requirements.txt | cksum | cut -d' ' -f1
 export NEAP_RUNTIMES := $(CACHE)/runtimes
 export NEAP_PYTHON := $(VENV)/bin/python
 
-.PHONY: run test check unit black-box docs bench tools venv
+.PHONY: run test check unit black-box docs bench release tools venv
 
 run: venv
 	cargo build --release --locked
@@ -47,6 +47,11 @@ docs:
 
 bench:
 	cargo xtask bench
+
+# The program as it is to be given to others; prints where it is.
+release: venv
+	bash tests/tools.sh release
+	cargo xtask release
 
 # What the tests need and the machine may lack.
 tools:

@@ -28,3 +28,8 @@ fi
 command -v ruby >/dev/null || install ruby
 command -v go >/dev/null || install golang-go
 command -v mcs >/dev/null || install mono-mcs
+# What merges the counts of `cargo xtask release`: of the LLVM that rustc has.
+if [ "${1:-}" = release ]; then
+    llvm=$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+    [ -x "/usr/lib/llvm-$llvm/bin/llvm-profdata" ] || install "llvm-$llvm"
+fi

@@ -32,10 +32,15 @@ pub(crate) fn binary(options: &Options) -> Outcome<PathBuf> {
 pub(crate) fn built() -> Outcome<PathBuf> {
     progress("building neap");
     cargo(&["build", "--release", "--quiet", "--package", "neap"])?;
+    Ok(target()?.join("release/neap"))
+}
+
+/// Where cargo builds.
+pub(crate) fn target() -> Outcome<PathBuf> {
     let metadata = cargo_output(&["metadata", "--no-deps", "--format-version", "1"])?;
     let metadata: Value = serde_json::from_str(&metadata).map_err(|error| error.to_string())?;
     let target = metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?;
-    Ok(PathBuf::from(target).join("release/neap"))
+    Ok(PathBuf::from(target))
 }
 
 pub(crate) fn start(neap: &Path) -> Outcome<Node> {
