@@ -102,6 +102,8 @@ fn driver(pools: usize) {
             limits: Limits::new(MemoryMib(u32::MAX / 2), 2),
             launch_max: Duration::from_secs(60),
             stop_max: Duration::from_secs(10),
+            processors: 2,
+            turns: 3,
         };
         settings.limits.overcommit_percent = 100;
         let fleet = Fleet::new(

@@ -1,6 +1,7 @@
 //! Performs what the planner decides: an [`Execute`] over a [`Launch`].
 
 mod keeper;
+mod turns;
 
 use crate::{
     Settings, Snapshot,
@@ -23,6 +24,7 @@ use tokio::{
     sync::{Notify, oneshot, watch},
     time::{Instant, timeout},
 };
+use turns::{Arrival, Turns};
 
 /// Runs invocations on environments that it starts and ends as needed.
 ///
@@ -36,6 +38,7 @@ pub struct Fleet {
 /// What the handles and the running calls share; environments' tasks and the timer hold it weakly.
 struct Shared {
     core: Mutex<Core>,
+    turns: Mutex<Turns>,
     launch: Arc<dyn Launch>,
     meter: Arc<dyn Meter>,
     settings: Settings,
@@ -111,6 +114,14 @@ struct Grant {
     provisioned: Option<ProvisionedUse>,
 }
 
+/// A call's turn, until this is dropped.
+struct Turn {
+    shared: Arc<Shared>,
+    /// `None` where it was waited for in vain.
+    number: Option<u64>,
+    waited: Micros,
+}
+
 /// What is left to do when the lock has been given back.
 #[derive(Default)]
 struct Later {
@@ -138,7 +149,9 @@ impl Fleet {
     /// # Panics
     /// Outside of a tokio runtime: the environments' tasks and the timer run there.
     pub fn new(settings: Settings, launch: Arc<dyn Launch>, meter: Arc<dyn Meter>, now: Timestamp) -> Fleet {
+        let began = Instant::now();
         let shared = Arc::new(Shared {
+            turns: Mutex::new(Turns::new(settings.turns, settings.processors, began)),
             core: Mutex::new(Core {
                 planner: Planner::new(settings.limits.clone()),
                 effects: Vec::new(),
@@ -155,7 +168,7 @@ impl Fleet {
             meter,
             settings,
             runtime: Handle::current(),
-            began: Instant::now(),
+            began,
             origin: Tick(u64::try_from(now.0).unwrap_or_default().saturating_mul(1_000)),
             alarm: Arc::new(Notify::new()),
             population: watch::Sender::new(0),
@@ -222,7 +235,8 @@ impl Execute for Fleet {
     ) -> Future<'static, Result<Executed, ExecuteError>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let grant = match shared.request(&spec) {
+            let turn = shared.turn().await;
+            let mut grant = match shared.request(&spec) {
                 Admitted::Run(grant) => grant,
                 Admitted::Refused(error) => {
                     if let ExecuteError::Throttled(_) = error {
@@ -239,7 +253,10 @@ impl Execute for Fleet {
             };
             let running = Running::begin(Arc::clone(&shared.meter), spec);
             drop(shared);
-            Ok(grant.run(call, running).await)
+            grant.waited.0 += turn.as_ref().map_or(0, |turn| turn.waited.0);
+            let executed = grant.run(call, running).await;
+            drop(turn);
+            Ok(executed)
         })
     }
 
@@ -357,6 +374,23 @@ impl Shared {
 
     fn now(&self) -> Tick {
         self.origin.plus(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Waits until a call may begin; `None` where it need not wait and nobody waits for its end.
+    async fn turn(self: &Arc<Self>) -> Option<Turn> {
+        let arrived = Instant::now();
+        let arrival = self.turns().arrive(arrived);
+        let number = match arrival {
+            Arrival::Free => return None,
+            Arrival::Turn(number) => Some(number),
+            Arrival::Wait(told) => timeout(turns::PATIENCE, told).await.ok().and_then(Result::ok),
+        };
+        let waited = Micros(u64::try_from(arrived.elapsed().as_micros()).unwrap_or(u64::MAX));
+        Some(Turn { shared: Arc::clone(self), number, waited })
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn request(self: &Arc<Self>, spec: &Arc<FunctionSpec>) -> Admitted {
@@ -703,6 +737,14 @@ impl Drop for Grant {
     fn drop(&mut self) {
         if self.handle.is_some() {
             self.shared.report(Event::Released { environment: self.environment, reusable: true });
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.shared.turns().end(number, Instant::now());
         }
     }
 }

@@ -145,6 +145,12 @@ pub struct Settings {
     pub launch_max: Duration,
     /// Ending an environment may take so long before it is reported and no longer waited for. Default 10 s.
     pub stop_max: Duration,
+    /// Processors of the host.
+    pub processors: usize,
+    /// While these have no time left, so many calls begin together, and others wait for them for a millisecond at most.
+    /// Default one more than there are processors: with more, environments push each other out of the caches; with fewer,
+    /// processors wait.
+    pub turns: usize,
 }
 
 impl Settings {
@@ -156,6 +162,8 @@ impl Settings {
             limits: Limits::new(MemoryMib(u32::try_from(mib).unwrap_or(u32::MAX)), cpus),
             launch_max: Duration::from_secs(60),
             stop_max: Duration::from_secs(10),
+            processors: cpus,
+            turns: cpus + 1,
         }
     }
 }

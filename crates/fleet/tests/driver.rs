@@ -26,6 +26,8 @@ fn settings() -> Settings {
         limits: Limits::new(MemoryMib(10_000), 2),
         launch_max: Duration::from_secs(60),
         stop_max: Duration::from_secs(10),
+        processors: 2,
+        turns: 3,
     }
 }
 
