@@ -380,12 +380,15 @@ impl Shared {
     async fn turn(self: &Arc<Self>) -> Option<Turn> {
         let arrived = Instant::now();
         let arrival = self.turns().arrive(arrived);
-        let number = match arrival {
+        let (number, waited) = match arrival {
             Arrival::Free => return None,
-            Arrival::Turn(number) => Some(number),
-            Arrival::Wait(told) => timeout(turns::PATIENCE, told).await.ok().and_then(Result::ok),
+            Arrival::Turn(number) => (Some(number), Duration::ZERO),
+            Arrival::Wait(told) => {
+                let number = timeout(turns::PATIENCE, told).await.ok().and_then(Result::ok);
+                (number, arrived.elapsed())
+            }
         };
-        let waited = Micros(u64::try_from(arrived.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let waited = Micros(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
         Some(Turn { shared: Arc::clone(self), number, waited })
     }
 
