@@ -1,6 +1,10 @@
 //! Listening: HTTP/1.1 and HTTP/2 (prior knowledge) on one port, with bounds and graceful shutdown.
 
+mod heads;
+
 use crate::{Connection, Gateway};
+use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
+use heads::Heads;
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -8,13 +12,14 @@ use hyper_util::{
 };
 use std::{
     convert::Infallible,
-    future::Future,
+    future::{Future, poll_fn},
     io,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 use tokio::{
@@ -126,10 +131,11 @@ pub async fn serve_connection(
             async move { Ok::<_, Infallible>(gateway.handle(request, connection).await) }
         }
     });
+    let heads = Heads::default();
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
+        .timer(heads.clone())
         .header_read_timeout(limits.header_read_max)
         .max_buf_size(HEAD_MAX as usize);
     builder
@@ -140,27 +146,39 @@ pub async fn serve_connection(
         .keep_alive_interval(limits.header_read_max)
         .adaptive_window(true);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
-    // The builder waits without bound for the first bytes, which tell the protocol.
-    let mut silence = pin!(tokio::time::sleep(limits.header_read_max));
-    let mut shutdown = pin!(shutdown);
-    let (mut stopping, mut waited) = (false, false);
-    let ended = loop {
-        tokio::select! {
-            ended = &mut serving => break ended,
-            () = &mut shutdown, if !stopping => {
-                stopping = true;
-                serving.as_mut().graceful_shutdown();
+    // What is rare is polled only when it has been woken: the connection itself is polled several times a request.
+    let mut rare = FuturesUnordered::new();
+    rare.push(shutdown.map(|()| Rare::Stop).boxed());
+    rare.push(heads.late(limits.header_read_max).map(|()| Rare::Late).boxed());
+    let ended = poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(ended) = serving.as_mut().poll(cx) {
+                return Poll::Ready(Some(ended));
             }
-            () = &mut silence, if !waited => {
-                waited = true;
-                if !begun.load(Ordering::Relaxed) {
-                    return;
+            match rare.poll_next_unpin(cx) {
+                Poll::Ready(Some(Rare::Stop)) => serving.as_mut().graceful_shutdown(),
+                // The builder waits without bound for the first bytes, which tell the protocol.
+                Poll::Ready(Some(Rare::Late)) if !heads.are_awaited() && !begun.load(Ordering::Relaxed) => {
+                    return Poll::Ready(None);
                 }
+                Poll::Ready(Some(Rare::Late)) => {
+                    rare.push(heads.late(limits.header_read_max).map(|()| Rare::Late).boxed());
+                }
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
             }
         }
-    };
-    if let Err(error) = ended {
+    })
+    .await;
+    if let Some(Err(error)) = ended {
         // The peer's doing: resets, timeouts, what is not HTTP.
         tracing::debug!(%error, "connection ended");
     }
+}
+
+/// What is to be done beside a connection's requests.
+enum Rare {
+    /// No further requests are served.
+    Stop,
+    /// A head has been waited for long enough, or nothing is waited for.
+    Late,
 }
