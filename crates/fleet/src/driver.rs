@@ -70,6 +70,8 @@ struct Core {
     next_call: u64,
     /// When the timer is set to ring.
     armed: Option<Tick>,
+    /// Of the latest event.
+    latest: Tick,
 }
 
 /// A caller in the queue.
@@ -114,12 +116,11 @@ struct Grant {
     provisioned: Option<ProvisionedUse>,
 }
 
-/// A call's turn, until this is dropped.
+/// A call's turn; it ends with this.
 struct Turn {
     shared: Arc<Shared>,
-    /// `None` where it was waited for in vain.
+    /// Taken at its end.
     number: Option<u64>,
-    waited: Micros,
 }
 
 /// What is left to do when the lock has been given back.
@@ -162,6 +163,7 @@ impl Fleet {
                 specs: HashMap::new(),
                 published: 0,
                 next_call: 0,
+                latest: Tick(0),
                 armed: None,
             }),
             launch,
@@ -235,8 +237,9 @@ impl Execute for Fleet {
     ) -> Future<'static, Result<Executed, ExecuteError>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let turn = shared.turn().await;
-            let mut grant = match shared.request(&spec) {
+            let arrived = Instant::now();
+            let (turn, begun) = shared.turn(arrived).await;
+            let mut grant = match shared.request(&spec, begun) {
                 Admitted::Run(grant) => grant,
                 Admitted::Refused(error) => {
                     if let ExecuteError::Throttled(_) = error {
@@ -253,10 +256,8 @@ impl Execute for Fleet {
             };
             let running = Running::begin(Arc::clone(&shared.meter), spec);
             drop(shared);
-            grant.waited.0 += turn.as_ref().map_or(0, |turn| turn.waited.0);
-            let executed = grant.run(call, running).await;
-            drop(turn);
-            Ok(executed)
+            grant.waited.0 += u64::try_from((begun - arrived).as_micros()).unwrap_or(u64::MAX);
+            Ok(grant.run(call, running, turn).await)
         })
     }
 
@@ -373,36 +374,41 @@ impl Shared {
     }
 
     fn now(&self) -> Tick {
-        self.origin.plus(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX))
+        self.at(Instant::now())
     }
 
-    /// Waits until a call may begin; `None` where it need not wait and nobody waits for its end.
-    async fn turn(self: &Arc<Self>) -> Option<Turn> {
-        let arrived = Instant::now();
+    fn at(&self, now: Instant) -> Tick {
+        self.origin.plus(u64::try_from((now - self.began).as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// Waits until a call may begin: its turn, if it got one, and when that was.
+    async fn turn(self: &Arc<Self>, arrived: Instant) -> (Option<Turn>, Instant) {
         let arrival = self.turns().arrive(arrived);
-        let (number, waited) = match arrival {
-            Arrival::Free => return None,
-            Arrival::Turn(number) => (Some(number), Duration::ZERO),
-            Arrival::Wait(told) => {
-                let number = timeout(turns::PATIENCE, told).await.ok().and_then(Result::ok);
-                (number, arrived.elapsed())
+        let (number, begun) = match arrival {
+            Arrival::Free => (None, arrived),
+            Arrival::Turn(number) => (Some(number), arrived),
+            Arrival::Wait { told, look } => {
+                if look {
+                    self.runtime.spawn(look_after(Arc::downgrade(self)));
+                }
+                // Whoever tells is gone only with the fleet.
+                (told.await.ok().flatten(), Instant::now())
             }
         };
-        let waited = Micros(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
-        Some(Turn { shared: Arc::clone(self), number, waited })
+        (number.map(|number| Turn { shared: Arc::clone(self), number: Some(number) }), begun)
     }
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn request(self: &Arc<Self>, spec: &Arc<FunctionSpec>) -> Admitted {
+    fn request(self: &Arc<Self>, spec: &Arc<FunctionSpec>, now: Instant) -> Admitted {
         let demand = demand(spec);
         let mut later = Later::default();
         let mut core = self.lock();
         let call = CallId(core.next_call);
         core.next_call += 1;
-        self.plan(&mut core, Event::Request { call, demand });
+        self.plan(&mut core, Event::Request { call, demand }, now);
         // The planner decides about the request itself first.
         let admitted = match core.effects.first().copied() {
             Some(Effect::Assign { call: own, environment, waited_us, cold }) if own == call => {
@@ -430,14 +436,14 @@ impl Shared {
 
     /// Tells the planner what has happened and performs what follows.
     fn report(self: &Arc<Self>, event: Event<'_>) {
-        self.report_because(event, None);
+        self.report_because(event, Instant::now(), None);
     }
 
     /// The same, with the failure that refused calls are to be told.
-    fn report_because(self: &Arc<Self>, event: Event<'_>, cause: Option<&Arc<LaunchError>>) {
+    fn report_because(self: &Arc<Self>, event: Event<'_>, now: Instant, cause: Option<&Arc<LaunchError>>) {
         let mut later = Later::default();
         let mut core = self.lock();
-        self.plan(&mut core, event);
+        self.plan(&mut core, event, now);
         self.perform(&mut core, cause, &mut later);
         drop(core);
         self.finish(later);
@@ -447,7 +453,7 @@ impl Shared {
         let mut later = Later::default();
         let mut core = self.lock();
         if core.waiting.remove(&call).is_some() {
-            self.plan(&mut core, Event::Cancelled(call));
+            self.plan(&mut core, Event::Cancelled(call), Instant::now());
             self.perform(&mut core, None, &mut later);
         }
         drop(core);
@@ -465,7 +471,8 @@ impl Shared {
             core.live.remove(&id);
             core.note(id, Some(&error));
         }
-        self.report_because(Event::LaunchFailed { environment: id, transient }, Some(&Arc::new(error)));
+        let failed = Event::LaunchFailed { environment: id, transient };
+        self.report_because(failed, Instant::now(), Some(&Arc::new(error)));
     }
 
     /// Nothing is left of an environment.
@@ -507,8 +514,10 @@ impl Shared {
         self.report(Event::Ready(id));
     }
 
-    fn plan(&self, core: &mut Core, event: Event<'_>) {
-        let now = self.now();
+    fn plan(&self, core: &mut Core, event: Event<'_>, now: Instant) {
+        // Who asked the clock first need not have come first.
+        let now = self.at(now).max(core.latest);
+        core.latest = now;
         let Core { planner, effects, .. } = core;
         if let Err(illegal) = planner.on(event, now, effects) {
             tracing::error!(%illegal, "the fleet was told something impossible");
@@ -555,10 +564,10 @@ impl Shared {
             }
             for id in orphans {
                 core.live.remove(&id);
-                self.plan(core, Event::Ended(id));
+                self.plan(core, Event::Ended(id), Instant::now());
             }
             for environment in unknown {
-                self.plan(core, Event::LaunchFailed { environment, transient: true });
+                self.plan(core, Event::LaunchFailed { environment, transient: true }, Instant::now());
             }
         }
         if core.published != core.live.len() {
@@ -686,7 +695,7 @@ impl Drop for Shared {
 
 impl Grant {
     /// Runs `call`; from the first poll on, dropping this does not stop it.
-    async fn run(mut self, mut call: Invocation, running: Running) -> Executed {
+    async fn run(mut self, mut call: Invocation, running: Running, turn: Option<Turn>) -> Executed {
         call.waited = self.waited;
         call.cold = self.cold;
         if let Some(ProvisionedUse { within, running: count, floor }) = self.provisioned {
@@ -709,7 +718,11 @@ impl Grant {
                     false
                 }
             };
-            shared.report(Event::Released { environment, reusable });
+            let now = Instant::now();
+            shared.report_because(Event::Released { environment, reusable }, now, None);
+            if let Some(mut turn) = turn {
+                turn.end(now);
+            }
         });
         let Some(handle) = self.handle.take() else { unreachable!("a grant is used once") };
         drop(self);
@@ -744,10 +757,18 @@ impl Drop for Grant {
     }
 }
 
+impl Turn {
+    fn end(&mut self, now: Instant) {
+        if let Some(number) = self.number.take() {
+            self.shared.turns().end(number, now);
+        }
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
-        if let Some(number) = self.number {
-            self.shared.turns().end(number, Instant::now());
+        if self.number.is_some() {
+            self.end(Instant::now());
         }
     }
 }
@@ -755,6 +776,17 @@ impl Drop for Turn {
 impl Drop for QueuedCall {
     fn drop(&mut self) {
         self.shared.cancel(self.call);
+    }
+}
+
+/// Sees to it that no call waits for its turn for too long; ends when none waits.
+async fn look_after(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(turns::PATIENCE).await;
+        let Some(shared) = shared.upgrade() else { return };
+        if !shared.turns().look(Instant::now()) {
+            return;
+        }
     }
 }
 

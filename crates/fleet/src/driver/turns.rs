@@ -2,14 +2,15 @@
 //!
 //! Then a call gains nothing by beginning at once: it runs beside others on the same processors, and each environment more that
 //! is at work pushes the memory of the others out of the caches. So calls take turns: as many begin as there are turns, and what
-//! waits takes the environment that was used last, which is still in the caches. No call waits for longer than [`PATIENCE`], and
-//! none that has run for so long takes a turn from others: calls that take longer, or wait for others themselves, are held up
-//! by no more than that.
+//! waits takes the environment that was used last, which is still in the caches. No call waits for much longer than [`PATIENCE`],
+//! and none that has run for so long takes a turn from others: calls that take longer, or wait for others themselves, are held up
+//! by no more than that. One timer sees to it for all that wait, while some do: a timer for each would be made and removed a call.
 
 use std::{collections::VecDeque, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
-/// How long a call waits for a turn at most, and how long it has one at most. A few times what a call of the shortest functions takes.
+/// How long a call waits for a turn, to the next time that it is looked ([`Turns::look`]), and how long it has one at most. A
+/// few times what a call of the shortest functions takes.
 pub(super) const PATIENCE: Duration = Duration::from_millis(1);
 /// How often it is looked whether there is time left.
 const WINDOW: Duration = Duration::from_millis(100);
@@ -26,8 +27,10 @@ pub(super) struct Turns {
     load: Load,
     /// Who has a turn, and since when; oldest first.
     taken: VecDeque<(u64, Instant)>,
-    /// Some of them may have left.
-    waiting: VecDeque<oneshot::Sender<u64>>,
+    /// Since when, oldest first. Some of them may have left.
+    waiting: VecDeque<(Instant, oneshot::Sender<Option<u64>>)>,
+    /// Whether somebody looks.
+    looked_after: bool,
     next: u64,
 }
 
@@ -38,15 +41,22 @@ pub(super) enum Arrival {
     Free,
     /// Begin, and tell the end by [`Turns::end`].
     Turn(u64),
-    /// Wait for one, at most for [`PATIENCE`].
-    Wait(oneshot::Receiver<u64>),
+    /// Wait for one, or to be told to begin without. `look`: it is to be seen to that [`Turns::look`] is called.
+    Wait { told: oneshot::Receiver<Option<u64>>, look: bool },
 }
 
 impl Turns {
     /// Of a node with so many processors. `at_once` calls begin together.
     pub(super) fn new(at_once: usize, processors: usize, now: Instant) -> Turns {
         let load = Load::new(processors, now);
-        Turns { at_once, load, taken: VecDeque::new(), waiting: VecDeque::new(), next: 0 }
+        Turns {
+            at_once,
+            load,
+            taken: VecDeque::new(),
+            waiting: VecDeque::new(),
+            looked_after: false,
+            next: 0,
+        }
     }
 
     pub(super) fn arrive(&mut self, now: Instant) -> Arrival {
@@ -58,8 +68,20 @@ impl Turns {
             return Arrival::Turn(self.take(now));
         }
         let (turn, told) = oneshot::channel();
-        self.waiting.push_back(turn);
-        Arrival::Wait(told)
+        self.waiting.push_back((now, turn));
+        let look = !std::mem::replace(&mut self.looked_after, true);
+        Arrival::Wait { told, look }
+    }
+
+    /// Ends what has taken too long; called every [`PATIENCE`] for as long as it says so, from [`Arrival::Wait`] on.
+    pub(super) fn look(&mut self, now: Instant) -> bool {
+        self.hand_out(now);
+        while let Some((_, waiting)) = self.waiting.pop_front_if(|(since, _)| now - *since >= PATIENCE) {
+            // It may have left.
+            let _ = waiting.send(None);
+        }
+        self.looked_after = !self.waiting.is_empty();
+        self.looked_after
     }
 
     /// The call that has this turn has ended. One that was not told ends by itself.
@@ -79,12 +101,12 @@ impl Turns {
             self.taken.pop_front();
         }
         while self.taken.len() < self.at_once
-            && let Some(waiting) = self.waiting.pop_front()
+            && let Some((_, waiting)) = self.waiting.pop_front()
         {
             if !waiting.is_closed() {
                 let turn = self.take(now);
                 // Should it have left at this moment, the turn ends by itself.
-                let _ = waiting.send(turn);
+                let _ = waiting.send(Some(turn));
             }
         }
     }
@@ -180,13 +202,13 @@ mod tests {
     fn turn(arrival: Arrival) -> u64 {
         match arrival {
             Arrival::Turn(turn) => turn,
-            Arrival::Free | Arrival::Wait(_) => panic!("{arrival:?} instead of a turn"),
+            Arrival::Free | Arrival::Wait { .. } => panic!("{arrival:?} instead of a turn"),
         }
     }
 
-    fn wait(arrival: Arrival) -> oneshot::Receiver<u64> {
+    fn wait(arrival: Arrival) -> oneshot::Receiver<Option<u64>> {
         match arrival {
-            Arrival::Wait(told) => told,
+            Arrival::Wait { told, .. } => told,
             Arrival::Free | Arrival::Turn(_) => panic!("{arrival:?} instead of having to wait"),
         }
     }
@@ -233,13 +255,32 @@ mod tests {
     }
 
     #[test]
+    fn who_has_waited_for_long_enough_begins_without_a_turn() {
+        let (mut turns, now) = short(1);
+        let long = turn(turns.arrive(now));
+        let Arrival::Wait { told: mut first, look: true } = turns.arrive(now + MS / 2) else {
+            panic!("the first that waits is to be looked after")
+        };
+        let Arrival::Wait { told: mut second, look: false } = turns.arrive(now + MS * 3 / 4) else {
+            panic!("and so is the second, by the same")
+        };
+        turns.end(long, now + MS * 3 / 4);
+        assert!(matches!(first.try_recv(), Ok(Some(_))));
+        assert!(turns.look(now + MS * 3 / 2) && second.try_recv().is_err());
+        assert!(!turns.look(now + MS * 7 / 4) && second.try_recv().is_ok());
+        // Nobody waits, nobody looks; the next that waits is told so.
+        turn(turns.arrive(now + MS * 4));
+        assert!(matches!(turns.arrive(now + MS * 4), Arrival::Wait { look: true, .. }));
+    }
+
+    #[test]
     fn a_turn_of_somebody_who_left_at_the_same_moment_ends_by_itself() {
         let (mut turns, now) = short(1);
         let first = turn(turns.arrive(now));
         let told = wait(turns.arrive(now));
         turns.end(first, now);
         drop(told);
-        assert!(matches!(turns.arrive(now), Arrival::Wait(_)));
+        assert!(matches!(turns.arrive(now), Arrival::Wait { .. }));
         assert!(matches!(turns.arrive(now + MS * 2), Arrival::Turn(_)));
     }
 
