@@ -226,6 +226,17 @@ impl RequestId {
     pub const fn bytes(self) -> [u8; 16] {
         self.0
     }
+
+    /// Its text, written into a buffer of the caller's.
+    pub fn encode(self, text: &mut [u8; 36]) -> &str {
+        *text = [b'-'; 36];
+        for (bytes, digits) in
+            [(0..4, 0..8), (4..6, 9..13), (6..8, 14..18), (8..10, 19..23), (10..16, 24..36)]
+        {
+            write_hex(&self.0[bytes], &mut text[digits]);
+        }
+        std::str::from_utf8(text).unwrap_or_default()
+    }
 }
 
 /// Writes two lower-case digits for each byte, as far as there is room.
@@ -238,13 +249,7 @@ pub(crate) fn write_hex(bytes: &[u8], digits: &mut [u8]) {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [b'-'; 36];
-        for (bytes, digits) in
-            [(0..4, 0..8), (4..6, 9..13), (6..8, 14..18), (8..10, 19..23), (10..16, 24..36)]
-        {
-            write_hex(&self.0[bytes], &mut text[digits]);
-        }
-        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+        f.write_str(self.encode(&mut [0; 36]))
     }
 }
 

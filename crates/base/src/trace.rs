@@ -7,7 +7,7 @@
 //! The 32 digits of a root are a trace's identifier in both. Sources: X-Ray developer guide, "tracing header"; W3C Trace Context.
 
 use crate::{Timestamp, ids::write_hex};
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// A trace; never zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -163,6 +163,16 @@ impl TraceHeader {
     pub fn to_w3c(&self) -> Option<String> {
         let flags = u8::from(self.sampled == Some(true));
         Some(format!("00-{}-{}-{flags:02x}", self.trace?, self.parent?))
+    }
+}
+
+impl TraceHeader {
+    /// As `X-Amzn-Trace-Id`, in memory that is taken once: each warm invocation writes one.
+    pub fn text(&self) -> String {
+        let mut text = String::with_capacity(KNOWN_MAX + self.rest.len());
+        // Texts take everything.
+        let _ = write!(text, "{self}");
+        text
     }
 }
 

@@ -84,17 +84,17 @@ impl Conclusion<'_> {
         let charged = first.map_or(Micros(0), |first| first.charged);
         let billed: Millis = (charged + run).ceil_ms();
         let used = self.memory_bytes.min(spec.memory.bytes().0);
-        journal.add(Entry::End(Box::new(Ended {
+        journal.add(Entry::End(Ended {
             at,
             id,
             run,
             billed,
             memory_used_mb: used.div_ceil(1024 * 1024),
-            start: first.filter(|first| !first.ahead).map(|first| first.phases),
+            start: first.filter(|first| !first.ahead).map(|first| Box::new(first.phases)),
             restored: first.and_then(|first| first.restored),
             produced: outcome.unwrap_or(0),
             status: status(outcome),
-        })));
+        }));
         ports.meter.record(InvocationRecord {
             key: spec.key.clone(),
             invoked_arn: call.invoked_arn.clone(),
@@ -141,7 +141,7 @@ pub(crate) fn status(outcome: Result<usize, &Failure>) -> Status {
         Ok(_) => Status::Success,
         Err(Failure::TimedOut) => Status::Timeout,
         Err(failure @ (Failure::Reported(_) | Failure::TooLarge | Failure::StreamTooLarge)) => {
-            Status::Error { kind: failure.kind().to_owned(), shown: failure.kind().starts_with("Runtime.") }
+            Status::Error { kind: failure.kind().into(), shown: failure.kind().starts_with("Runtime.") }
         }
         Err(
             failure @ (Failure::Exited(_)
@@ -149,7 +149,7 @@ pub(crate) fn status(outcome: Result<usize, &Failure>) -> Status {
             | Failure::NoEntrypoint(_)
             | Failure::Trapped(_)
             | Failure::Extension { .. }),
-        ) => Status::Error { kind: failure.kind().to_owned(), shown: true },
+        ) => Status::Error { kind: failure.kind().into(), shown: true },
     }
 }
 

@@ -92,7 +92,7 @@ pub(crate) enum Entry {
         stamped: bool,
     },
     /// An invocation is over.
-    End(Box<Ended>),
+    End(Ended),
 }
 
 /// A failed initialisation.
@@ -110,8 +110,8 @@ pub(crate) struct Ended {
     pub(crate) run: Micros,
     pub(crate) billed: Millis,
     pub(crate) memory_used_mb: u64,
-    /// On the environment's first invocation.
-    pub(crate) start: Option<Phases>,
+    /// On the environment's first invocation; boxed, as what is rare.
+    pub(crate) start: Option<Box<Phases>>,
     /// The same, where it was restored for it: how long that took.
     pub(crate) restored: Option<Micros>,
     /// Bytes of the answer.
@@ -126,7 +126,7 @@ pub(crate) enum Status {
     Timeout,
     /// With its type; `shown`: by a text report, too, as Lambda does for failures of the runtime, not of the handler.
     Error {
-        kind: String,
+        kind: Box<str>,
         shown: bool,
     },
 }
@@ -557,22 +557,24 @@ mod tests {
     }
 
     fn ended(status: Status, cold: bool) -> Entry {
-        Entry::End(Box::new(Ended {
+        Entry::End(Ended {
             at: Timestamp(1_000),
             id: RequestId::from_random([0; 16]),
             run: Micros(1_234),
             billed: Millis(12),
             memory_used_mb: 31,
-            start: cold.then_some(Phases {
-                queue: Micros(0),
-                sandbox: Micros(1_210),
-                boot: Micros(8_900),
-                init: Micros(400),
+            start: cold.then(|| {
+                Box::new(Phases {
+                    queue: Micros(0),
+                    sandbox: Micros(1_210),
+                    boot: Micros(8_900),
+                    init: Micros(400),
+                })
             }),
             restored: None,
             produced: 2,
             status,
-        }))
+        })
     }
 
     fn written(format: LogFormat, entries: Vec<Entry>) -> (Vec<String>, String) {

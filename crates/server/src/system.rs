@@ -3,7 +3,10 @@
 use base::{Clock, Entropy, Future, Millis, Timer, Timestamp};
 use std::{
     cell::RefCell,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::watch;
@@ -14,23 +17,28 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The machine's wall clock, ahead by what [`SystemClock::advance`] was told: never, on a production server.
 pub(crate) struct SystemClock {
     ahead_ms: watch::Sender<i64>,
+    /// The same, for who only asks: that is done several times a request.
+    ahead_now: AtomicI64,
 }
 
 impl SystemClock {
     pub(crate) fn new() -> Arc<SystemClock> {
-        Arc::new(SystemClock { ahead_ms: watch::Sender::new(0) })
+        Arc::new(SystemClock { ahead_ms: watch::Sender::new(0), ahead_now: AtomicI64::new(0) })
     }
 
     /// Moves the clock on, waking who waits for it; answers how far it is ahead now.
     pub(crate) fn advance(&self, by: Millis) -> Millis {
         let by = i64::try_from(by.0).unwrap_or(i64::MAX);
-        self.ahead_ms.send_modify(|ahead| *ahead = ahead.saturating_add(by));
+        self.ahead_ms.send_modify(|ahead| {
+            *ahead = ahead.saturating_add(by);
+            self.ahead_now.store(*ahead, Ordering::Release);
+        });
         self.ahead()
     }
 
     /// How far it is ahead of the machine's.
     pub(crate) fn ahead(&self) -> Millis {
-        Millis(u64::try_from(*self.ahead_ms.borrow()).unwrap_or_default())
+        Millis(u64::try_from(self.ahead_now.load(Ordering::Acquire)).unwrap_or_default())
     }
 }
 
@@ -41,7 +49,7 @@ fn wall() -> Timestamp {
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        wall().plus_ms(*self.ahead_ms.borrow())
+        wall().plus_ms(self.ahead_now.load(Ordering::Acquire))
     }
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct Authenticator {
     keys: Cache,
     verify: bool,
     skew_max: std::time::Duration,
+    /// That of most requests: its text need not be made again.
+    region: Region,
 }
 
 impl Authenticator {
@@ -66,6 +68,7 @@ impl Authenticator {
             keys: Cache::new(),
             verify: settings.verify,
             skew_max: settings.skew_max,
+            region: settings.region.clone(),
         }
     }
 
@@ -93,7 +96,8 @@ impl Authenticator {
             .credentials
             .lookup(&claim.access_key, claim.token.as_deref(), now)
             .map_err(Error::Credential)?;
-        let region = verify::check_scope(claim, service.unwrap_or(&claim.service), now, self.skew_max)?;
+        let service = service.unwrap_or(&claim.service);
+        let region = verify::check_scope(claim, service, now, self.skew_max, Some(&self.region))?;
         if parts.headers.contains_key(&names::X_AMZ_TARGET) && !claim.signs("x-amz-target") {
             let text = "'X-Amz-Target' must be a 'SignedHeader' in the AWS Authorization.";
             return Err(Error::SignatureScope(text.to_owned()));

@@ -253,7 +253,7 @@ impl Gateway {
             }
             error::render_own(seen.protocol, &refusal, seen.request_id)
         });
-        if let Ok(id) = HeaderValue::try_from(seen.request_id.to_string()) {
+        if let Ok(id) = HeaderValue::from_str(seen.request_id.encode(&mut [0; 36])) {
             response.0.headers_mut().insert(names::X_AMZN_REQUESTID.clone(), id);
         }
         if let Some(observer) = &self.observer {

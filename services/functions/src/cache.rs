@@ -7,7 +7,7 @@ use crate::{
         recursion::{Mark, RecursiveLoop},
         sampling::DefaultRule,
     },
-    model::{EventConfig, FunctionId},
+    model::{EventConfig, FunctionId, Target},
     url::ServedUrl,
 };
 use base::{FunctionSpec, TenantId, Version};
@@ -23,6 +23,8 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) spec: Arc<FunctionSpec>,
+    /// Of its function, without a qualifier.
+    pub(crate) arn: Arc<str>,
     /// Whether an environment serves one tenant only.
     pub(crate) per_tenant: bool,
     /// How asynchronous invocations are retried and whom their ends are told, by the qualifier that they name; others by the default.
@@ -38,6 +40,14 @@ pub(crate) struct Served {
 }
 
 impl Served {
+    /// The ARN by which a caller who invokes it has named it.
+    pub(crate) fn invoked_arn(&self, target: &Target) -> Arc<str> {
+        match target.qualifier {
+            None => Arc::clone(&self.arn),
+            Some(_) => target.arn().into(),
+        }
+    }
+
     /// What environments are started from for a tenant, who must be named exactly where they are isolated.
     pub(crate) fn spec_for(&self, tenant: Option<&TenantId>) -> Result<Arc<FunctionSpec>, Error> {
         match (self.per_tenant, tenant) {
@@ -180,6 +190,7 @@ mod tests {
             let spec = Arc::new(record.spec(&record.deployment, &function));
             Arc::new(Served {
                 spec,
+                arn: record.id.arn().into(),
                 per_tenant: false,
                 policies: BTreeMap::new(),
                 dead_letters: None,

@@ -162,8 +162,10 @@ pub(crate) struct Caps(RwLock<HashMap<AccountId, Vec<Cap>>>);
 
 impl Caps {
     /// Why an invocation may not begin.
-    pub(crate) fn refusal(&self, key: &VersionKey, now: Timestamp) -> Option<String> {
+    pub(crate) fn refusal(&self, key: &VersionKey, now: impl FnOnce() -> Timestamp) -> Option<String> {
         let caps = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let caps = caps.get(&key.account)?;
+        let now = now();
         let holds = |cap: &&Cap| {
             now < cap.until
                 && !cap.notified.as_ref().is_some_and(|arn| is_function(arn, key))
@@ -172,7 +174,7 @@ impl Caps {
                     .as_ref()
                     .is_none_or(|(region, name)| *region == key.region && *name == key.name)
         };
-        caps.get(&key.account)?.iter().find(holds).map(|cap| cap.text.clone())
+        caps.iter().find(holds).map(|cap| cap.text.clone())
     }
 
     fn set(&self, standings: &[Standing]) {
@@ -295,18 +297,20 @@ mod tests {
         assert_eq!(standing(None, "0.000001").due(), [100, 200]);
         let caps = Caps::default();
         caps.set(&[spent]);
-        assert!(caps.refusal(&key("f"), Timestamp(99)).unwrap().contains("the budget b of $ 0.0000168667"));
-        assert_eq!(caps.refusal(&key("g"), Timestamp(99)), None);
-        assert_eq!(caps.refusal(&key("f"), Timestamp(100)), None);
+        assert!(
+            caps.refusal(&key("f"), || Timestamp(99)).unwrap().contains("the budget b of $ 0.0000168667")
+        );
+        assert_eq!(caps.refusal(&key("g"), || Timestamp(99)), None);
+        assert_eq!(caps.refusal(&key("f"), || Timestamp(100)), None);
         caps.set(&[standing(None, "0.000001")]);
-        assert!(caps.refusal(&key("g"), Timestamp(0)).is_some());
+        assert!(caps.refusal(&key("g"), || Timestamp(0)).is_some());
         let mut notifying = standing(None, "0.000001");
         notifying.budget.definition.notify =
             Some("arn:aws:lambda:us-east-1:000000000000:function:teller:live".into());
         caps.set(&[notifying]);
-        assert!(caps.refusal(&key("g"), Timestamp(0)).is_some());
-        assert_eq!(caps.refusal(&key("teller"), Timestamp(0)), None);
+        assert!(caps.refusal(&key("g"), || Timestamp(0)).is_some());
+        assert_eq!(caps.refusal(&key("teller"), || Timestamp(0)), None);
         caps.set(&[left]);
-        assert_eq!(caps.refusal(&key("f"), Timestamp(0)), None);
+        assert_eq!(caps.refusal(&key("f"), || Timestamp(0)), None);
     }
 }

@@ -150,10 +150,15 @@ impl Buffer {
 }
 
 /// Cuts a long message at character boundaries.
-fn cut(event: LogEvent) -> Vec<LogEvent> {
-    if event.message.len() <= MESSAGE_BYTES_MAX {
-        return vec![event];
-    }
+fn cut(event: LogEvent) -> impl Iterator<Item = LogEvent> {
+    let (whole, long) = match event.message.len() <= MESSAGE_BYTES_MAX {
+        true => (Some(event), None),
+        false => (None, Some(event)),
+    };
+    whole.into_iter().chain(long.map(parts).into_iter().flatten())
+}
+
+fn parts(event: LogEvent) -> Vec<LogEvent> {
     let mut parts = Vec::new();
     let mut rest = event.message.as_str();
     while !rest.is_empty() {
@@ -224,10 +229,10 @@ mod tests {
 
     #[test]
     fn long_messages_are_cut_between_characters() {
-        let parts = cut(line(&"é".repeat(MESSAGE_BYTES_MAX)));
+        let parts: Vec<LogEvent> = cut(line(&"é".repeat(MESSAGE_BYTES_MAX))).collect();
         assert_eq!(parts.len(), 2);
         assert!(parts.iter().all(|part| part.message.len() == MESSAGE_BYTES_MAX));
-        let odd = cut(line(&format!("a{}", "é".repeat(MESSAGE_BYTES_MAX / 2))));
+        let odd: Vec<LogEvent> = cut(line(&format!("a{}", "é".repeat(MESSAGE_BYTES_MAX / 2)))).collect();
         assert_eq!(odd.iter().map(|part| part.message.len()).collect::<Vec<_>>(), [MESSAGE_BYTES_MAX - 1, 2]);
     }
 }

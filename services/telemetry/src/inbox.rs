@@ -15,7 +15,7 @@ const COUNT_EVERY: Duration = Duration::from_millis(5);
 /// Entries that wait at most; then who brings one counts.
 const WAITING_MAX: usize = 4_096;
 /// Entries of each kind that there is room for all the time.
-const ROOM_KEPT: usize = 128;
+const ROOM_KEPT: usize = 512;
 
 /// What waits.
 #[derive(Default)]

@@ -303,7 +303,7 @@ impl Telemetry {
 
 impl Spending for Telemetry {
     fn refusal(&self, key: &VersionKey) -> Option<String> {
-        self.inner.budgets.caps.refusal(key, self.inner.clock.now())
+        self.inner.budgets.caps.refusal(key, || self.inner.clock.now())
     }
 }
 

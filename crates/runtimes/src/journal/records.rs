@@ -112,7 +112,7 @@ pub(super) fn with_status(id: RequestId, status: &Status, metrics: Value) -> Val
     record.insert("metrics".into(), metrics);
     record.insert("status".into(), status.name().into());
     if let Status::Error { kind, .. } = status {
-        record.insert("errorType".into(), kind.as_str().into());
+        record.insert("errorType".into(), (**kind).into());
     }
     Value::Object(record)
 }

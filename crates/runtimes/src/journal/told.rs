@@ -70,7 +70,7 @@ impl Journal {
                 tell(*at, "platform.fault", Audience::Logs, text.as_str().into());
             }
             Entry::End(ended) => {
-                let Ended { at, id, .. } = &**ended;
+                let Ended { at, id, .. } = ended;
                 tell(*at, "platform.end", Audience::Logs, json!({ "requestId": id.to_string() }));
                 tell(*at, "platform.report", Audience::Both, self.report_record(ended));
             }

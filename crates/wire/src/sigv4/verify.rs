@@ -21,6 +21,7 @@ pub(crate) fn check_scope(
     service: &str,
     now: Timestamp,
     skew: Duration,
+    usual: Option<&base::Region>,
 ) -> Result<base::Region, Error> {
     let scope = |text: String| Err(Error::SignatureScope(text));
     if !claim.stamp.starts_with(claim.date.as_ref()) || claim.date.len() != 8 {
@@ -33,8 +34,10 @@ pub(crate) fn check_scope(
     if claim.service != service {
         return scope(format!("Credential should be scoped to correct service: '{service}'."));
     }
-    let Ok(region) = claim.region.parse() else {
-        return scope(format!("Credential should be scoped to a valid region, not '{}'.", claim.region));
+    let text = claim.region.as_ref();
+    let usual = usual.filter(|usual| usual.as_str() == text).cloned();
+    let Some(region) = usual.or_else(|| text.parse().ok()) else {
+        return scope(format!("Credential should be scoped to a valid region, not '{text}'."));
     };
     if !claim.signs("host") && !claim.signs(":authority") {
         return scope("'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".to_owned());

@@ -48,13 +48,18 @@ impl QualifierConfig for RecursiveLoop {
 
 /// A function in a chain: the hash of its ARN, 8 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark(String);
+pub struct Mark {
+    digits: String,
+    /// What a chain that begins with it has in its header.
+    begun: String,
+}
 
 impl Mark {
     /// Of a function. Hashes: to be kept, not made for each invocation.
     pub fn of(id: &FunctionId) -> Mark {
         let digest = Sha256::digest(id.arn());
-        Mark(digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect())
+        let digits = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        Mark { begun: format!("{KEY}1:{digits}:0"), digits }
     }
 }
 
@@ -64,7 +69,11 @@ pub struct Looped;
 
 /// Makes the trace header that came with an invocation of the function with the mark `own` the function's.
 pub fn continued(trace: &mut TraceHeader, own: &Mark, rule: RecursiveLoop) -> Result<(), Looped> {
-    let own = own.0.as_str();
+    if trace.rest.is_empty() {
+        trace.rest.clone_from(&own.begun);
+        return Ok(());
+    }
+    let own = own.digits.as_str();
     let parts = || trace.rest.split(';').filter(|part| !part.is_empty());
     let before = entries(parts()).find(|(_, hash)| *hash == own).map_or(0, |(count, _)| count);
     if before >= CHAIN_MAX && rule == RecursiveLoop::Terminate {
@@ -90,7 +99,7 @@ pub fn continued(trace: &mut TraceHeader, own: &Mark, rule: RecursiveLoop) -> Re
 /// How often the chain has come to the function with the mark `own` already.
 pub fn depth(trace: &str, own: &Mark) -> u32 {
     let mut entries = entries(trace.split(';').map(str::trim));
-    entries.find(|(_, hash)| *hash == own.0).map(|(count, _)| count).unwrap_or_default()
+    entries.find(|(_, hash)| *hash == own.digits).map(|(count, _)| count).unwrap_or_default()
 }
 
 /// Those of all lineages among the parts of a header.

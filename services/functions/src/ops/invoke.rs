@@ -56,15 +56,15 @@ pub(crate) struct Call {
 
 impl Call {
     /// What a request asks for.
-    fn of(functions: &Functions, context: &Context, wanted: Wanted) -> Call {
-        let trace = wanted.trace.unwrap_or_else(|| functions.fresh_trace(context.request_id));
+    fn of(context: &Context, wanted: Wanted, served: &Served) -> Call {
         Call {
             request_id: context.request_id,
             payload: wanted.payload,
             body: ArrivingBody::default(),
-            invoked_arn: wanted.target.arn().into(),
+            invoked_arn: served.invoked_arn(&wanted.target),
             client_context: wanted.client_context,
-            trace,
+            // One that is new gets its root where it is placed.
+            trace: wanted.trace.unwrap_or_default(),
             tenant: wanted.tenant,
             tail: wanted.tail,
             attempt: None,
@@ -106,13 +106,13 @@ impl Functions {
                 .header("x-amz-executed-version", version.to_string())),
             Kind::Event => {
                 let target = wanted.target.clone();
-                let call = Call::of(self, context, wanted).chained(self, &served)?;
+                let call = Call::of(context, wanted, &served).chained(self, &served)?;
                 self.affordable(&served.spec.key, &call.invoked_arn)?;
                 Box::pin(self.accept(target, version, &served, call)).await?;
                 Ok(RawResponse::new(StatusCode::ACCEPTED, Bytes::new()))
             }
             Kind::RequestResponse => {
-                let call = Call::of(self, context, wanted).chained(self, &served)?;
+                let call = Call::of(context, wanted, &served).chained(self, &served)?;
                 let outcome = run(self, &served, call).await?;
                 // An error of the operation, not of the function. Source: Lambda API reference, Invoke.
                 if let Err(error) = &outcome.answer
@@ -196,7 +196,9 @@ impl Functions {
         let sampling = (configuration.tracing == Tracing::Active).then(DefaultRule::default);
         let (per_tenant, mark) = (configuration.per_tenant, Mark::of(&record.id));
         let dead_letters = configuration.dead_letters.clone();
-        let served = Arc::new(Served { spec, per_tenant, policies, dead_letters, recursion, sampling, mark });
+        let arn = record.id.arn().into();
+        let served =
+            Arc::new(Served { spec, arn, per_tenant, policies, dead_letters, recursion, sampling, mark });
         self.specs.keep(record.id, version, Arc::clone(&served), epoch);
         Ok(served)
     }
@@ -275,7 +277,7 @@ async fn execute(
         body: call.body.clone(),
         invoked_arn: Arc::clone(&call.invoked_arn),
         client_context: call.client_context.clone(),
-        trace: Some(call.trace.to_string()),
+        trace: Some(call.trace.text()),
         span,
         tail: call.tail,
         streamed: call.streamed,

@@ -37,7 +37,7 @@ impl Functions {
         if wanted.kind == Kind::DryRun {
             return Ok(executed(version, RawResponse::new(StatusCode::NO_CONTENT, Bytes::new())));
         }
-        let call = Call::of(self, context, wanted).streamed().chained(self, &served)?;
+        let call = Call::of(context, wanted, &served).streamed().chained(self, &served)?;
         let executing = begin(self, &served, call).await?;
         let pieces = Pieces::of(executing, self.abandoned_streams.clone());
         let events = futures_util::stream::unfold(pieces, |mut pieces| async {

@@ -64,7 +64,7 @@ impl Functions {
     ) -> Option<InvocationSpan> {
         let rule = served.sampling.as_ref().filter(|_| attempt.is_none());
         let ask = Undecided { rule, share: self.settings.span_share };
-        let span = place(header, request_id, self.now(), &ask, &*self.entropy)?;
+        let span = place(header, request_id, || self.now(), &ask, &*self.entropy)?;
         header.parent = Some(span.run());
         header.sampled = Some(true);
         Some(InvocationSpan { attempt, ..span })
@@ -78,7 +78,7 @@ impl Functions {
         request_id: RequestId,
     ) -> (TraceHeader, Option<InvocationSpan>) {
         let ask = Undecided { rule: served.sampling.as_ref(), share: self.settings.span_share };
-        let span = place(&mut header, request_id, self.now(), &ask, &*self.entropy);
+        let span = place(&mut header, request_id, || self.now(), &ask, &*self.entropy);
         if let Some(span) = &span {
             header.parent = Some(span.id);
         }
@@ -124,13 +124,13 @@ fn nobody(request_id: RequestId) -> Option<SpanId> {
 fn decide(
     header: &TraceHeader,
     ask: &Undecided<'_>,
-    now: Timestamp,
+    now: impl Fn() -> Timestamp,
     random: impl FnOnce() -> u64,
 ) -> Decision {
     match header.sampled {
         Some(false) => Decision::Untraced,
         Some(true) => Decision::Shown,
-        None if ask.rule.is_some_and(|rule| rule.takes(now, random())) => Decision::Shown,
+        None if ask.rule.is_some_and(|rule| rule.takes(now(), random())) => Decision::Shown,
         None if header.trace.is_some_and(|trace| trace.is_within(ask.share)) => Decision::Exported,
         None => Decision::Untraced,
     }
@@ -140,13 +140,13 @@ fn decide(
 fn place(
     header: &mut TraceHeader,
     request_id: RequestId,
-    now: Timestamp,
+    now: impl Fn() -> Timestamp,
     ask: &Undecided<'_>,
     entropy: &dyn Entropy,
 ) -> Option<InvocationSpan> {
     if header.trace.is_none() {
         // Without a root a header continues nothing.
-        header.trace = begun(request_id, now);
+        header.trace = begun(request_id, now());
         header.parent = None;
     }
     let random = || {
@@ -192,7 +192,7 @@ mod tests {
     fn placed(trace: &str, rule: Option<&DefaultRule>, share: f64) -> (String, Option<InvocationSpan>) {
         let id = RequestId::from_random([0xab; 16]);
         let mut header = TraceHeader::parse(trace);
-        let span = place(&mut header, id, NOW, &Undecided { rule, share }, &Sevens);
+        let span = place(&mut header, id, || NOW, &Undecided { rule, share }, &Sevens);
         (header.to_string(), span)
     }
 
