@@ -4,6 +4,7 @@ import base64
 import concurrent.futures
 import json
 import re
+import textwrap
 import time
 
 import botocore.exceptions
@@ -178,6 +179,60 @@ def test_the_tail_holds_start_output_end_and_report(deploy):
     assert init and abs(int(billed) - (float(run) + float(init))) <= 1.01, report
     warm = tail_of(function.invoke(LogType="Tail"))
     assert "Init Duration" not in warm and "START" in warm
+
+
+PRINTERS = {
+    "python3.11": (
+        {
+            "app.py": """
+                import subprocess
+                import sys
+
+                def handler(event, context):
+                    print("out", event["n"])
+                    sys.stderr.write(f"err {event['n']}\\n")
+                    if event["child"]:
+                        subprocess.run(["/bin/sh", "-c", f"echo child {event['n']}"])
+                    return "x" * event["size"]
+            """
+        },
+        "app.handler",
+    ),
+    "nodejs20.x": (
+        {
+            "index.js": """
+                const { execSync } = require('node:child_process');
+                exports.handler = async (event) => {
+                    console.log('out', event.n);
+                    process.stderr.write(`err ${event.n}\\n`);
+                    if (event.child) execSync(`echo child ${event.n}`, { stdio: 'inherit' });
+                    return 'x'.repeat(event.size);
+                };
+            """
+        },
+        "index.handler",
+    ),
+}
+
+
+@pytest.mark.parametrize("runtime", PRINTERS)
+def test_what_is_printed_is_within_its_own_invocation_however_many_run(deploy, runtime):
+    files, handler = PRINTERS[runtime]
+    function = deploy({name: textwrap.dedent(text) for name, text in files.items()}, runtime=runtime, handler=handler, Timeout=30)
+
+    def call(n):
+        # Some answers are longer than what the daemon reads at once, and than a socket holds.
+        event = {"n": n, "child": n % 10 == 0, "size": [0, 100, 20_000, 600_000][n % 4]}
+        reply = function.invoke(event, LogType="Tail")
+        assert len(reply["Body"]) == event["size"]
+        lines = [line.split("\t")[-1] for line in tail_of(reply).splitlines()]
+        wanted = {f"out {n}", f"err {n}"} | ({f"child {n}"} if event["child"] else set())
+        start, end = (next(i for i, line in enumerate(lines) if line.startswith(word)) for word in ("START", "END"))
+        assert set(lines[start + 1 : end]) == wanted, lines
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        for called in [pool.submit(call, n) for n in range(400)]:
+            called.result()
 
 
 def test_environments_are_reused_and_keep_their_state(deploy):

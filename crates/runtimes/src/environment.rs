@@ -18,7 +18,9 @@ use base::{
     Initialization, Invocation, LaunchError, LogEvent, Micros, Phases, Release, TenantId, Timestamp,
 };
 use bytes::Bytes;
+use futures_util::future::poll_immediate;
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
@@ -418,18 +420,19 @@ impl Room {
         deadline: Instant,
         deadline_at: Timestamp,
     ) -> Reply {
-        let id = call.request_id.to_string();
+        let mut id = [0; 36];
+        let id = call.request_id.encode(&mut id);
         let made;
         let trace = match &call.trace {
             Some(trace) => trace.as_str(),
             None => {
-                made = trace_of(&id, self.now());
+                made = trace_of(id, self.now());
                 &made
             }
         };
         let event = Event {
             deadline_ms: deadline_at.0,
-            request_id: &id,
+            request_id: id,
             arn: &call.invoked_arn,
             trace,
             client_context: call.client_context.as_deref().unwrap_or(""),
@@ -438,14 +441,18 @@ impl Room {
         };
         process.extensions.invoke(&Invoked {
             deadline_ms: deadline_at.0,
-            request_id: &id,
+            request_id: id,
             arn: &call.invoked_arn,
             trace,
         });
         // An error here is the process's end, and is told as that below.
-        match crate::process::until(deadline, process.link.send(&event)).await {
-            Some(Ok(()) | Err(_)) => {}
-            None => return Reply::Failed(Failure::TimedOut),
+        {
+            let mut sending = pin!(process.link.send(&event));
+            if poll_immediate(sending.as_mut()).await.is_none()
+                && Box::pin(crate::process::until(deadline, sending)).await.is_none()
+            {
+                return Reply::Failed(Failure::TimedOut);
+            }
         }
         match process.next(deadline).await {
             Err(failure) => Reply::Failed(failure),
@@ -569,6 +576,7 @@ impl Room {
         let now = self.moment();
         let mut lines: Vec<LogEvent> = Vec::new();
         match ends {
+            None if process.link.told_in_order() => process.output.drain_known(now.at, &mut lines),
             None => process.output.drain(now.at, &mut lines),
             Some(_) => process.output.finish(now.at, &mut lines),
         }

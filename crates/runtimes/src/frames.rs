@@ -32,12 +32,14 @@ use bytes::{Buf, Bytes, BytesMut};
 use rustix::net::SendFlags;
 use std::{
     ffi::OsString,
+    future::{Future, poll_fn},
     io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
+    pin::pin,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -115,6 +117,7 @@ pub(crate) struct Frames {
     response_max: usize,
     /// Bytes that are still to come of a response that is too long.
     unwanted: usize,
+    told_in_order: bool,
 }
 
 impl Frames {
@@ -128,6 +131,7 @@ impl Frames {
             outbox: Vec::with_capacity(1024),
             response_max,
             unwanted: 0,
+            told_in_order: false,
         };
         Ok((frames, theirs.into()))
     }
@@ -182,8 +186,16 @@ impl Frames {
         Ok(())
     }
 
+    /// See [`crate::link::Link::told_in_order`]: what came last was waited for, and came in one piece that left nothing to read,
+    /// as each answer of our own programs does that is not long.
+    pub(crate) fn told_in_order(&self) -> bool {
+        self.told_in_order
+    }
+
     /// The next thing that the runtime says. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Signal {
+        let mut reads = 0;
+        self.told_in_order = false;
         loop {
             if self.unwanted > 0 {
                 let got = self.unwanted.min(self.inbox.len());
@@ -203,9 +215,23 @@ impl Frames {
                     }
                 }
             }
-            match self.stream.read_buf(&mut self.inbox).await {
+            let (room, empty) = (self.inbox.capacity() - self.inbox.len(), self.inbox.is_empty());
+            let mut waited = false;
+            let read = {
+                let mut reading = pin!(self.stream.read_buf(&mut self.inbox));
+                poll_fn(|cx| {
+                    let polled = reading.as_mut().poll(cx);
+                    waited |= polled.is_pending();
+                    polled
+                })
+                .await
+            };
+            match read {
                 Ok(0) | Err(_) => return Signal::Closed,
-                Ok(_) => {}
+                Ok(got) => {
+                    reads += 1;
+                    self.told_in_order = waited && empty && reads == 1 && got < room;
+                }
             }
         }
     }
@@ -350,6 +376,38 @@ mod tests {
         assert!(matches!(ours.next().await, Signal::Said(Said::TooLarge)));
         std::io::Write::write_all(&mut theirs, &[1, 0, 0, 0, 2]).unwrap();
         assert!(matches!(ours.next().await, Signal::Said(Said::Ready)));
+    }
+
+    #[tokio::test]
+    async fn only_what_was_waited_for_and_came_in_one_piece_is_told_in_order() {
+        let (mut ours, theirs) = Frames::pair(100_000).unwrap();
+        let mut theirs = std::os::unix::net::UnixStream::from(theirs);
+        let mut write = |pieces: &[&[u8]]| {
+            for piece in pieces {
+                std::io::Write::write_all(&mut theirs, piece).unwrap();
+            }
+        };
+        let answer = frame(4, b"{}");
+        // There before it was asked for.
+        write(&[&answer]);
+        ours.stream.readable().await.unwrap();
+        assert!(matches!(ours.next().await, Signal::Said(Said::Response(_))) && !ours.told_in_order());
+        let mut waited_for = async |pieces: &[&[u8]]| {
+            {
+                let mut next = pin!(ours.next());
+                assert!(futures_util::future::poll_immediate(next.as_mut()).await.is_none());
+                write(pieces);
+                assert!(matches!(next.await, Signal::Said(Said::Response(_))));
+            }
+            ours.told_in_order()
+        };
+        assert!(waited_for(&[&answer]).await);
+        // A second one behind it says that more may have been written since.
+        assert!(waited_for(&[&answer, &answer]).await);
+        let (mut ours, theirs) = Frames::pair(100_000).unwrap();
+        let mut theirs = std::os::unix::net::UnixStream::from(theirs);
+        std::io::Write::write_all(&mut theirs, &frame(4, &[b'x'; 50_000])).unwrap();
+        assert!(matches!(ours.next().await, Signal::Said(Said::Response(_))) && !ours.told_in_order());
     }
 
     #[tokio::test]

@@ -88,6 +88,15 @@ impl Link {
         }
     }
 
+    /// Whether the reactor knows of all that the runtime had written elsewhere before what came last. It learns of writes in their
+    /// order, so that it does when it told of this one, and no part of it was there before it was waited for.
+    pub(crate) fn told_in_order(&self) -> bool {
+        match self {
+            Link::Frames(frames) => frames.told_in_order(),
+            Link::Api(_) | Link::Either(..) => false,
+        }
+    }
+
     /// The next thing that comes. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Signal {
         match self {

@@ -152,12 +152,28 @@ impl Output {
 
     /// Takes what the pipes hold now and appends the complete records to `into`. Never waits.
     pub(crate) fn drain(&self, now: Timestamp, into: &mut Vec<LogEvent>) {
+        self.pull_both(now, into, |pipe, buffer| Ok(rustix::io::read(pipe.as_fd(), buffer)?));
+    }
+
+    /// The same where the reactor knows what they hold ([`Link::told_in_order`]): a pipe of which it does not know is not read.
+    ///
+    /// [`Link::told_in_order`]: crate::link::Link::told_in_order
+    pub(crate) fn drain_known(&self, now: Timestamp, into: &mut Vec<LogEvent>) {
+        self.pull_both(now, into, |pipe, buffer| pipe.try_read(buffer));
+    }
+
+    fn pull_both(
+        &self,
+        now: Timestamp,
+        into: &mut Vec<LogEvent>,
+        from: impl Fn(&Receiver, &mut [u8]) -> io::Result<usize>,
+    ) {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         read.take(into);
         // What was closed stays so: most runtimes write to one pipe only, and this is done at every invocation.
         for (pipe, is_err) in [(&self.out, false), (&self.err, true)] {
             if !read.closed[usize::from(is_err)] {
-                read.pull(unready(pipe), is_err, now);
+                read.pull(|buffer| from(pipe, buffer), is_err, now);
             }
         }
         read.take(into);
@@ -203,11 +219,6 @@ impl Output {
         // This way the pipe is known to be empty afterwards, and is waited for again.
         read.pull(|buffer| pipe.try_read(buffer), is_err, now)
     }
-}
-
-/// Reads whatever readiness was noted: what was written an instant ago may not have been.
-fn unready(pipe: &Receiver) -> impl FnMut(&mut [u8]) -> io::Result<usize> {
-    |buffer| Ok(rustix::io::read(pipe.as_fd(), buffer)?)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

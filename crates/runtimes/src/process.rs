@@ -1,5 +1,8 @@
 //! One program in its sandbox with everything that the daemon holds of it, from its start until it is ready.
 
+mod waits;
+
+use self::waits::Waits;
 use crate::{
     Ports, Settings, api,
     cells::{Begun, Booted, Cells, Wanted},
@@ -79,6 +82,7 @@ pub(crate) struct Process {
     journal: Arc<Journal>,
     /// What it gets of the processors.
     share: Share,
+    waits: Waits,
     tasks: Vec<AbortHandle>,
 }
 
@@ -176,11 +180,12 @@ impl Process {
         let accompanied = self.extensions.any();
         let signal = loop {
             let settles = self.share.until().filter(|until| *until < deadline);
+            let Waits { exited, alarm } = &mut self.waits;
             break tokio::select! {
                 biased;
                 signal = self.link.next() => signal,
                 failure = trouble(&self.extensions, &self.sandbox), if accompanied => return Err(failure),
-                exited = self.sandbox.exited() => {
+                exited = exited.known() => {
                     // What it said before is still on its way.
                     match timeout(LAST_WORDS, self.link.next()).await {
                         Ok(Signal::Said(said)) => return Ok(said),
@@ -188,7 +193,7 @@ impl Process {
                     }
                 }
                 // One timer for both: most invocations need neither.
-                () = tokio::time::sleep_until(settles.unwrap_or(deadline)) => match settles {
+                () = alarm.at(settles.unwrap_or(deadline)) => match settles {
                     Some(_) => {
                         self.share.settle(&self.sandbox);
                         continue;
@@ -542,6 +547,7 @@ impl Recipe {
         };
         let output = Arc::new(output);
         let mut process = Process {
+            waits: Waits::new(&sandbox),
             sandbox,
             link,
             output,
