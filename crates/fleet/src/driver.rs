@@ -781,12 +781,16 @@ impl Drop for QueuedCall {
 
 /// Sees to it that no call waits for its turn for too long; ends when none waits.
 async fn look_after(shared: Weak<Shared>) {
+    let mut next = Instant::now() + turns::PATIENCE;
     loop {
-        tokio::time::sleep(turns::PATIENCE).await;
+        tokio::time::sleep_until(next).await;
         let Some(shared) = shared.upgrade() else { return };
-        if !shared.turns().look(Instant::now()) {
+        let now = Instant::now();
+        if !shared.turns().look(now) {
             return;
         }
+        // From one time to the next without what the timer is late, which can be as much again.
+        next = (next + turns::PATIENCE).max(now);
     }
 }
 
