@@ -104,6 +104,7 @@ fn driver(pools: usize) {
             stop_max: Duration::from_secs(10),
             processors: 2,
             turns: 3,
+            processor_time: fleet::ProcessorTime::of_host,
         };
         settings.limits.overcommit_percent = 100;
         let fleet = Fleet::new(

@@ -152,7 +152,12 @@ impl Fleet {
     pub fn new(settings: Settings, launch: Arc<dyn Launch>, meter: Arc<dyn Meter>, now: Timestamp) -> Fleet {
         let began = Instant::now();
         let shared = Arc::new(Shared {
-            turns: Mutex::new(Turns::new(settings.turns, settings.processors, began)),
+            turns: Mutex::new(Turns::new(
+                settings.turns,
+                settings.processors,
+                settings.processor_time,
+                began,
+            )),
             core: Mutex::new(Core {
                 planner: Planner::new(settings.limits.clone()),
                 effects: Vec::new(),
@@ -225,6 +230,9 @@ impl Fleet {
             let (busy, phases) = (idle_us.is_none(), handle.phases());
             pool.environments.push(EnvironmentStatus { id, busy, idle_us, kept, resident, phases });
         }
+        let turns = self.shared.turns();
+        snapshot.totals.turns_waited = turns.waited;
+        snapshot.totals.turns_in_vain = turns.in_vain;
         snapshot
     }
 }

@@ -19,9 +19,11 @@ mod environment;
 pub mod keepalive;
 mod limits;
 pub mod planner;
+mod processors;
 mod snapshot;
 
 pub use driver::Fleet;
 pub use environment::{Environment, Illegal, Transition};
 pub use limits::{KeepAlive, Limits, Settings};
+pub use processors::ProcessorTime;
 pub use snapshot::{EnvironmentStatus, Kept, PoolSnapshot, Prestart, Snapshot, Totals};

@@ -1,6 +1,6 @@
 //! Every bound of the fleet, with its unit, default and reason.
 
-use crate::keepalive::Terms;
+use crate::{ProcessorTime, keepalive::Terms};
 use base::{ByteCount, MemoryMib, limits};
 use std::time::Duration;
 
@@ -136,7 +136,7 @@ impl Limits {
 }
 
 /// [`Limits`] and what only the driver needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// What the planner keeps.
     pub limits: Limits,
@@ -151,6 +151,8 @@ pub struct Settings {
     /// Default one more than there are processors: with more, environments push each other out of the caches; with fewer,
     /// processors wait.
     pub turns: usize,
+    /// Tells whether they have. Default [`ProcessorTime::of_host`].
+    pub processor_time: fn() -> Option<ProcessorTime>,
 }
 
 impl Settings {
@@ -164,6 +166,7 @@ impl Settings {
             stop_max: Duration::from_secs(10),
             processors: cpus,
             turns: cpus + 1,
+            processor_time: ProcessorTime::of_host,
         }
     }
 }

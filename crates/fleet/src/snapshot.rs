@@ -143,4 +143,8 @@ pub struct Totals {
     pub launch_refused: u64,
     /// Calls whose caller left while they were queued.
     pub cancelled: u64,
+    /// Calls that waited for their turn, since no processor had time; filled by [`crate::Fleet::snapshot`].
+    pub turns_waited: u64,
+    /// Of these, calls that then began without; filled by [`crate::Fleet::snapshot`].
+    pub turns_in_vain: u64,
 }

@@ -15,8 +15,8 @@ use base::{
     MemoryMib, Micros, PrepareError, Seconds, ThrottleReason, Timestamp,
 };
 use fake::{Script, World, call, spec};
-use fleet::{Fleet, Limits, Settings, keepalive::Why};
-use std::{sync::Arc, time::Duration};
+use fleet::{Fleet, Limits, ProcessorTime, Settings, keepalive::Why};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 /// When each fleet begins, by the wall clock.
 const NOW: Timestamp = Timestamp(1_790_000_000_000);
@@ -28,6 +28,7 @@ fn settings() -> Settings {
         stop_max: Duration::from_secs(10),
         processors: 2,
         turns: 3,
+        processor_time: || None,
     }
 }
 
@@ -58,6 +59,57 @@ async fn each_environment_runs_one_call_at_a_time() {
     }
     assert_eq!(world.most_at_once_in_one(), 1);
     assert_eq!(world.calls().len(), 20);
+}
+
+/// Processors that always have something to do.
+fn never_idle() -> Option<ProcessorTime> {
+    thread_local! { static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) } }
+    let passed = PASSED.get() + Duration::from_millis(100);
+    PASSED.set(passed);
+    Some(ProcessorTime { passed, idle: Duration::ZERO })
+}
+
+/// A fleet of which it is known that the processors have no time, with `size` environments.
+async fn busy_fleet(world: &Arc<World>, size: u32) -> Fleet {
+    let fleet = fleet(world, Settings { processor_time: never_idle, ..settings() });
+    fleet.provision(spec("f"), size);
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(110)).await;
+        fleet.execute(spec("f"), call(b"x")).await.unwrap();
+    }
+    fleet
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_processor_time_calls_that_take_long_are_held_up_for_some_milliseconds_only() {
+    let world = World::new(Script { run_ms: 50, ..Script::default() });
+    let fleet = busy_fleet(&world, 10).await;
+    let calls: Vec<_> = (0..10).map(|_| tokio::spawn(fleet.execute(spec("f"), call(b"x")))).collect();
+    tokio::time::sleep(Duration::from_micros(500)).await;
+    assert_eq!(world.running(), 3);
+    tokio::time::sleep(Duration::from_millis(3)).await;
+    assert_eq!(world.running(), 10);
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let totals = fleet.snapshot().totals;
+    // Three of those that waited got the turns of the three that had had theirs for long enough.
+    assert_eq!((totals.turns_waited, totals.turns_in_vain), (7, 4));
+    let waited = world.calls().iter().filter(|called| (1_000..5_000).contains(&called.waited.0)).count();
+    assert_eq!(waited, 7, "told as part of the queue time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_processor_time_calls_that_answer_at_once_follow_each_other_on_few_environments() {
+    let world = World::new(Script::default());
+    let fleet = busy_fleet(&world, 0).await;
+    let calls: Vec<_> = (0..20).map(|_| tokio::spawn(fleet.execute(spec("f"), call(b"x")))).collect();
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let totals = fleet.snapshot().totals;
+    assert_eq!(totals.turns_in_vain, 0);
+    assert!(world.launched() <= 3, "{} environments, {totals:?}", world.launched());
 }
 
 #[tokio::test(start_paused = true)]

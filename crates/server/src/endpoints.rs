@@ -215,6 +215,8 @@ fn environments(fleet: &Fleet) -> Vec<Metric> {
         expired,
         evicted,
         node_full,
+        turns_waited,
+        turns_in_vain,
         ..
     } = snapshot.totals;
     let (used, max) = (snapshot.memory_used.bytes().0, snapshot.memory_max.bytes().0);
@@ -237,6 +239,12 @@ fn environments(fleet: &Fleet) -> Vec<Metric> {
         counter("neap_environments_expired", "Idle environments ended because their time was over", expired),
         counter("neap_environments_evicted", "Idle environments ended to make room", evicted),
         counter("neap_invocations_node_full", "Invocations refused for want of memory", node_full),
+        counter(
+            "neap_invocation_turns",
+            "Invocations that waited for their turn, since no processor had time",
+            turns_waited,
+        ),
+        counter("neap_invocation_turns_in_vain", "Of these, such that then began without", turns_in_vain),
         gauge("neap_memory_configured_bytes", "Memory that live environments are configured for", used),
         gauge("neap_memory_limit_bytes", "What the configured memory may reach", max),
     ]);

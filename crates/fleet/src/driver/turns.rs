@@ -6,6 +6,7 @@
 //! and none that has run for so long takes a turn from others: calls that take longer, or wait for others themselves, are held up
 //! by no more than that. One timer sees to it for all that wait, while some do: a timer for each would be made and removed a call.
 
+use crate::ProcessorTime;
 use std::{collections::VecDeque, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -32,6 +33,9 @@ pub(super) struct Turns {
     /// Whether somebody looks.
     looked_after: bool,
     next: u64,
+    /// Since the beginning: calls that had to wait, and those of them that began without a turn.
+    pub(super) waited: u64,
+    pub(super) in_vain: u64,
 }
 
 /// What a call is to do that has arrived.
@@ -46,9 +50,14 @@ pub(super) enum Arrival {
 }
 
 impl Turns {
-    /// Of a node with so many processors. `at_once` calls begin together.
-    pub(super) fn new(at_once: usize, processors: usize, now: Instant) -> Turns {
-        let load = Load::new(processors, now);
+    /// `at_once` calls begin together while the processors have no time.
+    pub(super) fn new(
+        at_once: usize,
+        processors: usize,
+        time: fn() -> Option<ProcessorTime>,
+        now: Instant,
+    ) -> Turns {
+        let load = Load::new(processors, time, now);
         Turns {
             at_once,
             load,
@@ -56,11 +65,13 @@ impl Turns {
             waiting: VecDeque::new(),
             looked_after: false,
             next: 0,
+            waited: 0,
+            in_vain: 0,
         }
     }
 
     pub(super) fn arrive(&mut self, now: Instant) -> Arrival {
-        if !self.load.is_short(now, processors) {
+        if !self.load.is_short(now) {
             return Arrival::Free;
         }
         self.hand_out(now);
@@ -68,6 +79,7 @@ impl Turns {
             return Arrival::Turn(self.take(now));
         }
         let (turn, told) = oneshot::channel();
+        self.waited += 1;
         self.waiting.push_back((now, turn));
         let look = !std::mem::replace(&mut self.looked_after, true);
         Arrival::Wait { told, look }
@@ -78,7 +90,7 @@ impl Turns {
         self.hand_out(now);
         while let Some((_, waiting)) = self.waiting.pop_front_if(|(since, _)| now - *since >= PATIENCE) {
             // It may have left.
-            let _ = waiting.send(None);
+            self.in_vain += u64::from(waiting.send(None).is_ok());
         }
         self.looked_after = !self.waiting.is_empty();
         self.looked_after
@@ -116,34 +128,32 @@ impl Turns {
 #[derive(Debug)]
 struct Load {
     processors: u32,
+    time: fn() -> Option<ProcessorTime>,
     looked: Instant,
-    then: Option<Idleness>,
+    then: Option<ProcessorTime>,
     short: bool,
     /// Not before this again.
     from: Instant,
 }
 
-/// Since the host's start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
-struct Idleness {
-    passed: Duration,
-    /// Of all processors together.
-    idle: Duration,
-}
-
 impl Load {
-    fn new(processors: usize, now: Instant) -> Load {
+    fn new(processors: usize, time: fn() -> Option<ProcessorTime>, now: Instant) -> Load {
         let processors = u32::try_from(processors).unwrap_or(u32::MAX).max(1);
-        Load { processors, looked: now, then: None, short: false, from: now }
+        Load { processors, time, looked: now, then: None, short: false, from: now }
     }
 
-    fn is_short(&mut self, now: Instant, idleness: impl FnOnce() -> Option<Idleness>) -> bool {
-        let past = now - self.looked;
-        if past < WINDOW {
+    fn is_short(&mut self, now: Instant) -> bool {
+        if now - self.looked < WINDOW {
             return self.short;
         }
+        let told = (self.time)();
+        self.learn(now, told)
+    }
+
+    fn learn(&mut self, now: Instant, told: Option<ProcessorTime>) -> bool {
+        let past = now - self.looked;
         self.looked = now;
-        let then = std::mem::replace(&mut self.then, idleness());
+        let then = std::mem::replace(&mut self.then, told);
         let share = then.zip(self.then).and_then(|(then, now)| {
             let passed = now.passed.saturating_sub(then.passed);
             let idle = now.idle.saturating_sub(then.idle) / self.processors;
@@ -163,14 +173,6 @@ impl Load {
     }
 }
 
-/// What the kernel counts, to 10 ms. Takes some microseconds.
-fn processors() -> Option<Idleness> {
-    let text = std::fs::read_to_string("/proc/uptime").ok()?;
-    let mut seconds =
-        text.split_whitespace().map(|word| Duration::try_from_secs_f64(word.parse().ok()?).ok());
-    Some(Idleness { passed: seconds.next()??, idle: seconds.next()?? })
-}
-
 #[cfg(test)]
 #[allow(clippy::panic)] // a broken expectation ends the test
 mod tests {
@@ -184,16 +186,17 @@ mod tests {
         let mut short = turns.load.short;
         for _ in 0..windows {
             now += WINDOW;
-            let then = turns.load.then.unwrap_or(Idleness { passed: WINDOW, idle: WINDOW });
-            let next = Idleness { passed: then.passed + WINDOW, idle: then.idle + WINDOW * 2 * idle / 100 };
-            short = turns.load.is_short(now, || Some(next));
+            let then = turns.load.then.unwrap_or(ProcessorTime { passed: WINDOW, idle: WINDOW });
+            let next =
+                ProcessorTime { passed: then.passed + WINDOW, idle: then.idle + WINDOW * 2 * idle / 100 };
+            short = turns.load.learn(now, Some(next));
         }
         (now, short)
     }
 
     fn short(at_once: usize) -> (Turns, Instant) {
         let now = Instant::now();
-        let mut turns = Turns::new(at_once, 2, now);
+        let mut turns = Turns::new(at_once, 2, || None, now);
         let (now, short) = load(&mut turns, now, 10, 2);
         assert!(short);
         (turns, now)
@@ -216,7 +219,7 @@ mod tests {
     #[test]
     fn while_there_is_time_nobody_takes_turns() {
         let now = Instant::now();
-        let mut turns = Turns::new(1, 2, now);
+        let mut turns = Turns::new(1, 2, || None, now);
         let (now, _) = load(&mut turns, now, 21, 10);
         for _ in 0..10 {
             assert!(matches!(turns.arrive(now), Arrival::Free));
@@ -298,24 +301,17 @@ mod tests {
         // After a time without calls it is not known, which is no failure.
         let now = now + WINDOW * 10;
         let then = turns.load.then;
-        assert!(!turns.load.is_short(now, || then));
+        assert!(!turns.load.learn(now, then));
         assert!(load(&mut turns, now, 0, 1).1);
     }
 
     #[test]
     fn what_cannot_be_told_is_no_shortage() {
         let (mut turns, now) = short(1);
-        assert!(!turns.load.is_short(now + WINDOW, || None));
-        let then = Idleness { passed: WINDOW, idle: WINDOW };
-        assert!(!turns.load.is_short(now + WINDOW * 2, || Some(then)));
+        assert!(!turns.load.learn(now + WINDOW, None));
+        let then = ProcessorTime { passed: WINDOW, idle: WINDOW };
+        assert!(!turns.load.learn(now + WINDOW * 2, Some(then)));
         // The host's clock stands, as it nearly does beside a virtual one.
-        assert!(!turns.load.is_short(now + WINDOW * 3, || Some(then)));
-    }
-
-    #[test]
-    fn the_kernel_tells_how_idle_it_is() {
-        let (now, then) = (processors(), processors());
-        assert!(now.is_some_and(|now| now.passed > Duration::ZERO && now.idle > Duration::ZERO));
-        assert!(then >= now);
+        assert!(!turns.load.learn(now + WINDOW * 3, Some(then)));
     }
 }
