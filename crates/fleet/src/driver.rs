@@ -1,6 +1,7 @@
 //! Performs what the planner decides: an [`Execute`] over a [`Launch`].
 
 mod keeper;
+mod turn;
 mod turns;
 
 use crate::{
@@ -24,7 +25,8 @@ use tokio::{
     sync::{Notify, oneshot, watch},
     time::{Instant, timeout},
 };
-use turns::{Arrival, Turns};
+use turn::Turn;
+use turns::Turns;
 
 /// Runs invocations on environments that it starts and ends as needed.
 ///
@@ -114,13 +116,6 @@ struct Grant {
     cold: bool,
     /// Where its version has provisioned concurrency.
     provisioned: Option<ProvisionedUse>,
-}
-
-/// A call's turn; it ends with this.
-struct Turn {
-    shared: Arc<Shared>,
-    /// Taken at its end.
-    number: Option<u64>,
 }
 
 /// What is left to do when the lock has been given back.
@@ -387,27 +382,6 @@ impl Shared {
 
     fn at(&self, now: Instant) -> Tick {
         self.origin.plus(u64::try_from((now - self.began).as_micros()).unwrap_or(u64::MAX))
-    }
-
-    /// Waits until a call may begin: its turn, if it got one, and when that was.
-    async fn turn(self: &Arc<Self>, arrived: Instant) -> (Option<Turn>, Instant) {
-        let arrival = self.turns().arrive(arrived);
-        let (number, begun) = match arrival {
-            Arrival::Free => (None, arrived),
-            Arrival::Turn(number) => (Some(number), arrived),
-            Arrival::Wait { told, look } => {
-                if look {
-                    self.runtime.spawn(look_after(Arc::downgrade(self)));
-                }
-                // Whoever tells is gone only with the fleet.
-                (told.await.ok().flatten(), Instant::now())
-            }
-        };
-        (number.map(|number| Turn { shared: Arc::clone(self), number: Some(number) }), begun)
-    }
-
-    fn turns(&self) -> MutexGuard<'_, Turns> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn request(self: &Arc<Self>, spec: &Arc<FunctionSpec>, now: Instant) -> Admitted {
@@ -765,40 +739,9 @@ impl Drop for Grant {
     }
 }
 
-impl Turn {
-    fn end(&mut self, now: Instant) {
-        if let Some(number) = self.number.take() {
-            self.shared.turns().end(number, now);
-        }
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if self.number.is_some() {
-            self.end(Instant::now());
-        }
-    }
-}
-
 impl Drop for QueuedCall {
     fn drop(&mut self) {
         self.shared.cancel(self.call);
-    }
-}
-
-/// Sees to it that no call waits for its turn for too long; ends when none waits.
-async fn look_after(shared: Weak<Shared>) {
-    let mut next = Instant::now() + turns::PATIENCE;
-    loop {
-        tokio::time::sleep_until(next).await;
-        let Some(shared) = shared.upgrade() else { return };
-        let now = Instant::now();
-        if !shared.turns().look(now) {
-            return;
-        }
-        // From one time to the next without what the timer is late, which can be as much again.
-        next = (next + turns::PATIENCE).max(now);
     }
 }
 
