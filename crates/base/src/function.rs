@@ -42,7 +42,7 @@ pub struct FunctionSpec {
     /// Runtime identifier, e.g. `python3.12`, `nodejs20.x`, `provided.al2023`.
     pub runtime: String,
     /// `x86_64` or `arm64`, as the user wrote it.
-    pub architecture: String,
+    pub architecture: std::sync::Arc<str>,
     /// Entry point, e.g. `app.handler`; at most 128 characters.
     pub handler: String,
     /// Unpacked by [`crate::Packages`].

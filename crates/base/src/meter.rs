@@ -207,7 +207,7 @@ pub struct InvocationRecord {
     /// Which call.
     pub request_id: RequestId,
     /// `x86_64` or `arm64`: priced apart.
-    pub architecture: String,
+    pub architecture: Arc<str>,
     /// When it started.
     pub at: Timestamp,
     /// Memory size configured, the basis of charging.

@@ -66,9 +66,20 @@ impl Micros {
         Micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
     }
 
-    /// In milliseconds with fraction, as log lines print it.
+    /// In milliseconds with fraction, as JSON has it.
     pub fn as_ms(self) -> f64 {
         self.0 as f64 / 1000.0
+    }
+
+    /// In milliseconds with two decimals, half of the last up, as log lines print it.
+    pub fn in_ms(self) -> impl std::fmt::Display {
+        struct InMs(u64);
+        impl std::fmt::Display for InMs {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}.{:02}", self.0 / 100, self.0 % 100)
+            }
+        }
+        InMs(self.0.saturating_add(5) / 10)
     }
 
     /// Rounded up to whole milliseconds: what billing counts.
@@ -94,5 +105,12 @@ mod tests {
         assert_eq!(Micros(1).ceil_ms(), Millis(1));
         assert_eq!(Micros(1000).ceil_ms(), Millis(1));
         assert_eq!(Micros(1001).ceil_ms(), Millis(2));
+    }
+
+    #[test]
+    fn log_lines_have_two_decimals() {
+        for (us, text) in [(0, "0.00"), (4, "0.00"), (5, "0.01"), (1_234, "1.23"), (59_999, "60.00")] {
+            assert_eq!(Micros(us).in_ms().to_string(), text);
+        }
     }
 }

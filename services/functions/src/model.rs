@@ -315,7 +315,7 @@ impl VersionRecord {
         FunctionSpec {
             key: self.key(deployment),
             runtime: configuration.runtime.clone(),
-            architecture: configuration.architecture.clone(),
+            architecture: configuration.architecture.as_str().into(),
             handler: configuration.handler.clone(),
             code: deployment.code,
             layers: configuration.layers.iter().map(|layer| layer.code).collect(),

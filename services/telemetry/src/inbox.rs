@@ -1,7 +1,7 @@
 //! What functions did, on its way to being counted: who serves an invocation only puts it here, and all of some milliseconds is
 //! counted together, on another thread. Whatever reads counts has it done first, so that nobody sees fewer.
 
-use crate::Inner;
+use crate::{Inner, cloudwatch::gathering::minute};
 use base::{InvocationRecord, Timestamp, VersionKey};
 use std::{
     mem,
@@ -74,20 +74,21 @@ impl Inner {
         if all.invocations.is_empty() && all.steps.is_empty() {
             return;
         }
-        for Step { key, reserved, at, begins } in all.steps.drain(..) {
-            match begins {
-                true => self.gathering.began(&key, reserved, at),
-                false => self.gathering.ended(&key, reserved, at),
-            }
+        // What comes together is mostly of few functions: each sum is looked up once for all that is added to it.
+        for of_one in all.steps.chunk_by(|step, next| step.reserved == next.reserved && step.key == next.key)
+        {
+            self.gathering.stepped(of_one);
         }
-        for record in all.invocations.drain(..) {
-            self.metrics.record(&record);
-            self.gathering.record(&record);
-            self.show_invocation(&record);
-            if self.counting.record(record) {
+        for of_one in all.invocations.chunk_by(in_one_sum) {
+            self.metrics.record(of_one);
+            self.gathering.record(of_one);
+            of_one.iter().for_each(|record| self.show_invocation(record));
+            if self.counting.add(of_one) {
                 self.usage_wait.notify_one();
             }
         }
+        all.steps.clear();
+        self.counting.keep(all.invocations.drain(..));
         all.invocations.shrink_to(ROOM_KEPT);
         all.steps.shrink_to(ROOM_KEPT);
         self.metrics_wait.notify_one();
@@ -103,6 +104,15 @@ impl Inner {
             let _ = tokio::task::spawn_blocking(move || inner.count()).await;
         }
     }
+}
+
+/// Whether both are counted in the same sums.
+fn in_one_sum(record: &InvocationRecord, next: &InvocationRecord) -> bool {
+    let size = |record: &InvocationRecord| (record.memory, minute(record.at));
+    size(record) == size(next)
+        && record.key == next.key
+        && record.invoked_arn == next.invoked_arn
+        && record.architecture == next.architecture
 }
 
 fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {

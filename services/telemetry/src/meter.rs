@@ -106,8 +106,9 @@ impl Counting {
         Counting { instance, waiting: Mutex::default(), records_max, records: Mutex::default() }
     }
 
-    /// Whether nothing waited before.
-    pub(crate) fn record(&self, record: InvocationRecord) -> bool {
+    /// Adds invocations of one sum; whether nothing waited before.
+    pub(crate) fn add(&self, of_one: &[InvocationRecord]) -> bool {
+        let Some(record) = of_one.first() else { return false };
         let key = UsageKey {
             account: record.key.account,
             region: record.key.region.clone(),
@@ -117,19 +118,20 @@ impl Counting {
             processor: Processor::named(&record.architecture),
             day: record.at.0.div_euclid(crate::logic::DAY_MS),
         };
-        let usage = Usage::of(&record);
-        let first = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let first = waiting.sums.is_empty();
-            waiting.sums.entry(key).or_default().add(&usage);
-            first
-        };
-        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        if records.len() >= self.records_max {
-            records.pop_front();
-        }
-        records.push_back(record);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = waiting.sums.is_empty();
+        let sum = waiting.sums.entry(key).or_default();
+        of_one.iter().for_each(|record| sum.add(&Usage::of(record)));
         first
+    }
+
+    /// Keeps the last invocations for display.
+    pub(crate) fn keep(&self, invocations: impl ExactSizeIterator<Item = InvocationRecord>) {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = (records.len() + invocations.len()).saturating_sub(self.records_max);
+        let gone = over.min(records.len());
+        records.drain(..gone);
+        records.extend(invocations.skip(over - gone));
     }
 
     /// What is reserved from now on.

@@ -230,22 +230,26 @@ impl Metrics {
         series
     }
 
-    pub(crate) fn record(&self, record: &InvocationRecord) {
-        let series = self.series(record.key.account, &record.key.region, &record.key.name);
-        series.invocations.inc();
-        series.billed.inc_by(record.billed.0);
-        series.duration.observe(seconds(record.run));
-        if let Some(kind) = error_kind(record.outcome) {
-            let Function { account, region, function } = series.labels.clone();
-            self.errors.get_or_create(&FunctionError { account, region, function, kind }).inc();
-        }
-        if let Some(phases) = record.cold {
-            series.cold_starts.inc();
-            let took = [phases.queue, phases.sandbox, phases.boot, phases.init];
-            for (phase, took) in PHASES.into_iter().zip(took) {
+    /// Invocations of one function.
+    pub(crate) fn record(&self, of_one: &[InvocationRecord]) {
+        let Some(InvocationRecord { key, .. }) = of_one.first() else { return };
+        let series = self.series(key.account, &key.region, &key.name);
+        series.invocations.inc_by(of_one.len() as u64);
+        series.billed.inc_by(of_one.iter().map(|record| record.billed.0).sum());
+        for record in of_one {
+            series.duration.observe(seconds(record.run));
+            if let Some(kind) = error_kind(record.outcome) {
                 let Function { account, region, function } = series.labels.clone();
-                let labels = FunctionPhase { account, region, function, phase };
-                self.phases.get_or_create(&labels).observe(seconds(took));
+                self.errors.get_or_create(&FunctionError { account, region, function, kind }).inc();
+            }
+            if let Some(phases) = record.cold {
+                series.cold_starts.inc();
+                let took = [phases.queue, phases.sandbox, phases.boot, phases.init];
+                for (phase, took) in PHASES.into_iter().zip(took) {
+                    let Function { account, region, function } = series.labels.clone();
+                    let labels = FunctionPhase { account, region, function, phase };
+                    self.phases.get_or_create(&labels).observe(seconds(took));
+                }
             }
         }
     }

@@ -83,7 +83,7 @@ pub(crate) fn spec(name: &str) -> Arc<FunctionSpec> {
             tenant: None,
         },
         runtime: "python3.12".to_owned(),
-        architecture: "x86_64".to_owned(),
+        architecture: "x86_64".into(),
         handler: "app.handler".to_owned(),
         code: CodeSha256([0; 32]),
         layers: Vec::new(),

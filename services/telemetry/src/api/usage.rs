@@ -459,7 +459,7 @@ impl From<InvocationRecord> for Invocation {
             function: record.key.name.to_string(),
             region: record.key.region,
             version: record.key.version.to_string(),
-            architecture: record.architecture,
+            architecture: record.architecture.as_ref().to_owned(),
             at: jiff::Timestamp::from_millisecond(record.at.0).unwrap_or_default().to_string(),
             memory_mb: record.memory.0,
             memory_used_bytes: record.memory_used_bytes,

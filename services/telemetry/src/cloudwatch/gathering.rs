@@ -21,6 +21,7 @@ use super::{
     logic::Place,
     model::{Aggregate, Dimensions, Points, SeriesKey, Slot, Unit, gather},
 };
+use crate::inbox::Step;
 use base::{
     AccountId, FunctionName, InvocationRecord, MessageStep, MeteredQueue, Outcome, ProvisionedCall,
     QueueDepth, QueueStep, QueuedEvent, Region, RequestId, Timestamp, VersionKey,
@@ -155,7 +156,8 @@ struct Running {
 /// Minutes of concurrency kept for one function while the store cannot be written.
 const EARLIER_MAX: usize = 60;
 
-fn minute(time: Timestamp) -> i64 {
+/// The minute of a moment, by its first second.
+pub(crate) fn minute(time: Timestamp) -> i64 {
     let seconds = time.0.div_euclid(1_000);
     seconds - seconds.rem_euclid(60)
 }
@@ -166,6 +168,17 @@ fn qualifier(arn: &str) -> Option<Box<str>> {
 }
 
 impl Running {
+    fn step(&mut self, step: &Step) {
+        if step.begins {
+            self.now += 1;
+        }
+        // What has run until its end has run in that minute too.
+        self.observe(minute(step.at));
+        if !step.begins {
+            self.now = self.now.saturating_sub(1);
+        }
+    }
+
     fn observe(&mut self, minute: i64) {
         match &mut self.most {
             Some((at, most)) if *at == minute => *most = (*most).max(self.now),
@@ -204,22 +217,22 @@ impl Gathering {
         }
     }
 
-    /// An invocation has ended; it counts for the minute in which it began.
-    pub(crate) fn record(&self, record: &InvocationRecord) {
-        let VersionKey { account, region, name, .. } = &record.key;
+    /// Invocations of one function and minute have ended; they count for the minute in which they began.
+    pub(crate) fn record(&self, of_one: &[InvocationRecord]) {
+        let Some(InvocationRecord { key, invoked_arn, at, .. }) = of_one.first() else { return };
         let key = FunctionMinute {
-            account: *account,
-            region: region.clone(),
-            name: name.clone(),
-            qualifier: qualifier(&record.invoked_arn),
-            minute: minute(record.at),
+            account: key.account,
+            region: key.region.clone(),
+            name: key.name.clone(),
+            qualifier: qualifier(invoked_arn),
+            minute: minute(*at),
         };
-        let duration = Aggregate::of(record.run.0 as f64 / 1_000.0, 1.0);
-        let failed = u64::from(record.outcome != Outcome::Success);
         self.measure(key, |measured| {
-            measured.invocations += 1;
-            measured.errors += failed;
-            merge(&mut measured.duration, duration);
+            for record in of_one {
+                measured.invocations += 1;
+                measured.errors += u64::from(record.outcome != Outcome::Success);
+                merge(&mut measured.duration, Aggregate::of(record.run.0 as f64 / 1_000.0, 1.0));
+            }
         });
     }
 
@@ -329,23 +342,13 @@ impl Gathering {
         note(waiting.queues.entry(key).or_default());
     }
 
-    pub(crate) fn began(&self, key: &VersionKey, reserved: bool, now: Timestamp) {
+    /// Invocations of one function have begun or ended.
+    pub(crate) fn stepped(&self, of_one: &[Step]) {
+        let Some(Step { key, reserved, .. }) = of_one.first() else { return };
         let mut waiting = self.lock();
-        for scope in scopes(key, reserved) {
+        for scope in scopes(key, *reserved) {
             let running = waiting.running.entry(scope).or_default();
-            running.now += 1;
-            running.observe(minute(now));
-        }
-    }
-
-    pub(crate) fn ended(&self, key: &VersionKey, reserved: bool, now: Timestamp) {
-        let mut waiting = self.lock();
-        for scope in scopes(key, reserved) {
-            if let Some(running) = waiting.running.get_mut(&scope) {
-                // What has run until now has run in this minute too.
-                running.observe(minute(now));
-                running.now = running.now.saturating_sub(1);
-            }
+            of_one.iter().for_each(|step| running.step(step));
         }
     }
 
@@ -595,8 +598,8 @@ mod tests {
     #[test]
     fn invocations_become_metrics_of_function_resource_and_account() {
         let gathering = Gathering::new(RequestId::from_random([3; 16]));
-        gathering.record(&record("f", "", 61_000, 10, Outcome::Success));
-        gathering.record(&record("f", ":live", 62_000, 30, Outcome::Timeout));
+        gathering.record(&[record("f", "", 61_000, 10, Outcome::Success)]);
+        gathering.record(&[record("f", ":live", 62_000, 30, Outcome::Timeout)]);
         let arn = "arn:aws:lambda:us-east-1:000000000000:function:f:live";
         gathering.throttled(&key("f"), arn, Timestamp(63_000));
         let batch = gathering.take().unwrap();
@@ -642,13 +645,13 @@ mod tests {
     #[test]
     fn concurrency_is_the_most_of_each_minute() {
         let gathering = Gathering::new(RequestId::from_random([3; 16]));
-        gathering.began(&key("f"), false, Timestamp(0));
-        gathering.began(&key("f"), false, Timestamp(1));
-        gathering.began(&key("g"), true, Timestamp(2));
-        gathering.ended(&key("f"), false, Timestamp(3));
+        let step = |name, reserved, at, begins| Step { key: key(name), reserved, at: Timestamp(at), begins };
+        gathering.stepped(&[step("f", false, 0, true), step("f", false, 1, true)]);
+        gathering.stepped(&[step("g", true, 2, true)]);
+        gathering.stepped(&[step("f", false, 3, false)]);
         assert!(gathering.observe(Timestamp(61_000)));
-        gathering.ended(&key("f"), false, Timestamp(121_000));
-        gathering.ended(&key("g"), true, Timestamp(122_000));
+        gathering.stepped(&[step("f", false, 121_000, false)]);
+        gathering.stepped(&[step("g", true, 122_000, false)]);
         let batch = gathering.take().unwrap();
         let most = |name, dimensions, minute| of(&batch, name, dimensions, minute).map(|(_, _, max)| max);
         for (minute, all, unreserved, f) in [(0, 3.0, 2.0, 2.0), (60, 2.0, 1.0, 1.0), (120, 2.0, 1.0, 1.0)] {
@@ -745,7 +748,7 @@ mod tests {
     fn what_waits_is_bounded() {
         let gathering = Gathering::new(RequestId::from_random([3; 16]));
         for minute in 0..WAITING_MAX as i64 + 5 {
-            gathering.record(&record("f", "", minute * 60_000, 1, Outcome::Success));
+            gathering.record(&[record("f", "", minute * 60_000, 1, Outcome::Success)]);
         }
         assert_eq!(gathering.take().unwrap().left_out, 5);
     }

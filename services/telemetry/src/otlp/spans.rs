@@ -83,7 +83,7 @@ fn place(key: &VersionKey) -> Attributes {
 fn function(record: &InvocationRecord) -> Attributes {
     place(&record.key)
         .number("faas.max_memory", record.memory.bytes().0)
-        .text("host.arch", if record.architecture == "x86_64" { "amd64" } else { "arm64" })
+        .text("host.arch", if &*record.architecture == "x86_64" { "amd64" } else { "arm64" })
 }
 
 /// The spans of one invocation, in microseconds since 1970.
