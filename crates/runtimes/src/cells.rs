@@ -29,7 +29,11 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, Instant},
 };
-use tokio::{sync::Notify, task::AbortHandle, time::timeout};
+use tokio::{
+    sync::Notify,
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
 
 /// How many may wait, and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +68,9 @@ const LATE: Duration = Duration::from_secs(1);
 const FILLING: CpuWeight = CpuWeight::new(10);
 /// Longest boot.
 const BOOT_MAX: Duration = Duration::from_secs(20);
+/// What one that has said that it waits may take to come to rest, before it is frozen: what is left of its work would be part of
+/// the start.
+const REST: Duration = Duration::from_millis(5);
 /// Pause after one could not be made.
 const RETRY: Duration = Duration::from_secs(30);
 /// Pause while the zygote is being loaded that they are to be forked from.
@@ -520,6 +527,7 @@ impl Cells {
                     return Err("it ended, or does not wait".to_owned());
                 }
             }
+            sleep(REST).await;
             let at_rest = sandbox.freeze().and_then(|()| sandbox.set_cpu(CpuWeight::MAX, None));
             at_rest.map_err(|error| error.to_string())?;
         }
@@ -535,12 +543,13 @@ impl Cells {
 
 /// Turns this cell into the process of a function.
 async fn choose(sandbox: Sandbox, mut frames: Frames, wanted: &Wanted<'_>) -> Result<Booted, String> {
-    // It comes to itself and takes its environment while its files are attached: it touches none before it is told.
+    // It comes to itself and takes its environment, which takes longer, while its files are attached: it touches none before it
+    // is told.
     let told = async {
         sandbox.thaw().map_err(|error| error.to_string())?;
         frames.begin(wanted.env).await.map_err(|error| error.to_string())
     };
-    let (attached, told) = tokio::join!(sandbox.attach(wanted.attachments), told);
+    let (told, attached) = tokio::join!(told, sandbox.attach(wanted.attachments));
     attached.map_err(|error| error.to_string()).and(told)?;
     let attached = Instant::now();
     let answered = async {

@@ -682,7 +682,8 @@ async function wait() {
   }
   module.children.length = 0;
   process.uptime = () => uptime() - waited;
-  send(WAITING, "");
+  // With nothing left to do: what is frozen in the middle of its work goes on with it when it is thawed.
+  setImmediate(() => setImmediate(() => send(WAITING, "")));
 }
 
 /**
@@ -690,7 +691,7 @@ async function wait() {
  * it is known what kinds of values it meets. Nothing of it stays.
  */
 async function rehearse() {
-  const own = [...Object.entries(env).map(([name, value]) => `${name}=${value}`), ""].join("\0");
+  const own = [...Object.entries(known).map(([name, value]) => `${name}=${value}`), ""].join("\0");
   for (let times = 0; times < 8; times++) {
     adopt(`_NEAP_REHEARSAL=${times}\0${own}`);
     prepare();
@@ -699,6 +700,7 @@ async function rehearse() {
   }
   adopt(own);
   require("node:module")._initPaths();
+  rehearseReading();
   const initialisation = current;
   channel = fs.openSync("/dev/null", "w");
   handleEvent = (event) => runBuffered(async (value) => value, event);
@@ -725,30 +727,44 @@ async function rehearse() {
   delete globalThis.awslambda;
 }
 
+/** Has Node.js compile what it calls when the channel has bytes. None have come yet, so that it does nothing more. */
+function rehearseReading() {
+  for (let times = 0; times < 8 && socket.bytesRead === 0 && !socket.destroyed; times++) {
+    try {
+      socket._handle.onread();
+    } catch {
+      // Where it is made otherwise it is compiled later.
+      return;
+    }
+  }
+}
+
 /** The files of the function are there that this process is now for; it works in `folder`. */
-function become(folder) {
+const become = (function become(folder) {
   process.chdir(folder);
   waited = uptime();
   // Not from within the channel's callback, which would be in the stack of what the function throws.
   process.nextTick(run);
-}
+});
+
+/** The environment as this program has set it, where looking costs less; nobody else does while it waits. */
+let known = { __proto__: null, ...env };
 
 /** Takes the environment of a function: `text` has variables, a zero after each. Touches no file. */
 function adopt(text) {
-  const variables = text.split("\0");
-  variables.pop();
-  const before = [env.NODE_PATH, env.HOME];
-  const unknown = new Set(Object.keys(env));
-  for (const variable of variables) {
-    const end = variable.indexOf("=");
-    const name = variable.substring(0, end);
-    const value = variable.substring(end + 1);
-    unknown.delete(name);
+  const taken = { __proto__: null };
+  for (let at = 0, end; (end = text.indexOf("\0", at)) !== -1; at = end + 1) {
+    const equals = text.indexOf("=", at);
+    const name = text.substring(at, equals);
+    const value = text.substring(equals + 1, end);
+    taken[name] = value;
     // Some have effects when they are set.
-    if (env[name] !== value) env[name] = value;
+    if (known[name] !== value) env[name] = value;
   }
-  for (const name of unknown) delete env[name];
-  if (env.NODE_PATH !== before[0] || env.HOME !== before[1]) require("node:module")._initPaths();
+  for (const name in known) if (!(name in taken)) delete env[name];
+  const paths = known.NODE_PATH !== taken.NODE_PATH || known.HOME !== taken.HOME;
+  known = taken;
+  if (paths) require("node:module")._initPaths();
 }
 
 function main() {
@@ -791,7 +807,9 @@ const run = (async function run() {
     return;
   }
   const run = handler[STREAMING] ? runStreaming : runBuffered;
-  handleEvent = (event) => run(handler, event);
+  handleEvent = (function handleEvent(event) {
+    run(handler, event);
+  });
   send(READY, "");
 });
 
