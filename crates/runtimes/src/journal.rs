@@ -8,7 +8,10 @@
 //! for Lambda's fields find them unchanged); in JSON it is `startPhasesMs` in the metrics of `platform.report`.
 
 mod records;
+mod scribe;
 mod told;
+
+pub(crate) use scribe::Scribe;
 
 use crate::{extensions::Described, telemetry::Hub};
 use base::{
@@ -24,6 +27,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const WAITING_MAX: usize = 512;
 /// Entries that there is room for all the time.
 const ROOM_KEPT: usize = 64;
+/// Bytes of a line that begins or ends an invocation, about; a report has twice as many.
+const LINE_ROOM: usize = 80;
 
 /// One entry, in order.
 #[derive(Debug)]
@@ -303,18 +308,15 @@ impl Journal {
             ),
             Entry::RestoreReport { at, took, failed } => {
                 let status = failed.as_ref().map(status_text).unwrap_or_default();
-                push(at, format!("RESTORE_REPORT Restore Duration: {:.2} ms{status}", took.as_ms()));
+                push(at, format!("RESTORE_REPORT Restore Duration: {} ms{status}", took.in_ms()));
             }
             Entry::InitReport { at, phase, took, failed: None, how: Initialization::SnapStart } => {
-                push(at, format!("INIT_REPORT Init Duration: {:.2} ms\tPhase: {phase}", took.as_ms()));
+                push(at, format!("INIT_REPORT Init Duration: {} ms\tPhase: {phase}", took.in_ms()));
             }
             Entry::InitReport { failed: None, .. } => {}
             Entry::InitReport { at, phase, took, failed: Some(failed), .. } => {
                 let status = status_text(&failed);
-                push(
-                    at,
-                    format!("INIT_REPORT Init Duration: {:.2} ms\tPhase: {phase}{status}", took.as_ms()),
-                );
+                push(at, format!("INIT_REPORT Init Duration: {} ms\tPhase: {phase}{status}", took.in_ms()));
             }
             Entry::Extension { at, extension } => {
                 let Described { name, state, events, error } = extension;
@@ -325,12 +327,13 @@ impl Journal {
                 );
             }
             Entry::Start { at, id, .. } => {
-                push(at, format!("START RequestId: {id} Version: {}", self.spec.key.version))
+                let version = self.spec.key.version;
+                push(at, written(LINE_ROOM, format_args!("START RequestId: {id} Version: {version}")));
             }
             Entry::Note { at, text, stamped: true } => push(at, format!("{} {text}\n", rfc3339(at))),
             Entry::Note { at, text, stamped: false } => push(at, text),
             Entry::End(ended) => {
-                push(ended.at, format!("END RequestId: {}", ended.id));
+                push(ended.at, written(LINE_ROOM, format_args!("END RequestId: {}", ended.id)));
                 push(ended.at, self.report_text(&ended));
             }
             Entry::Line(event) => out.push(event),
@@ -339,20 +342,23 @@ impl Journal {
 
     fn report_text(&self, ended: &Ended) -> String {
         use std::fmt::Write;
-        let mut line = format!(
-            "REPORT RequestId: {}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: {} MB\tMax Memory Used: {} MB",
-            ended.id,
-            ended.run.as_ms(),
-            ended.billed.0,
-            self.spec.memory.0,
-            ended.memory_used_mb,
+        let mut line = written(
+            LINE_ROOM * 2,
+            format_args!(
+                "REPORT RequestId: {}\tDuration: {} ms\tBilled Duration: {} ms\tMemory Size: {} MB\tMax Memory Used: {} MB",
+                ended.id,
+                ended.run.in_ms(),
+                ended.billed.0,
+                self.spec.memory.0,
+                ended.memory_used_mb,
+            ),
         );
         if let Some(phases) = &ended.start {
-            let _ = write!(line, "\tInit Duration: {:.2} ms", init_duration(phases).as_ms());
+            let _ = write!(line, "\tInit Duration: {} ms", init_duration(phases).in_ms());
         }
         if let Some(took) = ended.restored {
-            let (took, billed) = (took.as_ms(), took.ceil_ms().0);
-            let _ = write!(line, "\tRestore Duration: {took:.2} ms\tBilled Restore Duration: {billed} ms");
+            let (took, billed) = (took.in_ms(), took.ceil_ms().0);
+            let _ = write!(line, "\tRestore Duration: {took} ms\tBilled Restore Duration: {billed} ms");
         }
         match &ended.status {
             Status::Timeout => line.push_str("\tStatus: timeout"),
@@ -364,11 +370,11 @@ impl Journal {
         if let Some(phases) = &ended.start {
             let _ = write!(
                 line,
-                "\tStart Phases: queue {:.2} ms, sandbox {:.2} ms, boot {:.2} ms, init {:.2} ms",
-                phases.queue.as_ms(),
-                phases.sandbox.as_ms(),
-                phases.boot.as_ms(),
-                phases.init.as_ms()
+                "\tStart Phases: queue {} ms, sandbox {} ms, boot {} ms, init {} ms",
+                phases.queue.in_ms(),
+                phases.sandbox.in_ms(),
+                phases.boot.in_ms(),
+                phases.init.in_ms()
             );
         }
         line.push('\t');
@@ -440,6 +446,14 @@ impl Journal {
             self.runtime_version.replace([':', ' '], "-")
         )
     }
+}
+
+/// What is made for each invocation: in room for all of it, which would otherwise grow piece by piece.
+fn written(room: usize, text: std::fmt::Arguments<'_>) -> String {
+    let mut line = String::with_capacity(room);
+    // Texts do not fail.
+    let _ = std::fmt::Write::write_fmt(&mut line, text);
+    line
 }
 
 /// How a phase failed, behind its duration.
@@ -575,6 +589,11 @@ mod tests {
             produced: 2,
             status,
         })
+    }
+
+    /// Of a function that writes text.
+    pub(super) fn journal(sink: Arc<dyn LogSink>) -> Journal {
+        Journal::new(spec(LogFormat::Text), "s".into(), "python:3.12".into(), sink)
     }
 
     fn written(format: LogFormat, entries: Vec<Entry>) -> (Vec<String>, String) {

@@ -107,6 +107,7 @@ pub struct Runtimes {
     families: Arc<Found>,
     libraries: Arc<Libraries>,
     cells: Arc<cells::Cells>,
+    scribe: Arc<journal::Scribe>,
     roots: Arc<root::Roots>,
     /// By runtime and by where its library is.
     templates: RwLock<HashMap<(String, Option<PathBuf>), Prepared>>,
@@ -177,6 +178,7 @@ impl Runtimes {
         let cells = cells::Cells::new(settings.stem_cells, sandboxes.clone(), settings.endpoint.clone());
         Ok(Arc::new(Runtimes {
             cells: Arc::new(cells),
+            scribe: journal::Scribe::new(),
             settings: Arc::new(settings),
             sandboxes,
             ports,
@@ -412,6 +414,7 @@ impl Launch for Runtimes {
                 settings: self.settings.clone(),
                 zygote: prepared.zygote,
                 cells: self.cells.clone(),
+                scribe: self.scribe.clone(),
             };
             environment::launch(recipe, queued).await
         })

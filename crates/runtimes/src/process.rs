@@ -10,7 +10,7 @@ use crate::{
     failure::{self, Failure, RESPONSE_MAX},
     families::{Plan, Waiting},
     frames::Frames,
-    journal::{Entry, InitFailed, Journal},
+    journal::{Entry, InitFailed, Journal, Scribe},
     link::{Link, Said, Signal},
     output::Output,
     share::Share,
@@ -69,6 +69,7 @@ pub(crate) struct Recipe {
     /// The runtime's zygote, where it can have one.
     pub(crate) zygote: Option<Arc<zygotes::Keeper>>,
     pub(crate) cells: Arc<Cells>,
+    pub(crate) scribe: Arc<Scribe>,
 }
 
 /// A running program.

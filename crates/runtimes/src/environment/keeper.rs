@@ -27,8 +27,7 @@ impl Room {
     fn settle(&self) -> Option<Instant> {
         self.armed.store(false, Ordering::Release);
         // Its texts are made beside the invocations, not between them.
-        let journal = self.journal.clone();
-        tokio::task::spawn_blocking(move || journal.flush());
+        self.recipe.scribe.send_off(self.journal.clone());
         let mut seat = self.lock(&self.seat);
         let (process, frozen, since) = match &mut *seat {
             Seat::Idle { process, frozen, since, .. } => (process, frozen, since),
