@@ -11,7 +11,7 @@ use std::{
 /// Journals that wait to be sent off, and who does so.
 pub(crate) struct Scribe {
     desk: Mutex<Desk>,
-    /// Threads at once: one for four processors, which is enough for a million lines a second each.
+    /// Threads at once: one for four processors.
     most: usize,
 }
 
