@@ -33,53 +33,75 @@ pub(crate) enum Corrupt {
 
 /// Packs `events`, in any order, into chunks.
 pub(crate) fn pack(events: &[Event]) -> io::Result<Vec<NewChunk>> {
-    let mut events: Vec<&Event> = events.iter().collect();
-    events.sort_by_key(|event| event.position);
-    let mut chunks = Vec::new();
-    let mut rest = events.as_slice();
-    while let Some(first) = rest.first() {
-        let mut bytes = 0;
-        let count = rest
-            .iter()
-            .take(CHUNK_EVENTS)
-            .take_while(|event| {
-                bytes += event.message.len();
-                bytes <= CHUNK_BYTES && event.position.at - first.position.at <= CHUNK_SPAN_MS
-            })
-            .count()
-            .max(1);
-        let (taken, after) = rest.split_at(count);
-        chunks.push(encode(taken)?);
-        rest = after;
-    }
-    Ok(chunks)
+    Packer::default().pack(events)
 }
 
-fn encode(events: &[&Event]) -> io::Result<NewChunk> {
-    let most = events.iter().map(|event| event.message.len() + 32).sum();
-    let mut plain = Vec::with_capacity(most);
-    let mut before = Position::default();
-    let mut bytes = 0;
-    for event in events {
-        put(&mut plain, zigzag(event.position.at.wrapping_sub(before.at)));
-        put(&mut plain, zigzag(event.position.seq.wrapping_sub(before.seq)));
-        put(&mut plain, zigzag(event.ingested.wrapping_sub(event.position.at)));
-        put(&mut plain, event.message.len() as u64);
-        plain.extend_from_slice(event.message.as_bytes());
-        before = event.position;
-        bytes += event.message.len() + EVENT_OVERHEAD;
+/// Packs again and again, with the same memory: some 400 KiB, which would otherwise be made for each chunk, and of which the
+/// allocator would keep as much for each thread that has packed.
+#[derive(Default)]
+pub(crate) struct Packer {
+    /// With the beginning of the next chunk written to its output.
+    encoder: Option<ZlibEncoder<Vec<u8>>>,
+    plain: Vec<u8>,
+}
+
+impl Packer {
+    /// The same as [`pack`].
+    pub(crate) fn pack(&mut self, events: &[Event]) -> io::Result<Vec<NewChunk>> {
+        let mut events: Vec<&Event> = events.iter().collect();
+        events.sort_by_key(|event| event.position);
+        let mut chunks = Vec::new();
+        let mut rest = events.as_slice();
+        while let Some(first) = rest.first() {
+            let mut bytes = 0;
+            let count = rest
+                .iter()
+                .take(CHUNK_EVENTS)
+                .take_while(|event| {
+                    bytes += event.message.len();
+                    bytes <= CHUNK_BYTES && event.position.at - first.position.at <= CHUNK_SPAN_MS
+                })
+                .count()
+                .max(1);
+            let (taken, after) = rest.split_at(count);
+            chunks.push(self.encode(taken)?);
+            rest = after;
+        }
+        // One large message must not hold memory for good.
+        self.plain.shrink_to(2 * CHUNK_BYTES);
+        Ok(chunks)
     }
-    let mut body = ZlibEncoder::new(vec![FORMAT], Compression::fast());
-    // At once: each call has the encoder clear its buffer.
-    body.write_all(&plain)?;
-    Ok(NewChunk {
-        first: events.first().map_or(before, |event| event.position),
-        last: before.at,
-        ingested: events.iter().map(|event| event.ingested).max().unwrap_or_default(),
-        events: u32::try_from(events.len()).unwrap_or(u32::MAX),
-        bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
-        body: body.finish()?,
-    })
+
+    fn encode(&mut self, events: &[&Event]) -> io::Result<NewChunk> {
+        let plain = &mut self.plain;
+        plain.clear();
+        let mut before = Position::default();
+        let mut bytes = 0;
+        for event in events {
+            put(plain, zigzag(event.position.at.wrapping_sub(before.at)));
+            put(plain, zigzag(event.position.seq.wrapping_sub(before.seq)));
+            put(plain, zigzag(event.ingested.wrapping_sub(event.position.at)));
+            put(plain, event.message.len() as u64);
+            plain.extend_from_slice(event.message.as_bytes());
+            before = event.position;
+            bytes += event.message.len() + EVENT_OVERHEAD;
+        }
+        // One that has failed is not used again.
+        let encoder = self.encoder.take();
+        let mut encoder = encoder.unwrap_or_else(|| ZlibEncoder::new(vec![FORMAT], Compression::fast()));
+        // At once: each call has the encoder clear its buffer.
+        encoder.write_all(plain)?;
+        let body = encoder.reset(vec![FORMAT])?;
+        self.encoder = Some(encoder);
+        Ok(NewChunk {
+            first: events.first().map_or(before, |event| event.position),
+            last: before.at,
+            ingested: events.iter().map(|event| event.ingested).max().unwrap_or_default(),
+            events: u32::try_from(events.len()).unwrap_or(u32::MAX),
+            bytes: i64::try_from(bytes).unwrap_or(i64::MAX),
+            body,
+        })
+    }
 }
 
 /// Unpacks what [`pack`] made.
@@ -167,10 +189,14 @@ mod tests {
                     message,
                 }).collect::<Vec<_>>()),
         ) {
-            let chunks = pack(&events).unwrap();
-            let back: Vec<Event> = chunks.iter().flat_map(|chunk| unpack(&chunk.body).unwrap()).collect();
+            let mut packer = Packer::default();
+            let first = packer.pack(&events).unwrap();
+            let again = packer.pack(&events).unwrap();
             events.sort_by_key(|event| event.position);
-            prop_assert_eq!(back, events);
+            for chunks in [first, again] {
+                let back: Vec<Event> = chunks.iter().flat_map(|chunk| unpack(&chunk.body).unwrap()).collect();
+                prop_assert_eq!(&back, &events);
+            }
         }
 
         #[test]

@@ -129,6 +129,8 @@ pub(crate) struct Inner {
     entropy: Arc<dyn Entropy>,
     settings: Settings,
     buffer: buffer::Buffer,
+    /// Of flushes, one at a time.
+    packer: Arc<std::sync::Mutex<chunk::Packer>>,
     inbox: inbox::Inbox,
     counting: meter::Counting,
     gathering: cloudwatch::gathering::Gathering,
@@ -166,6 +168,7 @@ impl Telemetry {
         let instance = RequestId::new(&*entropy);
         let inner = Inner {
             buffer: buffer::Buffer::new(&settings, tag[0]),
+            packer: Arc::default(),
             inbox: inbox::Inbox::default(),
             counting: meter::Counting::new(instance, settings.records),
             gathering: cloudwatch::gathering::Gathering::new(instance),

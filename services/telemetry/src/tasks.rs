@@ -6,12 +6,17 @@
 use crate::{
     Inner,
     buffer::Taken,
-    chunk, data,
+    chunk::{self, Packer},
+    data,
     logic::DAY_MS,
     model::{NewChunk, StreamKey},
 };
 use base::Timestamp;
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use store::{Commit, Error, Tx};
 use tokio::time;
 
@@ -133,7 +138,7 @@ impl Inner {
             let (taken, packed) = match kept.clone() {
                 Some(LogBatch::Packed(taken, packed)) => (taken, packed),
                 Some(LogBatch::Taken(taken)) => {
-                    let packed = Arc::new(pack(&taken).await);
+                    let packed = Arc::new(self.pack(&taken).await);
                     *kept = Some(LogBatch::Packed(Arc::clone(&taken), Arc::clone(&packed)));
                     (taken, packed)
                 }
@@ -149,6 +154,17 @@ impl Inner {
             self.buffer.settle(&taken);
             *kept = None;
         }
+    }
+
+    /// Compresses a batch; a large one on a thread where it keeps nobody waiting.
+    async fn pack(&self, taken: &Arc<Taken>) -> Packed {
+        if taken.bytes > PACK_INLINE_BYTES {
+            let (taken, packer) = (Arc::clone(taken), Arc::clone(&self.packer));
+            if let Ok(packed) = tokio::task::spawn_blocking(move || pack(&taken, &packer)).await {
+                return packed;
+            }
+        }
+        pack(taken, &self.packer)
     }
 
     /// Stores all invocations recorded before the call, durably and exactly once.
@@ -231,19 +247,9 @@ impl Inner {
     }
 }
 
-/// Compresses a batch; a large one on a thread where it keeps nobody waiting.
-async fn pack(taken: &Arc<Taken>) -> Packed {
-    if taken.bytes > PACK_INLINE_BYTES {
-        let shared = Arc::clone(taken);
-        if let Ok(packed) = tokio::task::spawn_blocking(move || pack_now(&shared)).await {
-            return packed;
-        }
-    }
-    pack_now(taken)
-}
-
-fn pack_now(taken: &Taken) -> Packed {
-    let packed = taken.streams.iter().filter_map(|(key, events)| match chunk::pack(events) {
+fn pack(taken: &Taken, packer: &Mutex<Packer>) -> Packed {
+    let mut packer = packer.lock().unwrap_or_else(PoisonError::into_inner);
+    let packed = taken.streams.iter().filter_map(|(key, events)| match packer.pack(events) {
         Ok(chunks) => Some((key.clone(), chunks)),
         Err(error) => {
             // Compression into memory does not fail; if it does, these events are lost and that is said.
