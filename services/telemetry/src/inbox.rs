@@ -70,6 +70,9 @@ impl Inner {
     /// Counts all that has come before the call.
     pub(crate) fn count(&self) {
         let mut all = lock(&self.inbox.counting);
+        // Left by a panic, and counted in part: twice would be worse.
+        all.steps.clear();
+        all.invocations.clear();
         mem::swap(&mut *all, &mut *lock(&self.inbox.waiting));
         if all.invocations.is_empty() && all.steps.is_empty() {
             return;
