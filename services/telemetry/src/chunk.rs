@@ -36,8 +36,8 @@ pub(crate) fn pack(events: &[Event]) -> io::Result<Vec<NewChunk>> {
     Packer::default().pack(events)
 }
 
-/// Packs again and again, with the same memory: some 400 KiB, which would otherwise be made for each chunk, and of which the
-/// allocator would keep as much for each thread that has packed.
+/// Packs again and again, with the same memory. Where an encoder was made for each chunk, the node's memory grew for as long as
+/// it ran.
 #[derive(Default)]
 pub(crate) struct Packer {
     /// With the beginning of the next chunk written to its output.
